@@ -1,0 +1,86 @@
+//! Packet → namespace, listener or waiting ack.
+
+use actix::prelude::*;
+use bytestring::ByteString;
+use tracing::debug;
+
+use super::{Connection, Phase, lifecycle, running};
+use crate::{
+    engine::Message,
+    packet::{Args, DecodeError, Packet},
+    socket::EventError,
+};
+
+/// A message of the session: a packet, or part of one.
+pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context<Connection>) {
+    let decoded = match message {
+        Message::Text(text) => link.upper.decoder.text(text),
+        Message::Binary(data) => link.upper.decoder.binary(data),
+    };
+    match decoded {
+        Ok(Some(packet)) => take(link, packet, ctx),
+        Ok(None) => {}
+        Err(error) => refuse(link, &error),
+    }
+}
+
+/// The packet cannot be decoded: every socket is told, and the connection closes.
+fn refuse(link: &mut Connection, error: &DecodeError) {
+    debug!(%error, "packet refused");
+    link.upper.shared.metrics.bad_packets.increment();
+    for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {
+        running::report(&joined.socket, "", &EventError::new(error.to_string()));
+    }
+    link.close();
+}
+
+fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
+    let namespace = packet.namespace().clone();
+    let active = link.upper.active(&namespace);
+    let joined = active.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
+    match (packet, active, joined) {
+        (Packet::Connect { auth, .. }, None, _) => {
+            lifecycle::connect(link, namespace, auth, ctx);
+        }
+        (Packet::Connect { .. }, Some(_), None) => {
+            // The first one is being answered; the reference makes two sockets of it.
+            debug!(namespace = &*namespace, "second connect while the first is pending");
+        }
+        (Packet::Event { id, event, .. }, _, Some(index)) => {
+            link.upper.shared.metrics.events_received.increment();
+            running::dispatch(link, index, event, id, ctx);
+        }
+        (Packet::Ack { id, args, .. }, _, Some(index)) => answered(link, index, id, args),
+        (Packet::Disconnect { .. }, _, Some(index)) => {
+            let reason = crate::socket::DisconnectReason::ClientNamespaceDisconnect;
+            lifecycle::leave(link, index, reason, ctx);
+        }
+        (Packet::Connect { .. } | Packet::ConnectError { .. }, ..) => {
+            debug!(namespace = &*namespace, "packet at the wrong time");
+            link.upper.shared.metrics.bad_packets.increment();
+            lifecycle::force_close(link, ctx);
+        }
+        (_, _, None) => out_of_place(link, &namespace, ctx),
+    }
+}
+
+/// A packet for a namespace that the client is not in.
+fn out_of_place(link: &mut Connection, namespace: &ByteString, ctx: &mut Context<Connection>) {
+    let metrics = &link.upper.shared.metrics;
+    if link.upper.tombstones.iter().any(|name| **name == **namespace) {
+        // It was on its way when the server put the socket out: no fault of the client's.
+        metrics.events_after_disconnect.increment();
+        return;
+    }
+    debug!(namespace = &**namespace, "packet for a namespace that was not joined");
+    metrics.bad_packets.increment();
+    lifecycle::force_close(link, ctx);
+}
+
+fn answered(link: &mut Connection, index: usize, id: u64, args: Args) {
+    let joined = &mut link.upper.joined[index];
+    match joined.waiting.remove(&id) {
+        Some(waiting) => waiting.answer(joined.socket.id(), args),
+        None => debug!(id, "answer that nobody waits for"),
+    }
+}

@@ -1,0 +1,198 @@
+//! Layer 7: the actor of one client. Its session, and the namespaces it has joined.
+//!
+//! [`Connection`] is a [`Link`] that carries a [`Client`]. It turns messages into packets and
+//! hands them on, runs middlewares and listeners on its own worker, and keeps the answers that
+//! are awaited of the client.
+
+mod inbound;
+mod lifecycle;
+mod running;
+
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use self::running::Running;
+use crate::{
+    engine::{
+        CloseReason, Message,
+        link::{Link, Protocol},
+    },
+    metrics::Metrics,
+    namespace::messages::{Entrance, Place},
+    packet::Decoder,
+    socket::{DisconnectReason, Errand, Socket, Waiting},
+};
+
+/// The actor of one client.
+pub(crate) type Connection = Link<Client>;
+
+/// Where a connection finds namespaces.
+pub(crate) trait Directory: Send + Sync {
+    fn find(&self, name: &str) -> Option<Entrance>;
+}
+
+/// The limits of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Time to join a first namespace.
+    pub(crate) connect_timeout: Duration,
+    /// Attachments of one packet.
+    pub(crate) max_attachments: usize,
+    /// Listeners that may be under way before no more is read.
+    pub(crate) max_running: usize,
+    /// Namespaces a client may be in, or be asking to join, at the same time.
+    pub(crate) max_namespaces: usize,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) directory: Box<dyn Directory>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// How far the socket of one namespace has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its middlewares run.
+    Asking,
+    /// The namespace has been told, its welcome is on its way.
+    Entering,
+    Joined,
+    /// Its `disconnecting` listeners run, or the namespace takes it out.
+    Leaving,
+}
+
+/// One namespace of the client.
+struct Joined {
+    socket: Socket,
+    entrance: Entrance,
+    phase: Phase,
+    waiting: HashMap<u64, Waiting>,
+    /// Why it leaves, once it does.
+    reason: Option<DisconnectReason>,
+    /// In serial mode: what came while a listener was under way.
+    serial: Option<Box<running::Serial>>,
+}
+
+/// What rides on the session: Socket.IO.
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    place: Place,
+    decoder: Decoder,
+    joined: SmallVec<[Joined; 1]>,
+    /// Namespaces the server has put the client out of, while it may not know yet.
+    tombstones: SmallVec<[Arc<str>; 1]>,
+    running: Rc<Running>,
+    connect_deadline: Option<SpawnHandle>,
+    /// The whole connection is to be closed as soon as every namespace has said goodbye.
+    closing: bool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
+        let decoder = Decoder::new(shared.limits.max_attachments);
+        Self {
+            shared,
+            place,
+            decoder,
+            joined: SmallVec::new(),
+            tombstones: SmallVec::new(),
+            running: Rc::default(),
+            connect_deadline: None,
+            closing: false,
+        }
+    }
+}
+
+impl Protocol for Client {
+    fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
+        link.upper.shared.metrics.sessions_opened.increment();
+        let timeout = link.upper.shared.limits.connect_timeout;
+        let deadline = ctx.run_later(timeout, |link, ctx| {
+            tracing::debug!("no namespace joined in time");
+            lifecycle::force_close(link, ctx);
+        });
+        link.upper.connect_deadline = Some(deadline);
+    }
+
+    fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>) {
+        inbound::message(link, message, ctx);
+    }
+
+    fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
+        let metrics = &link.upper.shared.metrics;
+        metrics.sessions_closed.increment();
+        metrics.volatile_dropped.add(link.pipe().dropped_volatile());
+        if reason == CloseReason::SlowClient {
+            metrics.slow_clients_closed.increment();
+        }
+        if let Some(deadline) = link.upper.connect_deadline.take() {
+            ctx.cancel_future(deadline);
+        }
+        lifecycle::leave_all(link, DisconnectReason::Session(reason), ctx);
+        lifecycle::finish_if_done(link, ctx);
+    }
+
+    fn ready(&self) -> bool {
+        self.running.count() < self.shared.limits.max_running
+    }
+}
+
+impl Handler<Errand> for Link<Client> {
+    type Result = ();
+
+    fn handle(&mut self, errand: Errand, ctx: &mut Self::Context) {
+        match errand {
+            Errand::Admitted(socket) => lifecycle::admitted(self, &socket, ctx),
+            Errand::Dismissed { socket, close } => {
+                lifecycle::dismissed(self, &socket, close, ctx);
+            }
+            Errand::Departed(socket) => lifecycle::departed(self, &socket, ctx),
+            Errand::Expect { socket, id, waiting } => {
+                self.upper.expect(&socket, id, waiting);
+            }
+            Errand::Forget { socket, id } => {
+                if let Some(index) = self.upper.position(&socket) {
+                    self.upper.joined[index].waiting.remove(&id);
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    fn position(&self, socket: &Socket) -> Option<usize> {
+        self.joined.iter().position(|joined| joined.socket == *socket)
+    }
+
+    /// The namespace's entry that takes part; one that leaves makes room for another.
+    fn active(&self, namespace: &str) -> Option<usize> {
+        self.joined.iter().position(|joined| {
+            joined.phase != Phase::Leaving && *joined.entrance.home.name == *namespace
+        })
+    }
+
+    fn expect(&mut self, socket: &Socket, id: u64, waiting: Waiting) {
+        let joined = self.position(socket).map(|index| &mut self.joined[index]);
+        match joined.filter(|joined| joined.phase != Phase::Leaving) {
+            Some(joined) => {
+                if joined.waiting.len() == joined.waiting.capacity() {
+                    // Broadcasts whose caller has gone leave their questions behind.
+                    joined.waiting.retain(|_, waiting| !waiting.is_abandoned());
+                }
+                joined.waiting.insert(id, waiting);
+            }
+            None => waiting.fail(socket.id()),
+        }
+    }
+}

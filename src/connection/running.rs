@@ -1,0 +1,265 @@
+//! Calling listeners: at once as far as they go, the rest as a task of its own.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context as Task, Poll, Waker},
+};
+
+use actix::prelude::*;
+use bytestring::ByteString;
+use tracing::{error, warn};
+
+use super::{Client, Connection};
+use crate::{
+    engine::{LocalFuture, link::Link},
+    metrics::Metrics,
+    packet::{Event, Payload},
+    socket::{
+        AckSender, EventError, Outcome, Socket,
+        current::{Guarded, Panicked, enter},
+        listeners::Call,
+    },
+};
+
+/// How many listeners of a connection are under way or waiting for their turn.
+#[derive(Debug, Default)]
+pub(super) struct Running(Cell<usize>);
+
+impl Running {
+    pub(super) fn count(&self) -> usize {
+        self.0.get()
+    }
+
+    /// One more, until the returned value is dropped.
+    fn begin(self: &Rc<Self>, socket: &Socket) -> Underway {
+        self.0.set(self.0.get() + 1);
+        Underway { running: Rc::clone(self), socket: socket.clone() }
+    }
+}
+
+/// A listener under way, or an event that waits for one.
+#[derive(Debug)]
+pub(super) struct Underway {
+    running: Rc<Running>,
+    socket: Socket,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.running.0.set(self.running.0.get() - 1);
+        // The connection may have stopped reading.
+        self.socket.pipe().nudge();
+    }
+}
+
+/// Serial mode: one listener at a time, and what waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Serial {
+    busy: usize,
+    queue: VecDeque<(Event, Option<u64>, Underway)>,
+}
+
+/// In serial mode: a listener of this socket has finished.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Finished(Socket);
+
+impl Handler<Finished> for Link<Client> {
+    type Result = ();
+
+    fn handle(&mut self, Finished(socket): Finished, ctx: &mut Self::Context) {
+        loop {
+            let Some(index) = self.upper.position(&socket) else { return };
+            let Some(serial) = &mut self.upper.joined[index].serial else { return };
+            serial.busy = serial.busy.saturating_sub(1);
+            if serial.busy > 0 {
+                return;
+            }
+            let Some((event, id, waited)) = serial.queue.pop_front() else { return };
+            // Counts as under way until it has been started.
+            serial.busy = 1;
+            let started = start(self, &socket, event, id, ctx);
+            drop(waited);
+            if started {
+                return;
+            }
+        }
+    }
+}
+
+/// Gives an event to its listeners, now or when those before it have finished.
+pub(super) fn dispatch(
+    link: &mut Connection,
+    index: usize,
+    event: Event,
+    id: Option<u64>,
+    ctx: &mut Context<Connection>,
+) {
+    let joined = &mut link.upper.joined[index];
+    let socket = joined.socket.clone();
+    if !socket.home().description.serial {
+        start(link, &socket, event, id, ctx);
+        return;
+    }
+    let serial = joined.serial.get_or_insert_default();
+    if serial.busy > 0 {
+        serial.queue.push_back((event, id, link.upper.running.begin(&socket)));
+        return;
+    }
+    serial.busy = 1;
+    if !start(link, &socket, event, id, ctx)
+        && let Some(serial) = &mut link.upper.joined[index].serial
+    {
+        serial.busy = 0;
+    }
+}
+
+/// Calls the listeners of an event; whether one of them is still under way.
+fn start(
+    link: &mut Connection,
+    socket: &Socket,
+    event: Event,
+    id: Option<u64>,
+    ctx: &mut Context<Connection>,
+) -> bool {
+    let handlers = socket.handlers(&event.name);
+    let metrics = &link.upper.shared.metrics;
+    if handlers.is_empty() {
+        metrics.events_unhandled.increment();
+        return false;
+    }
+    let ack = AckSender::new(socket, id);
+    let mut pending = 0;
+    for handler in handlers {
+        let call = Call { socket: socket.clone(), args: event.args.clone(), ack: ack.clone() };
+        let end = End {
+            socket: socket.clone(),
+            event: event.name.clone(),
+            ack: ack.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        pending += usize::from(run(
+            &link.upper.running,
+            socket,
+            || handler(call),
+            move |result| end.reach(result),
+            ctx,
+        ));
+    }
+    if let Some(index) = link.upper.position(socket)
+        && let Some(serial) = &mut link.upper.joined[index].serial
+    {
+        serial.busy = pending;
+    }
+    pending > 0
+}
+
+/// Calls user code, polls it once, and leaves the rest to a task. Whether there is a rest.
+fn run(
+    running: &Rc<Running>,
+    socket: &Socket,
+    call: impl FnOnce() -> LocalFuture<Outcome>,
+    end: impl FnOnce(Result<Outcome, Panicked>) + 'static,
+    ctx: &mut Context<Connection>,
+) -> bool {
+    let mut future = match Guarded::start(socket.pipe(), call) {
+        Ok(future) => future,
+        Err(panicked) => {
+            end(Err(panicked));
+            return false;
+        }
+    };
+    if let Poll::Ready(result) = poll_once(&mut future) {
+        end(result);
+        return false;
+    }
+    let underway = running.begin(socket);
+    let serial = socket.home().description.serial.then(|| ctx.address());
+    actix::spawn(async move {
+        end(future.await);
+        if let Some(connection) = serial {
+            connection.do_send(Finished(underway.socket.clone()));
+        }
+    });
+    true
+}
+
+/// Most listeners never wait: they are done after this, without a task of their own.
+pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Task::from_waker(Waker::noop()))
+}
+
+/// What is done when a listener has ended.
+struct End {
+    socket: Socket,
+    event: ByteString,
+    ack: AckSender,
+    metrics: Arc<Metrics>,
+}
+
+impl End {
+    fn reach(self, result: Result<Outcome, Panicked>) {
+        match result {
+            Ok(Outcome::Silent) => {}
+            Ok(Outcome::Answered(payload)) => self.ack.send_payload(&payload),
+            Ok(Outcome::Failed(error)) => {
+                self.metrics.events_failed.increment();
+                self.fail(&error);
+            }
+            Err(Panicked) => {
+                self.metrics.panics.increment();
+                error!(namespace = self.socket.namespace(), event = &*self.event, "listener panicked");
+                self.fail(&EventError::panicked());
+            }
+        }
+    }
+
+    fn fail(&self, error: &EventError) {
+        report(&self.socket, &self.event, error);
+        if let Ok(answer) = Payload::ack(&error.answer()) {
+            self.ack.send_payload(&answer);
+        }
+    }
+}
+
+/// Tells the namespace's error hook.
+pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
+    warn!(namespace = socket.namespace(), event, %error, "event failed");
+    if let Some(hook) = &socket.home().description.error_hook
+        && enter(socket.pipe(), || hook(socket, event, error)).is_err()
+    {
+        error!(namespace = socket.namespace(), "error hook panicked");
+    }
+}
+
+/// Calls a listener of the socket's life; its errors are only reported.
+pub(super) fn run_hook(
+    client: &Client,
+    socket: &Socket,
+    name: &'static str,
+    call: impl FnOnce() -> LocalFuture<Outcome>,
+    ctx: &mut Context<Connection>,
+) {
+    let end = hook_end(client, socket, name);
+    run(&client.running, socket, call, end, ctx);
+}
+
+/// The end of a listener that answers nobody.
+pub(super) fn hook_end(
+    client: &Client,
+    socket: &Socket,
+    name: &'static str,
+) -> impl FnOnce(Result<Outcome, Panicked>) + 'static {
+    let end = End {
+        socket: socket.clone(),
+        event: ByteString::from_static(name),
+        ack: AckSender::new(socket, None),
+        metrics: Arc::clone(&client.shared.metrics),
+    };
+    move |result| end.reach(result)
+}

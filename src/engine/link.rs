@@ -1,0 +1,359 @@
+//! A session on its transport: the actor of one client, generic over what speaks through it.
+//!
+//! It owns the session's state machine and the pipe, runs on the worker that opened the session
+//! and outlives every transport of it. The layer above is a [`Protocol`]: it gets messages, sends
+//! through the pipe and is told the end.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll, Waker},
+    time::Duration,
+};
+
+use actix::prelude::*;
+use smallvec::{SmallVec, smallvec};
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, trace};
+
+use super::{
+    config::Config,
+    frame::Frame,
+    handshake::{Request, SessionId},
+    outbox::Fill,
+    packet::Message,
+    pipe::{Farewell, Generation, Inbound, Pipe},
+    registry::Sessions,
+    session::{Action, CloseReason, Session, Timing},
+};
+
+/// Batches of packets one client may have handled before others get their turn.
+const BATCHES_PER_TURN: usize = 4;
+
+/// What speaks through a session. Everything runs on the session's own worker.
+pub(crate) trait Protocol: Sized + Unpin + 'static {
+    /// The session is open; its open packet has been queued.
+    fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
+    /// A message came from the client.
+    fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>);
+    /// The session has ended, for whatever reason, exactly once. The protocol calls
+    /// [`Link::finish`] when it has nothing more to do.
+    fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>);
+    /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
+    fn ready(&self) -> bool;
+}
+
+/// See the module's description.
+pub(crate) struct Link<P: Protocol> {
+    pub(crate) upper: P,
+    sid: SessionId,
+    request: Arc<Request>,
+    pipe: Pipe,
+    config: Arc<Config>,
+    session: Session,
+    opened: Instant,
+    sessions: Sessions,
+    ended: bool,
+    closing: bool,
+    /// When a client that reads too slowly, or does not fetch its farewell, is given up.
+    given_up: Option<(Duration, CloseReason)>,
+    driver: Option<Waker>,
+    rearm: bool,
+}
+
+impl<P: Protocol> fmt::Debug for Link<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// What a new session starts with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) sid: SessionId,
+    pub(crate) request: Arc<Request>,
+    pub(crate) pipe: Pipe,
+    pub(crate) config: Arc<Config>,
+    pub(crate) sessions: Sessions,
+}
+
+impl<P: Protocol> Link<P> {
+    pub(crate) fn new(opening: Opening, upper: P) -> Self {
+        let Opening { sid, request, pipe, config, sessions } = opening;
+        let session = Session::new(Timing {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            upgrade_timeout: config.upgrade_timeout,
+        });
+        Self {
+            upper,
+            sid,
+            request,
+            pipe,
+            config,
+            session,
+            opened: Instant::now(),
+            sessions,
+            ended: false,
+            closing: false,
+            given_up: None,
+            driver: None,
+            rearm: false,
+        }
+    }
+
+    pub(crate) fn pipe(&self) -> &Pipe {
+        &self.pipe
+    }
+
+    pub(crate) fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// Whether messages still reach the client.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.ended && !self.closing
+    }
+
+    /// Whether the session is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Sends what waits, then closes: the reference's `conn.close()`.
+    pub(crate) fn close(&mut self) {
+        if self.ended || self.closing {
+            return;
+        }
+        self.closing = true;
+        if self.pipe.close_gracefully() {
+            let until = self.now() + self.config.close_timeout;
+            self.given_up = Some((until, CloseReason::ForcedClose));
+        }
+        self.touch();
+    }
+
+    /// Ends the session at once; what waits is dropped.
+    pub(crate) fn abort(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        let code = match reason {
+            CloseReason::SlowClient => 1013,
+            CloseReason::ServerShuttingDown => 1001,
+            _ => 1000,
+        };
+        self.end(reason, Farewell::Close(code), ctx);
+    }
+
+    /// Nothing is left to do: the actor ends.
+    pub(crate) fn finish(&mut self, ctx: &mut Context<Self>) {
+        debug_assert!(self.ended, "a link finishes after its end");
+        ctx.stop();
+    }
+
+    fn now(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Lets the driver look again: a deadline has changed, or reading may go on.
+    fn touch(&mut self) {
+        self.rearm = true;
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason, farewell: Farewell, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        let lost = self.pipe.close_now(farewell);
+        self.sessions.remove(&self.sid);
+        debug!(%reason, lost, "session closed");
+        P::closed(self, reason, ctx);
+    }
+
+    fn receive(&mut self, from: Generation, inbound: Inbound, ctx: &mut Context<Self>) {
+        match inbound {
+            Inbound::Packet(packet) => {
+                if self.closing {
+                    return;
+                }
+                let now = self.now();
+                let action = self.session.packet(now, from, packet);
+                self.act(action, ctx);
+            }
+            Inbound::Closed(reason) => {
+                if self.pipe.probing() == Some(from) {
+                    let action = self.session.probe_closed();
+                    self.act(action, ctx);
+                } else {
+                    self.end(reason, Farewell::Close(1000), ctx);
+                }
+            }
+            Inbound::Barrier(done) => {
+                // Whoever waits may have left: its client has gone.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
+        match action {
+            Action::Nothing => {}
+            Action::Deliver(message) => P::message(self, message, ctx),
+            Action::SendPing => self.pipe.send(smallvec![Frame::text_packet("2")], false),
+            Action::AnswerProbe => {
+                self.rearm = true;
+                self.pipe.send_probe(Frame::text_packet("3probe"));
+            }
+            Action::Switch => {
+                trace!("session upgraded");
+                self.rearm = true;
+                if !self.pipe.switch() {
+                    debug!("an upgrade ended without its transport");
+                }
+            }
+            Action::DropProbe => self.pipe.drop_probe(),
+            Action::ReleasePoll => self.pipe.release_poll(),
+            Action::Close(reason) => self.abort(reason, ctx),
+            Action::CloseByClient => self.end(CloseReason::TransportClose, Farewell::Noop, ctx),
+        }
+    }
+
+    /// Everything that is due by now.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = self.now();
+        if let Some((until, reason)) = self.given_up
+            && until <= now
+        {
+            self.abort(reason, ctx);
+        }
+        while !self.ended {
+            match self.session.tick(now) {
+                Action::Nothing => break,
+                // A session that is being closed is pinged no more, only timed.
+                Action::SendPing if self.closing => {}
+                action => self.act(action, ctx),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Duration {
+        let given_up = self.given_up.map_or(Duration::MAX, |(until, _)| until);
+        self.session.deadline().min(given_up)
+    }
+
+    /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
+    fn observe(&mut self, ctx: &mut Context<Self>) {
+        if !self.session.is_upgrading()
+            && let Some(generation) = self.pipe.probing()
+        {
+            self.session.probe_started(self.now(), generation);
+            self.rearm = true;
+        }
+        if self.pipe.close_asked() {
+            self.close();
+        }
+        if self.closing {
+            return;
+        }
+        match self.pipe.fill() {
+            Fill::Normal => self.given_up = None,
+            Fill::Slow if self.given_up.is_none() => {
+                debug!("client is slow: more waits for it than its outbox should hold");
+                let until = self.now() + self.pipe.slow_grace();
+                self.given_up = Some((until, CloseReason::SlowClient));
+                self.rearm = true;
+            }
+            Fill::Slow => {}
+            Fill::Full => self.abort(CloseReason::SlowClient, ctx),
+        }
+    }
+}
+
+impl<P: Protocol> Actor for Link<P> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let open = self.request.open_packet(&self.sid, &self.config);
+        self.pipe.send(smallvec![Frame::text_packet(&open)], false);
+        P::opened(self, ctx);
+        let deadline = self.opened + self.deadline();
+        ctx.spawn(Driver { sleep: Box::pin(tokio::time::sleep_until(deadline)) });
+    }
+
+    fn stopped(&mut self, ctx: &mut Self::Context) {
+        // Also the way out after a panic in this actor: the client is not left waiting.
+        self.end(CloseReason::TransportError, Farewell::Close(1011), ctx);
+        self.sessions.actor_ended();
+    }
+}
+
+/// The one future of a link: it carries packets in and keeps the time.
+struct Driver {
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Driver {
+    /// Handles what is due and sets the alarm for what comes next.
+    fn keep_time<P: Protocol>(
+        &mut self,
+        link: &mut Link<P>,
+        ctx: &mut Context<Link<P>>,
+        task: &mut Task<'_>,
+    ) {
+        while !link.ended {
+            let fired = self.sleep.as_mut().poll(task).is_ready();
+            if fired {
+                link.tick(ctx);
+            }
+            let deadline = link.opened + link.deadline();
+            if !fired && !(link.rearm && deadline < self.sleep.deadline()) {
+                link.rearm = false;
+                return;
+            }
+            link.rearm = false;
+            self.sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        link: &mut Link<P>,
+        ctx: &mut Context<Link<P>>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        match &mut link.driver {
+            Some(waker) => waker.clone_from(task.waker()),
+            None => link.driver = Some(task.waker().clone()),
+        }
+        for _ in 0..BATCHES_PER_TURN {
+            link.observe(ctx);
+            self.keep_time(link, ctx, task);
+            if link.ended {
+                link.driver = None;
+                return Poll::Ready(());
+            }
+            if !link.upper.ready() {
+                link.pipe.register_session(task);
+                return Poll::Pending;
+            }
+            let mut batch = SmallVec::new();
+            if link.pipe.poll_inbox(task, 8, &mut batch).is_pending() {
+                return Poll::Pending;
+            }
+            for (from, inbound) in batch {
+                if !link.ended {
+                    link.receive(from, inbound, ctx);
+                }
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,125 @@
+//! Layer 1: bytes ↔ messages of one session. It knows no Socket.IO.
+//!
+//! A client opens a *session* by HTTP ([`Transport::Polling`]) or directly on a WebSocket, and may
+//! move from the first to the second. The session's actor lives on the worker that opened it; what
+//! carries its bytes may change and may run elsewhere. Heartbeats find out dead clients.
+//!
+//! The layer is usable by itself, see [`EngineIo`].
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+pub use self::{
+    handshake::{Headers, Request},
+    packet::Message,
+    routes::RequestError,
+    session::CloseReason,
+    standalone::{EngineIo, EngineSocket, Opened},
+    transport::{Transport, UnknownTransport},
+};
+pub use crate::config::Config;
+use self::{
+    link::{Opening, Protocol},
+    registry::{Sessions, Workers},
+};
+
+pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod link;
+pub(crate) mod outbox;
+pub(crate) mod packet;
+pub(crate) mod payload;
+pub(crate) mod pipe;
+pub(crate) mod registry;
+pub(crate) mod routes;
+pub(crate) mod session;
+mod standalone;
+pub(crate) mod transport;
+use crate::config;
+
+/// The application refuses a handshake: status 403, code 4.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal(pub(crate) Option<String>);
+
+impl Refusal {
+    /// Refuses with the protocol's own text, "Forbidden".
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses with a text of one's own.
+    pub fn message(text: impl Into<String>) -> Self {
+        Self(Some(text.into()))
+    }
+}
+
+pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(crate) type AllowRequest =
+    Box<dyn Fn(Arc<Request>) -> LocalFuture<Result<(), Refusal>> + Send + Sync>;
+
+/// The layer above, as the engine needs it: it makes a protocol for every new session.
+pub(crate) trait Service: Send + Sync + 'static {
+    type Protocol: Protocol;
+    /// A session was opened on this worker.
+    fn open(&self, worker: usize, opening: &Opening) -> Self::Protocol;
+    /// A worker has registered the endpoint; called on its thread.
+    fn worker_joined(&self, worker: usize);
+    /// A request was refused.
+    fn refused(&self, error: &RequestError);
+}
+
+/// All sessions of one server, whatever is spoken on them.
+pub(crate) struct Engine<S> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) workers: Workers,
+    pub(crate) service: S,
+    accepting: AtomicBool,
+}
+
+impl<S> fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<S: Service> Engine<S> {
+    pub(crate) fn new(config: Config, allow_request: Option<AllowRequest>, service: S) -> Self {
+        Self {
+            config: Arc::new(config),
+            allow_request,
+            workers: Workers::default(),
+            service,
+            accepting: AtomicBool::new(true),
+        }
+    }
+
+    /// Makes the current arbiter one of the server's workers.
+    pub(crate) fn join_worker(&self) -> Sessions {
+        let sessions = self.workers.join();
+        self.service.worker_joined(sessions.worker());
+        sessions
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Acquire)
+    }
+
+    /// From now on nobody can open a session.
+    pub(crate) fn stop_accepting(&self) {
+        self.accepting.store(false, Ordering::Release);
+    }
+
+    /// Ends every session; done when the last one has.
+    pub(crate) async fn close(&self) {
+        self.stop_accepting();
+        self.workers.close().await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Session id → pipe, sharded by worker: each worker owns the sessions it opened.
+//!
+//! A request finds a session of its own worker directly, without message and without lock. One
+//! that landed on another worker asks that worker's [`Registry`] actor.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use actix::prelude::*;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::{handshake::SessionId, pipe::Pipe, session::CloseReason};
+
+/// The sessions that one worker holds. Cheap to clone, bound to its thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    worker: usize,
+    map: Rc<RefCell<HashMap<SessionId, Pipe>>>,
+    census: Arc<Census>,
+}
+
+/// How many there are, on all workers together.
+#[derive(Debug, Default)]
+struct Census {
+    /// Sessions that are open.
+    sessions: AtomicUsize,
+    /// Actors of sessions; they may still have work when their session has ended.
+    actors: AtomicUsize,
+    /// The last actor has ended.
+    empty: Notify,
+}
+
+impl Sessions {
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
+    pub(crate) fn insert(&self, sid: SessionId, pipe: Pipe) {
+        self.map.borrow_mut().insert(sid, pipe);
+        self.census.sessions.fetch_add(1, Ordering::Relaxed);
+        self.census.actors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The actor of a session has ended.
+    pub(crate) fn actor_ended(&self) {
+        if self.census.actors.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.census.empty.notify_waiters();
+        }
+    }
+
+    pub(crate) fn remove(&self, sid: &SessionId) {
+        if self.map.borrow_mut().remove(sid).is_some() {
+            self.census.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self, sid: &SessionId) -> Option<Pipe> {
+        self.map.borrow().get(sid).cloned()
+    }
+}
+
+/// Answers for the sessions of its worker. Started by the worker's first request service, ends
+/// with the worker.
+pub(crate) struct Registry(Sessions);
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+}
+
+/// Which pipe has this session?
+#[derive(Message)]
+#[rtype(result = "Option<Pipe>")]
+struct Find(SessionId);
+
+impl Handler<Find> for Registry {
+    type Result = Option<Pipe>;
+
+    fn handle(&mut self, Find(sid): Find, _: &mut Self::Context) -> Self::Result {
+        self.0.get(&sid)
+    }
+}
+
+/// End every session of this worker.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CloseAll;
+
+impl Handler<CloseAll> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: CloseAll, _: &mut Self::Context) {
+        for pipe in self.0.map.borrow().values() {
+            pipe.fail(CloseReason::ServerShuttingDown);
+        }
+    }
+}
+
+/// One HTTP worker: where its actors run and who answers for its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) arbiter: ArbiterHandle,
+    registry: Addr<Registry>,
+}
+
+/// The workers of a server, in the order they came.
+///
+/// The lock guards the list of workers, which changes only while they start.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    list: RwLock<Vec<Worker>>,
+    census: Arc<Census>,
+}
+
+impl Workers {
+    /// Makes the current arbiter a worker; returns its own sessions.
+    pub(crate) fn join(&self) -> Sessions {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let sessions = Sessions {
+            worker: list.len(),
+            map: Rc::default(),
+            census: Arc::clone(&self.census),
+        };
+        let registry = Registry(sessions.clone()).start();
+        list.push(Worker { arbiter: Arbiter::current(), registry });
+        sessions
+    }
+
+    pub(crate) fn get(&self, worker: usize) -> Option<Worker> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Sessions that are open now.
+    pub(crate) fn sessions(&self) -> usize {
+        self.census.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Ends every session; done when the last actor has ended.
+    pub(crate) async fn close(&self) {
+        let workers = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let empty = self.census.empty.notified();
+        tokio::pin!(empty);
+        empty.as_mut().enable();
+        for worker in workers {
+            worker.registry.do_send(CloseAll);
+        }
+        if self.census.actors.load(Ordering::Acquire) > 0 {
+            empty.await;
+        }
+    }
+
+    /// Finds a session on whichever worker has it; `own` are those of the asking worker.
+    pub(crate) async fn find(&self, own: &Sessions, sid: &SessionId) -> Option<Pipe> {
+        let holder = sid.worker()?;
+        if holder == own.worker {
+            return own.get(sid);
+        }
+        let worker = self.get(holder)?;
+        worker.registry.send(Find(sid.clone())).await.ok().flatten()
+    }
+}

@@ -1,0 +1,226 @@
+//! The life of one Engine.IO session as a pure state machine: packets and times in, actions out.
+//!
+//! Times are durations since the session was opened. Nothing here knows sockets, actors or clocks.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    packet::{Message, Packet},
+    pipe::Generation,
+};
+
+/// Why a session ended, in the words the reference reports to `disconnect` listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The transport failed, or the client broke its rules.
+    TransportError,
+    /// The client closed the transport.
+    TransportClose,
+    /// The application closed the session.
+    ForcedClose,
+    /// The client did not answer a ping in time.
+    PingTimeout,
+    /// A packet could not be decoded.
+    ParseError,
+    /// The client did not read what was sent to it: more waited than the outbox may hold.
+    SlowClient,
+    /// The server shuts down.
+    ServerShuttingDown,
+}
+
+impl CloseReason {
+    /// The reason as Socket.IO spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportError => "transport error",
+            Self::TransportClose => "transport close",
+            Self::ForcedClose => "forced close",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::SlowClient => "slow client",
+            Self::ServerShuttingDown => "server shutting down",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the owner of the state machine has to do next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    Nothing,
+    /// Give this to the layer above.
+    Deliver(Message),
+    SendPing,
+    /// Answer the probe on the transport under test.
+    AnswerProbe,
+    /// The transport under test becomes the session's transport.
+    Switch,
+    /// Close the transport under test; the session stays.
+    DropProbe,
+    /// Let a waiting poll return, so that the client can go on with its upgrade.
+    ReleasePoll,
+    Close(CloseReason),
+    /// The client closed an orderly polling session: its waiting poll gets a no-op.
+    CloseByClient,
+}
+
+/// The intervals of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
+}
+
+/// How often a waiting poll is released while an upgrade is under way.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+enum Heartbeat {
+    /// The next ping is due.
+    Idle { due: Duration },
+    /// A pong is expected.
+    Pinged { until: Duration, refreshed: bool },
+}
+
+#[derive(Debug)]
+struct Upgrade {
+    generation: Generation,
+    until: Duration,
+    release: Option<Duration>,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Session {
+    timing: Timing,
+    heartbeat: Heartbeat,
+    upgrade: Option<Upgrade>,
+}
+
+impl Session {
+    pub(crate) fn new(timing: Timing) -> Self {
+        let heartbeat = Heartbeat::Idle { due: timing.ping_interval };
+        Self { timing, heartbeat, upgrade: None }
+    }
+
+    /// A WebSocket request came for this session: the whole upgrade has a deadline.
+    pub(crate) fn probe_started(&mut self, now: Duration, generation: Generation) {
+        let until = now + self.timing.upgrade_timeout;
+        self.upgrade = Some(Upgrade { generation, until, release: None });
+    }
+
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
+    /// A packet on the session's transport or on the one under test.
+    pub(crate) fn packet(&mut self, now: Duration, from: Generation, packet: Packet) -> Action {
+        match &self.upgrade {
+            Some(upgrade) if upgrade.generation == from => self.probe_packet(now, packet),
+            _ => self.own_packet(now, packet),
+        }
+    }
+
+    fn probe_packet(&mut self, now: Duration, packet: Packet) -> Action {
+        match packet {
+            Packet::Ping(data) if &*data == "probe" => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.release = Some(now + RELEASE_INTERVAL);
+                }
+                Action::AnswerProbe
+            }
+            Packet::Upgrade => {
+                self.upgrade = None;
+                if let Heartbeat::Pinged { until, .. } = &mut self.heartbeat {
+                    // The ping may have gone with the old transport's last breath: the client
+                    // gets the whole time again (the reference stops its heartbeat for good).
+                    *until = now + self.timing.ping_timeout;
+                }
+                Action::Switch
+            }
+            _ => {
+                self.upgrade = None;
+                Action::DropProbe
+            }
+        }
+    }
+
+    fn own_packet(&mut self, now: Duration, packet: Packet) -> Action {
+        if let Heartbeat::Pinged { until, refreshed } = &mut self.heartbeat
+            && !*refreshed
+            && !matches!(packet, Packet::Pong(_))
+        {
+            // A long message may delay the pong behind it: other traffic extends once.
+            *until = now + self.timing.ping_timeout;
+            *refreshed = true;
+        }
+        match packet {
+            Packet::Message(message) => Action::Deliver(message),
+            Packet::Pong(_) => {
+                self.heartbeat = Heartbeat::Idle { due: now + self.timing.ping_interval };
+                Action::Nothing
+            }
+            // In revision 4 only the server pings.
+            Packet::Ping(_) => Action::Close(CloseReason::TransportError),
+            Packet::Close => Action::CloseByClient,
+            Packet::Open(_) | Packet::Upgrade | Packet::Noop => Action::Nothing,
+        }
+    }
+
+    /// The transport under test has ended by itself.
+    pub(crate) fn probe_closed(&mut self) -> Action {
+        self.upgrade = None;
+        Action::DropProbe
+    }
+
+    /// When [`Session::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Duration {
+        let heartbeat = match self.heartbeat {
+            Heartbeat::Idle { due } => due,
+            Heartbeat::Pinged { until, .. } => until,
+        };
+        match &self.upgrade {
+            Some(upgrade) => {
+                let release = upgrade.release.unwrap_or(Duration::MAX);
+                heartbeat.min(upgrade.until).min(release)
+            }
+            None => heartbeat,
+        }
+    }
+
+    /// Time has passed. Call again until it answers [`Action::Nothing`].
+    pub(crate) fn tick(&mut self, now: Duration) -> Action {
+        match &mut self.upgrade {
+            Some(upgrade) if upgrade.until <= now => {
+                self.upgrade = None;
+                return Action::DropProbe;
+            }
+            Some(Upgrade { release: Some(release), .. }) if *release <= now => {
+                *release = now + RELEASE_INTERVAL;
+                return Action::ReleasePoll;
+            }
+            _ => {}
+        }
+        match self.heartbeat {
+            Heartbeat::Idle { due } if due <= now => {
+                let until = now + self.timing.ping_timeout;
+                self.heartbeat = Heartbeat::Pinged { until, refreshed: false };
+                Action::SendPing
+            }
+            Heartbeat::Pinged { until, .. } if until <= now => {
+                Action::Close(CloseReason::PingTimeout)
+            }
+            _ => Action::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Engine.IO by itself, for applications that want ordered messages on a session and nothing more.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use actix::prelude::*;
+use actix_web::dev::{AppService, HttpServiceFactory};
+use smallvec::smallvec;
+
+use super::{
+    AllowRequest, Config, Engine, Message as Data, Refusal, Request, RequestError, Service,
+    frame::{Frame, FrameBuffer},
+    link::{Link, Opening, Protocol},
+    pipe::Pipe,
+    routes,
+    session::CloseReason,
+};
+
+type OnOpen = Box<dyn Fn(EngineSocket) -> Opened + Send + Sync>;
+
+/// An Engine.IO server: mount it like any actix-web service.
+///
+/// ```no_run
+/// use actix_web::{App, HttpServer};
+/// use greenroom::engine::{Config, EngineIo, Opened};
+///
+/// #[actix_web::main]
+/// async fn main() -> std::io::Result<()> {
+///     let mut config = Config::default();
+///     config.path = "/engine.io".into();
+///     let engine = EngineIo::new(config, |socket| {
+///         Opened::new(move |message| socket.send(message))
+///     });
+///     HttpServer::new(move || App::new().service(engine.clone()))
+///         .bind(("127.0.0.1", 3000))?
+///         .run()
+///         .await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct EngineIo(Arc<Engine<Standalone>>);
+
+impl fmt::Debug for EngineIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What to do with a session that was just opened: its listeners.
+#[must_use]
+pub struct Opened {
+    on_message: Box<dyn FnMut(Data)>,
+    on_close: Option<Box<dyn FnOnce(CloseReason)>>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// Calls `listener` with each message, on the worker of the session.
+    pub fn new(listener: impl FnMut(Data) + 'static) -> Self {
+        Self { on_message: Box::new(listener), on_close: None }
+    }
+
+    /// Calls `listener` once when the session has ended.
+    pub fn on_close(mut self, listener: impl FnOnce(CloseReason) + 'static) -> Self {
+        self.on_close = Some(Box::new(listener));
+        self
+    }
+}
+
+impl EngineIo {
+    /// A server whose sessions are each introduced to `on_open`, on the worker that opened them.
+    pub fn new(
+        config: Config,
+        on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(config, None, on_open)
+    }
+
+    /// The same, asking `allow` before a session is opened.
+    pub fn with_allow_request<F, Fut>(
+        config: Config,
+        allow: F,
+        on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + 'static,
+    {
+        let allow: AllowRequest = Box::new(move |request| Box::pin(allow(request)));
+        Self::build(config, Some(allow), on_open)
+    }
+
+    fn build(
+        config: Config,
+        allow: Option<AllowRequest>,
+        on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
+    ) -> Self {
+        let standalone = Standalone { on_open: Box::new(on_open) };
+        Self(Arc::new(Engine::new(config, allow, standalone)))
+    }
+
+    /// Sessions that are open now.
+    pub fn clients_count(&self) -> usize {
+        self.0.workers.sessions()
+    }
+
+    /// Closes every session and refuses new ones. Done when all have ended.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+impl HttpServiceFactory for EngineIo {
+    fn register(self, app: &mut AppService) {
+        routes::register(&self.0, app);
+    }
+}
+
+struct Standalone {
+    on_open: OnOpen,
+}
+
+impl Service for Standalone {
+    type Protocol = Raw;
+
+    fn open(&self, _worker: usize, opening: &Opening) -> Raw {
+        let socket = EngineSocket {
+            pipe: opening.pipe.clone(),
+            request: Arc::clone(&opening.request),
+        };
+        Raw { listeners: (self.on_open)(socket) }
+    }
+
+    fn worker_joined(&self, _worker: usize) {}
+
+    fn refused(&self, _error: &RequestError) {}
+}
+
+/// The protocol of no protocol: messages as they come.
+pub(crate) struct Raw {
+    listeners: Opened,
+}
+
+impl Protocol for Raw {
+    fn opened(_link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {}
+
+    fn message(link: &mut Link<Self>, message: Data, _ctx: &mut Context<Link<Self>>) {
+        (link.upper.listeners.on_message)(message);
+    }
+
+    fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
+        if let Some(listener) = link.upper.listeners.on_close.take() {
+            listener(reason);
+        }
+        link.finish(ctx);
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+}
+
+/// One session: a cheap handle that may be sent anywhere.
+#[derive(Clone, Debug)]
+pub struct EngineSocket {
+    pipe: Pipe,
+    request: Arc<Request>,
+}
+
+impl EngineSocket {
+    /// Sends a message; text as text and binary as binary. Nothing is sent once the session ends.
+    pub fn send(&self, message: Data) {
+        let frame = match message {
+            Data::Text(text) => {
+                let mut buffer = FrameBuffer::with_capacity(1 + text.len());
+                buffer.out().push(b'4');
+                buffer.out().extend_from_slice(text.as_bytes());
+                buffer.finish()
+            }
+            Data::Binary(data) => Frame::binary_message(&data),
+        };
+        self.pipe.send(smallvec![frame], false);
+    }
+
+    /// Sends what waits, then ends the session.
+    pub fn close(&self) {
+        self.pipe.ask_close();
+    }
+
+    /// The request that opened the session.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// What carries the session's bytes now.
+    pub fn transport(&self) -> super::Transport {
+        self.pipe.transport()
+    }
+}

@@ -1,0 +1,49 @@
+//! What carries the bytes of a session: HTTP long-polling or a WebSocket.
+
+use std::{fmt, str::FromStr};
+
+pub(crate) mod frame;
+pub(crate) mod polling;
+pub(crate) mod websocket;
+
+/// What carries the bytes of a session now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP long-polling: GET requests wait for packets, POST requests bring them.
+    Polling,
+    /// A WebSocket (RFC 6455).
+    WebSocket,
+}
+
+impl Transport {
+    /// The name on the URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no transport of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Transport unknown")]
+pub struct UnknownTransport;
+
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "polling" => Ok(Self::Polling),
+            "websocket" => Ok(Self::WebSocket),
+            _ => Err(UnknownTransport),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! HTTP long-polling: one GET that waits, one POST that brings packets.
+
+use std::{future::poll_fn, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    dev::Payload,
+    http::{StatusCode, header},
+};
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+
+use crate::engine::{
+    payload,
+    pipe::{Generation, Inbound, Pipe, Refused},
+    session::CloseReason,
+};
+
+/// Answers with what the session has to say, as soon as it has something.
+pub(crate) async fn receive(req: &HttpRequest, pipe: Pipe) -> HttpResponse {
+    let generation = match pipe.begin_poll() {
+        Ok(generation) => generation,
+        Err(refused) => return refuse(&pipe, refused),
+    };
+    let mut waiting = Underway { pipe: &pipe, completed: false };
+    let body = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
+    waiting.completed = true;
+    respond(req, StatusCode::OK)
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
+        .body(body)
+}
+
+/// Takes the packets of a request body.
+pub(crate) async fn send(
+    req: &HttpRequest,
+    body: Payload,
+    pipe: Pipe,
+    limit: usize,
+    timeout: Duration,
+) -> HttpResponse {
+    let generation = match pipe.begin_post() {
+        Ok(generation) => generation,
+        Err(refused) => return refuse(&pipe, refused),
+    };
+    let binary = req.headers().get(header::CONTENT_TYPE);
+    if binary.is_some_and(|value| value == "application/octet-stream") {
+        // Binary bodies are a thing of revision 3.
+        return refuse(&pipe, Refused::Overlap);
+    }
+    let mut underway = Underway { pipe: &pipe, completed: false };
+    let read = tokio::time::timeout(timeout, collect(req, body, limit)).await;
+    let body = match read {
+        Ok(Ok(body)) => body,
+        Ok(Err(BodyError::TooLarge)) => {
+            underway.completed = true;
+            pipe.end_post(generation);
+            return HttpResponse::PayloadTooLarge().finish();
+        }
+        // The request is broken or too slow, and with it the session: see `Underway`.
+        Ok(Err(BodyError::Broken)) | Err(_) => {
+            return HttpResponse::BadRequest().force_close().finish();
+        }
+    };
+    hand_in(&pipe, generation, &body).await;
+    underway.completed = true;
+    pipe.end_post(generation);
+    respond(req, StatusCode::OK).insert_header((header::CONTENT_TYPE, "text/html")).body("ok")
+}
+
+/// Gives the packets to the session and waits until it has taken them.
+async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8]) {
+    let (done, taken) = oneshot::channel();
+    let packets = payload::decode(body).map(|decoded| match decoded {
+        Ok(packet) => Inbound::Packet(packet),
+        Err(_) => Inbound::Closed(CloseReason::ParseError),
+    });
+    pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
+    // The session may end at one of the packets; the request is answered all the same.
+    let _ = taken.await;
+}
+
+enum BodyError {
+    TooLarge,
+    Broken,
+}
+
+async fn collect(
+    req: &HttpRequest,
+    mut body: Payload,
+    limit: usize,
+) -> Result<Vec<u8>, BodyError> {
+    let announced = req.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    // Nothing is set aside for a length that is only announced.
+    let mut collected = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
+        if collected.len() + chunk.len() > limit {
+            return Err(BodyError::TooLarge);
+        }
+        collected.extend_from_slice(&chunk);
+    }
+    Ok(collected)
+}
+
+/// A request of the session that is not answered yet. If its client goes away, actix drops the
+/// request's future: the packets of a poll would be lost, so the session ends.
+struct Underway<'a> {
+    pipe: &'a Pipe,
+    completed: bool,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.completed {
+            self.pipe.fail(CloseReason::TransportError);
+        }
+    }
+}
+
+fn refuse(pipe: &Pipe, refused: Refused) -> HttpResponse {
+    if refused == Refused::Overlap {
+        pipe.fail(CloseReason::TransportError);
+    }
+    HttpResponse::BadRequest().finish()
+}
+
+/// The headers that every answer of a polling session has.
+fn respond(req: &HttpRequest, status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    let agent = req.headers().get(header::USER_AGENT).map(|value| value.as_bytes());
+    let has = |needle: &[u8]| {
+        agent.is_some_and(|agent| memchr::memmem::find(agent, needle).is_some())
+    };
+    if has(b";MSIE") || has(b"Trident/") {
+        // XHR2 of these browsers guesses content types (as the reference does).
+        response.insert_header((header::X_XSS_PROTECTION, "0"));
+    }
+    response
+}

@@ -1,0 +1,65 @@
+//! Greenroom: a Socket.IO server for actix-web.
+//!
+//! Browsers, phones and other services talk to it with the unmodified official clients. Every
+//! connection is an actor, every namespace is an actor that supervises its rooms, and what is sent
+//! to many is fanned out by room actors: order comes from mailboxes, not from locks.
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer};
+//! use greenroom::prelude::*;
+//!
+//! #[actix_web::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let chat = Namespace::new("/")
+//!         .on_connect(|socket: Socket| async move { socket.join("lobby") })
+//!         .on("say", |socket: Socket, text: String| async move {
+//!             socket.to("lobby").emit("said", &text)?;
+//!             Ok::<_, EventError>(Ack("delivered"))
+//!         });
+//!     let io = SocketIo::builder().namespace(chat).start();
+//!     HttpServer::new(move || App::new().service(io.clone()))
+//!         .bind(("127.0.0.1", 3000))?
+//!         .run()
+//!         .await
+//! }
+//! ```
+//!
+//! # The layers
+//! A packet enters at [`engine`], climbs through [`packet`], the connection, its namespace and its
+//! listeners, and leaves through the room actors and the engine again. `docs/architecture.md` in
+//! the repository follows one message through the files; `docs/actors.md` says what each actor
+//! owns.
+
+pub mod prelude;
+
+mod config;
+mod connection;
+pub mod engine;
+mod metrics;
+mod namespace;
+pub mod packet;
+mod room;
+mod server;
+mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use crate::{
+    metrics::Snapshot,
+    namespace::{
+        BoxedMiddleware, Connecting, Disconnected, FindSocket, IntoConnect, IntoDisconnect,
+        IntoMiddleware, Namespace, NamespaceActor, On, RoomEvent, SocketEvent, Sockets, Stop,
+        SubscribeRooms, SubscribeSockets,
+    },
+    packet::{Args, ArgsError, EncodeError, Payload},
+    room::{
+        Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
+        Room, RoomSizes, RoomsOf, SocketId, Target,
+    },
+    server::{SocketIo, SocketIoBuilder},
+    socket::{
+        Ack, AckError, AckFuture, AckSender, Answered, BoxedListener, BroadcastAcks,
+        BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter, EventError,
+        FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer, Outcome, Socket,
+    },
+};

@@ -1,0 +1,75 @@
+//! Counters of one server: what happened, and above all what was dropped and why.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one server, all since its start.
+        #[derive(Debug, Default)]
+        pub(crate) struct Metrics {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// A reading of a server's counters, all since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Snapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Metrics {
+            pub(crate) fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+counters! {
+    /// Requests refused before a session was opened or found.
+    requests_refused,
+    /// Sessions opened.
+    sessions_opened,
+    /// Sessions that ended.
+    sessions_closed,
+    /// Sessions that ended because their client did not read what was sent to it.
+    slow_clients_closed,
+    /// Connections closed because a packet was malformed or came at the wrong time.
+    bad_packets,
+    /// Events taken from clients.
+    events_received,
+    /// Events for which there was no listener.
+    events_unhandled,
+    /// Events of a socket that the server had just disconnected; they are dropped.
+    events_after_disconnect,
+    /// Events that a listener or middleware answered with an error.
+    events_failed,
+    /// Panics of listeners and middlewares.
+    panics,
+    /// Volatile packets that were dropped because they would have had to wait.
+    volatile_dropped,
+    /// Namespaces asked for that do not exist.
+    unknown_namespaces,
+    /// Connects refused by a middleware.
+    connects_refused,
+    /// Room actors that died and were rebuilt.
+    rooms_rebuilt,
+}

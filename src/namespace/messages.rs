@@ -1,0 +1,154 @@
+//! What a namespace is told by connections and asked by applications.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::{
+    room::{Room, SocketId},
+    socket::{DisconnectReason, Socket, home::Home},
+};
+
+/// The handles of the connected sockets that are selected, in no particular order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<Socket>")]
+pub struct Sockets(pub crate::room::Target);
+
+/// The handle of one connected socket, if the namespace has it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<Socket>")]
+pub struct FindSocket(pub SocketId);
+
+/// What happens to the rooms of a namespace, in order. Sockets' own rooms are rooms too.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum RoomEvent {
+    /// A room got its first member, who joins next.
+    Created {
+        /// The room.
+        room: Room,
+    },
+    /// A socket joined a room.
+    Joined {
+        /// The room.
+        room: Room,
+        /// The socket.
+        socket: SocketId,
+    },
+    /// A socket left a room.
+    Left {
+        /// The room.
+        room: Room,
+        /// The socket.
+        socket: SocketId,
+    },
+    /// The last member has left.
+    Deleted {
+        /// The room.
+        room: Room,
+    },
+}
+
+/// What happens to the sockets of a namespace, in order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum SocketEvent {
+    /// A socket is connected.
+    Connected(Socket),
+    /// A socket has left its rooms and the namespace.
+    Disconnected {
+        /// The socket.
+        socket: Socket,
+        /// Why.
+        reason: DisconnectReason,
+    },
+}
+
+/// Tell an actor what happens to rooms, until it has ended.
+///
+/// A subscriber that does not keep up is not waited for: its mailbox takes what comes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SubscribeRooms(pub Recipient<RoomEvent>);
+
+/// Tell an actor what happens to sockets, until it has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SubscribeSockets(pub Recipient<SocketEvent>);
+
+impl std::fmt::Debug for SubscribeRooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SubscribeRooms")
+    }
+}
+
+impl std::fmt::Debug for SubscribeSockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SubscribeSockets")
+    }
+}
+
+/// The end of the namespace: its sockets are disconnected, its actors end.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+// ---- connection → namespace --------------------------------------------------------------------
+
+/// A client is before the middlewares: it may join rooms already, but takes no part.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Prepare {
+    pub(crate) socket: Socket,
+    pub(crate) place: Place,
+}
+
+/// Where a socket lives.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) arbiter: ArbiterHandle,
+}
+
+/// The middlewares have let the client in.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Connect {
+    pub(crate) socket: Socket,
+    pub(crate) place: Place,
+}
+
+/// The socket has left: take it out of everything.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Depart {
+    pub(crate) socket: Socket,
+    /// `None` for one that was never connected.
+    pub(crate) reason: Option<DisconnectReason>,
+}
+
+/// The disconnect listeners of a socket have been called: who waits for its end may go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Departed(pub(crate) SocketId);
+
+/// How a connection reaches this namespace.
+#[derive(Message)]
+#[rtype(result = "Option<Entrance>")]
+pub(crate) struct Describe;
+
+/// A namespace as connections see it.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    pub(crate) home: Arc<Home>,
+    pub(crate) prepare: Recipient<Prepare>,
+    pub(crate) connect: Recipient<Connect>,
+    pub(crate) depart: Recipient<Depart>,
+    pub(crate) departed: Recipient<Departed>,
+}
+
+impl std::fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Entrance").field(&self.home).finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! Layer 6: the supervisor of the sockets and rooms of one path.
+//!
+//! A [`Namespace`] is described by a builder and then runs as an actor. It owns who is in which
+//! room, starts one room actor per worker that has members, and replaces one that dies. No user
+//! code runs in it: middlewares and listeners run on the worker of their client.
+
+mod builder;
+mod membership;
+pub(crate) mod messages;
+mod queries;
+mod supervisor;
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use actix::prelude::*;
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+
+pub use self::{
+    builder::{BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware, NamespaceActor, On},
+    messages::{FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets},
+};
+use self::{membership::Membership, messages::Entrance, supervisor::Crew};
+use crate::{
+    metrics::Metrics,
+    room::SocketId,
+    socket::home::{Description, Home},
+};
+
+/// Operations after which a namespace lets the other actors of its thread work.
+const OPERATIONS_PER_TURN: usize = 256;
+
+/// The sockets of one path, their rooms and their listeners.
+///
+/// Build it, then give it to [`SocketIo`](crate::SocketIo) or start it like any actor:
+///
+/// ```
+/// use greenroom::{Ack, Namespace, Socket};
+/// let chat = Namespace::new("/chat")
+///     .on_connect(|socket: Socket| async move { socket.join("lobby") })
+///     .on("double", |_: Socket, n: u64| async move { Ack(n * 2) });
+/// ```
+pub struct Namespace {
+    name: Arc<str>,
+    /// While it is built, the description has one owner: this.
+    description: Arc<Description>,
+    metrics: Arc<Metrics>,
+    home: Weak<Home>,
+    members: Membership,
+    crew: Crew,
+    room_events: Vec<Recipient<RoomEvent>>,
+    socket_events: Vec<Recipient<SocketEvent>>,
+    /// Who waits for a socket to be gone.
+    partings: HashMap<SocketId, Vec<oneshot::Sender<()>>>,
+    stopping: bool,
+    operations: usize,
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Namespace {
+    /// The name, with its leading slash.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Joins the counters of a server.
+    pub(crate) fn join_server(
+        &mut self,
+        metrics: &Arc<Metrics>,
+        shared: &crate::socket::home::Shared,
+    ) {
+        self.metrics = Arc::clone(metrics);
+        builder::description(&mut self.description).shared.inherit(shared);
+    }
+
+    /// What connections need to reach the actor at `addr`, which is or will be this namespace.
+    pub(crate) fn entrance(&mut self, addr: &Addr<Self>) -> Entrance {
+        let home = self.home.upgrade().unwrap_or_else(|| {
+            let home = Home::new(
+                Arc::clone(&self.name),
+                Arc::clone(&self.description),
+                Arc::clone(&self.metrics),
+                addr,
+            );
+            Arc::new(home)
+        });
+        self.home = Arc::downgrade(&home);
+        Entrance {
+            home,
+            prepare: addr.clone().recipient(),
+            connect: addr.clone().recipient(),
+            depart: addr.clone().recipient(),
+            departed: addr.clone().recipient(),
+        }
+    }
+
+    /// Counts an operation; after many of them others get their turn, and the mailbox waits.
+    fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.operations += 1;
+        if self.operations >= OPERATIONS_PER_TURN {
+            self.operations = 0;
+            ctx.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+
+    fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
+        for event in events {
+            self.room_events.retain(|subscriber| subscriber.connected());
+            for subscriber in &self.room_events {
+                subscriber.do_send(event.clone());
+            }
+        }
+    }
+
+    fn tell_sockets(&mut self, event: &SocketEvent) {
+        self.socket_events.retain(|subscriber| subscriber.connected());
+        for subscriber in &self.socket_events {
+            subscriber.do_send(event.clone());
+        }
+    }
+}
+
+impl Actor for Namespace {
+    type Context = Context<Self>;
+}

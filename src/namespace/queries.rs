@@ -1,0 +1,82 @@
+//! What a namespace answers about its sockets and rooms, and who is told what happens to them.
+
+use actix::prelude::*;
+
+use super::{
+    FindSocket, Namespace, Sockets, SubscribeRooms, SubscribeSockets, membership::Phase,
+};
+use crate::{
+    room::{CountSockets, MembersOf, Room, RoomSizes, RoomsOf, SocketId},
+    socket::Socket,
+};
+
+impl Handler<MembersOf> for Namespace {
+    type Result = Vec<SocketId>;
+
+    fn handle(&mut self, MembersOf(target): MembersOf, _: &mut Self::Context) -> Vec<SocketId> {
+        let keys = self.members.select(&target).into_iter();
+        keys.filter_map(|key| Some(self.members.get(key)?.socket.id().clone())).collect()
+    }
+}
+
+impl Handler<Sockets> for Namespace {
+    type Result = Vec<Socket>;
+
+    fn handle(&mut self, Sockets(target): Sockets, _: &mut Self::Context) -> Vec<Socket> {
+        let keys = self.members.select(&target).into_iter();
+        keys.filter_map(|key| Some(self.members.get(key)?.socket.clone())).collect()
+    }
+}
+
+impl Handler<FindSocket> for Namespace {
+    type Result = Option<Socket>;
+
+    fn handle(&mut self, FindSocket(id): FindSocket, _: &mut Self::Context) -> Option<Socket> {
+        let member = self.members.get(self.members.key(&id)?)?;
+        (member.phase != Phase::Pending).then(|| member.socket.clone())
+    }
+}
+
+impl Handler<CountSockets> for Namespace {
+    type Result = usize;
+
+    fn handle(&mut self, _: CountSockets, _: &mut Self::Context) -> usize {
+        self.members.iter().filter(|(_, member)| member.phase != Phase::Pending).count()
+    }
+}
+
+impl Handler<RoomsOf> for Namespace {
+    type Result = Option<Vec<Room>>;
+
+    fn handle(&mut self, RoomsOf(id): RoomsOf, _: &mut Self::Context) -> Option<Vec<Room>> {
+        let member = self.members.get(self.members.key(&id)?)?;
+        let mut rooms = member.rooms().to_vec();
+        // Stable: the own room first, the others as they were joined.
+        rooms.sort_by_key(|room| **room != *id);
+        Some(rooms)
+    }
+}
+
+impl Handler<RoomSizes> for Namespace {
+    type Result = Vec<(Room, usize)>;
+
+    fn handle(&mut self, _: RoomSizes, _: &mut Self::Context) -> Vec<(Room, usize)> {
+        self.members.sizes()
+    }
+}
+
+impl Handler<SubscribeRooms> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeRooms(subscriber): SubscribeRooms, _: &mut Self::Context) {
+        self.room_events.push(subscriber);
+    }
+}
+
+impl Handler<SubscribeSockets> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeSockets(subscriber): SubscribeSockets, _: &mut Self::Context) {
+        self.socket_events.push(subscriber);
+    }
+}

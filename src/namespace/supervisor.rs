@@ -1,0 +1,341 @@
+//! Letting sockets in and out, moving them, sending to them; watching the room actors.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use futures_util::future::join_all;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+use tracing::{debug, error};
+
+use super::{
+    Namespace,
+    membership::{Phase, Workers},
+    messages::{
+        Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop,
+    },
+};
+use crate::{
+    packet,
+    room::{
+        Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
+        messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
+    },
+    socket::{Errand, control_frame, event_frames},
+};
+
+/// The room actors of a namespace, by worker.
+#[derive(Default)]
+pub(super) struct Crew(Vec<Option<Post>>);
+
+struct Post {
+    rooms: Addr<Rooms>,
+    generation: u64,
+    arbiter: ArbiterHandle,
+}
+
+impl Crew {
+    /// The workers that have a room actor.
+    fn workers(&self) -> Workers {
+        self.0.iter().enumerate().filter(|(_, post)| post.is_some()).map(|(w, _)| w).collect()
+    }
+
+    fn get(&self, worker: usize) -> Option<&Post> {
+        self.0.get(worker)?.as_ref()
+    }
+}
+
+impl Namespace {
+    /// Sends to the room actor of a worker, after seeing to it that there is one that lives.
+    fn post<M>(&mut self, worker: usize, message: M, ctx: &mut Context<Self>)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Rooms: Handler<M>,
+    {
+        if self.crew.get(worker).is_some_and(|post| !post.rooms.connected()) {
+            self.rebuild(worker, ctx);
+        }
+        if let Some(post) = self.crew.get(worker) {
+            post.rooms.do_send(message);
+        }
+    }
+
+    fn hire(&mut self, worker: usize, arbiter: ArbiterHandle, ctx: &mut Context<Self>) {
+        if self.crew.0.len() <= worker {
+            self.crew.0.resize_with(worker + 1, || None);
+        }
+        let generation = self.crew.get(worker).map_or(0, |post| post.generation + 1);
+        let ended = ctx.address().recipient();
+        let rooms =
+            Rooms::start_in_arbiter(&arbiter, move |_| Rooms::new(worker, generation, ended));
+        self.crew.0[worker] = Some(Post { rooms, generation, arbiter });
+    }
+
+    /// Starts a new room actor where one died, with all its members.
+    fn rebuild(&mut self, worker: usize, ctx: &mut Context<Self>) {
+        let Some(post) = self.crew.get(worker) else { return };
+        error!(namespace = &*self.name, worker, "a room actor died and is rebuilt");
+        self.metrics.rooms_rebuilt.increment();
+        let arbiter = post.arbiter.clone();
+        self.hire(worker, arbiter, ctx);
+        let Some(post) = self.crew.get(worker) else { return };
+        let here = self.members.iter().filter(|(_, member)| member.place.worker == worker);
+        for (key, member) in here.filter(|(_, member)| member.phase != Phase::Pending) {
+            // A socket that its predecessor had not greeted yet is greeted now.
+            let greeting = (!member.socket.connected()).then(|| self.greeting(member.socket.id()));
+            let rooms = member.shared_rooms();
+            post.rooms.do_send(Admit {
+                key,
+                port: member.socket.port(),
+                rooms: rooms.clone(),
+                greeting,
+            });
+            if let Phase::Leaving { close } = member.phase {
+                post.rooms.do_send(self.dismissal(key, rooms, close));
+            }
+        }
+    }
+
+    fn greeting(&self, id: &SocketId) -> crate::engine::outbox::Frames {
+        control_frame(|out| packet::write_connect(out, &self.name, id))
+    }
+
+    fn dismissal(&self, key: Key, rooms: Vec<Room>, close: bool) -> Dismiss {
+        let farewell = control_frame(|out| packet::write_disconnect(out, &self.name));
+        Dismiss { key, rooms, farewell: Some(farewell), close, notify: true }
+    }
+
+    /// Lets an operation's own connection go on, behind all that has been sent to its worker.
+    fn confirm(&mut self, origin: Option<Origin>, ctx: &mut Context<Self>) {
+        if let Some(origin) = origin {
+            self.post(origin.worker(), Confirm(origin), ctx);
+        }
+    }
+
+    fn keys(&self, socket: Option<&SocketId>, target: &Target) -> Vec<Key> {
+        match socket {
+            Some(id) => self.members.key(id).into_iter().collect(),
+            None => self.members.select(target),
+        }
+    }
+
+    /// Moves sockets and tells the room actors of those that take part.
+    fn relocate(
+        &mut self,
+        keys: &[Key],
+        enter: &[Room],
+        exit: &[Room],
+        ctx: &mut Context<Self>,
+    ) {
+        let mut events = Vec::new();
+        let mut moved: SmallVec<[(usize, SmallVec<[Key; 1]>); 1]> = SmallVec::new();
+        for key in keys {
+            let Some(member) = self.members.get(*key) else { continue };
+            let (worker, phase) = (member.place.worker, member.phase);
+            if matches!(phase, Phase::Leaving { .. }) && !enter.is_empty() {
+                continue;
+            }
+            let before = events.len();
+            for room in exit {
+                self.members.leave(*key, room, &mut events);
+            }
+            for room in enter {
+                self.members.join(*key, room, &mut events);
+            }
+            if events.len() > before && phase == Phase::Connected {
+                match moved.iter_mut().find(|(w, _)| *w == worker) {
+                    Some((_, keys)) => keys.push(*key),
+                    None => moved.push((worker, SmallVec::from_slice(&[*key]))),
+                }
+            }
+        }
+        for (worker, keys) in moved {
+            let (enter, exit) = (enter.iter().cloned().collect(), exit.iter().cloned().collect());
+            self.post(worker, Move { keys, enter, exit }, ctx);
+        }
+        self.tell_rooms(events.into_iter());
+    }
+
+    fn admit(&mut self, key: Key, ctx: &mut Context<Self>) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.phase = Phase::Connected;
+        let (socket, Place { worker, arbiter }) = (member.socket.clone(), member.place.clone());
+        let mut events = Vec::new();
+        self.members.join(key, &Room::from(socket.id()), &mut events);
+        self.tell_rooms(events.into_iter());
+        if self.crew.get(worker).is_none() {
+            self.hire(worker, arbiter, ctx);
+        }
+        let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
+        let greeting = Some(self.greeting(socket.id()));
+        self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
+        self.tell_sockets(&SocketEvent::Connected(socket));
+    }
+
+    /// Puts a connected socket out; whoever asks may wait until it has left.
+    fn put_out(&mut self, key: Key, close: bool, ctx: &mut Context<Self>) -> Option<oneshot::Receiver<()>> {
+        let member = self.members.get_mut(key).filter(|member| member.phase != Phase::Pending)?;
+        let id = member.socket.id().clone();
+        if member.phase == Phase::Connected {
+            member.phase = Phase::Leaving { close };
+            let (worker, rooms) = (member.place.worker, member.shared_rooms());
+            let dismissal = self.dismissal(key, rooms, close);
+            self.post(worker, dismissal, ctx);
+        }
+        let (sender, parted) = oneshot::channel();
+        self.partings.entry(id).or_default().push(sender);
+        Some(parted)
+    }
+
+    fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping && self.members.is_empty() {
+            debug!(namespace = &*self.name, "namespace ends");
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Prepare> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Prepare { socket, place }: Prepare, _: &mut Self::Context) {
+        self.members.insert(socket, place);
+    }
+}
+
+impl Handler<Connect> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Connect { socket, place }: Connect, ctx: &mut Self::Context) {
+        let known = self.members.key(socket.id());
+        let key = known.unwrap_or_else(|| self.members.insert(socket, place));
+        self.admit(key, ctx);
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Depart> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Depart { socket, reason }: Depart, ctx: &mut Self::Context) {
+        let Some(key) = self.members.key(socket.id()) else { return };
+        let mut events = Vec::new();
+        let Some(member) = self.members.get(key) else { return };
+        if member.phase == Phase::Connected {
+            let (worker, rooms) = (member.place.worker, member.shared_rooms());
+            let dismiss = Dismiss { key, rooms, farewell: None, close: false, notify: false };
+            self.post(worker, dismiss, ctx);
+        }
+        self.members.remove(key, &mut events);
+        self.tell_rooms(events.into_iter());
+        if let Some(reason) = reason {
+            self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
+            socket.errand(Errand::Departed(socket.clone()));
+        }
+        self.end_if_empty(ctx);
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Departed> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Departed(id): Departed, _: &mut Self::Context) {
+        for parting in self.partings.remove(&id).unwrap_or_default() {
+            // Whoever asked may not wait.
+            let _ = parting.send(());
+        }
+    }
+}
+
+impl Handler<Broadcast> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
+        let Broadcast { target, payload, volatile, origin, ack } = broadcast;
+        let (selection, workers) = self.members.resolve(&target, self.crew.workers());
+        if let Some(request) = &ack {
+            // The caller may have given up.
+            let _ = request.answers.send(Answer::Workers(workers.len()));
+        }
+        if !workers.is_empty() {
+            let frames = event_frames(&self.name, ack.as_ref().map(|ack| ack.id), &payload);
+            let selection = Arc::new(selection);
+            for worker in workers {
+                let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
+                let fanout = Fanout {
+                    selection: Arc::clone(&selection),
+                    frames: frames.clone(),
+                    volatile,
+                    ack: ack.clone(),
+                    confirm,
+                };
+                self.post(worker, fanout, ctx);
+            }
+        }
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Join> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Join { target, rooms, socket }: Join, ctx: &mut Self::Context) {
+        let keys = self.keys(socket.as_ref(), &target);
+        self.relocate(&keys, &rooms, &[], ctx);
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Leave> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Leave { target, rooms, socket }: Leave, ctx: &mut Self::Context) {
+        let keys = self.keys(socket.as_ref(), &target);
+        self.relocate(&keys, &[], &rooms, ctx);
+        self.rest(ctx);
+    }
+}
+
+impl Handler<Disconnect> for Namespace {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, message: Disconnect, ctx: &mut Self::Context) -> Self::Result {
+        let Disconnect { target, close, origin, socket } = message;
+        let keys = self.keys(socket.as_ref(), &target);
+        let partings: Vec<_> =
+            keys.into_iter().filter_map(|key| self.put_out(key, close, ctx)).collect();
+        self.confirm(origin, ctx);
+        Box::pin(async move { join_all(partings).await.len() })
+    }
+}
+
+impl Handler<Ended> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Ended { worker, generation }: Ended, ctx: &mut Self::Context) {
+        if !self.stopping && self.crew.get(worker).is_some_and(|p| p.generation == generation) {
+            self.rebuild(worker, ctx);
+        }
+    }
+}
+
+impl Handler<Describe> for Namespace {
+    type Result = Option<Entrance>;
+
+    fn handle(&mut self, _: Describe, ctx: &mut Self::Context) -> Self::Result {
+        (!self.stopping).then(|| self.entrance(&ctx.address()))
+    }
+}
+
+impl Handler<Stop> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.stopping = true;
+        for key in self.members.select(&Target::everyone()) {
+            drop(self.put_out(key, false, ctx));
+        }
+        self.end_if_empty(ctx);
+    }
+}

@@ -1,0 +1,362 @@
+//! The arguments of an event or an ack: a slice of JSON text, and the attachments it names.
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde::ser::{SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::attachments::Attachments;
+use super::body::Body;
+use super::encode::EncodeError;
+use super::gather::Sheet;
+use super::spread::{Argument, Spread};
+use super::{handoff, scan};
+
+/// The arguments of an event or an ack, with binary in place.
+///
+/// What came from a client is kept as text and parsed when asked for; a clone is cheap. As a data
+/// type, `Args` takes all arguments (inside a tuple: all that are left), and gives them back as
+/// they were.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args {
+    body: Body,
+    len: usize,
+    attachments: Attachments,
+}
+
+/// Why arguments are not of the type that was asked for. Positions count from 0.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArgsError {
+    /// There are not as many arguments.
+    #[error("argument {index} is missing")]
+    Missing {
+        /// The position of the first one that is missing.
+        index: usize,
+    },
+    /// An argument is of another type.
+    #[error("argument {index}: {reason}")]
+    Invalid {
+        /// Its position.
+        index: usize,
+        /// What serde says about it.
+        reason: String,
+    },
+}
+
+impl Args {
+    /// No arguments.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The arguments that `data` stands for, by the rule of the [module](super).
+    ///
+    /// # Errors
+    /// When `data` cannot be written as JSON.
+    pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Self, EncodeError> {
+        let sheet = Sheet::new(0);
+        sheet.spread(data)?;
+        let (text, len, attachments) = sheet.finish()?;
+        Ok(Self {
+            body: Body::from(text),
+            len,
+            attachments: attachments.into(),
+        })
+    }
+
+    /// Appends one argument: a tuple is one array here.
+    ///
+    /// # Errors
+    /// When `value` cannot be written as JSON; nothing is appended then.
+    pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<&mut Self, EncodeError> {
+        let sheet = Sheet::new(self.attachments.len());
+        sheet.argument(value)?;
+        let (text, len, attachments) = sheet.finish()?;
+        let body = self.body.make_mut();
+        if self.len > 0 {
+            body.push(',');
+        }
+        body.push_str(&text);
+        self.len += len;
+        self.attachments.extend(attachments);
+        Ok(self)
+    }
+
+    /// The number of arguments.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads the argument at position `index`, counted from 0. `Option` reads a missing one as
+    /// `None`.
+    ///
+    /// Finding it takes time in the length of what is before it: to read many,
+    /// [`parse`](Self::parse) a tuple.
+    ///
+    /// # Errors
+    /// When it is missing, or of another type.
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgsError> {
+        T::deserialize(Argument {
+            args: self,
+            rest: self.text_from(index),
+            index,
+        })
+    }
+
+    /// Reads the arguments as a `T`: a tuple takes as many as it has, `Args` all, `()` none, any
+    /// other type the first. Arguments that are left over are ignored.
+    ///
+    /// # Errors
+    /// When an argument is missing and not an `Option`, or of another type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        T::deserialize(Spread { args: self })
+    }
+
+    /// The arguments as a JSON array, binary as `{"_placeholder":true,"num":n}` (see
+    /// [`attachments`](Self::attachments)).
+    ///
+    /// An argument that no [`Value`] can hold (nested deeper than 128, half a surrogate pair, a
+    /// number beyond `f64`) is shown as a string with its JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let show = |text: &str| {
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+        };
+        self.texts().map(show).collect()
+    }
+
+    /// The attachments; the placeholder numbered `n` stands for the one at `n`. Of a received
+    /// packet, exactly those that the arguments name.
+    #[must_use]
+    pub fn attachments(&self) -> &[Bytes] {
+        self.attachments.as_slice()
+    }
+
+    /// The JSON texts of the arguments, separated by commas, **without** the brackets of an array
+    /// around them.
+    #[must_use]
+    pub fn raw_json(&self) -> &str {
+        self.body.as_str()
+    }
+
+    /// The JSON text of each argument.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.text_from(0);
+        std::iter::from_fn(move || {
+            let text = rest?;
+            rest = scan::after_value(text);
+            Some(text[..scan::value_len(text)].trim())
+        })
+    }
+
+    /// The arguments behind the first `count`.
+    ///
+    /// Attachments that only those before it named are left out, and the others renumbered.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        match self.text_from(count) {
+            Some(rest) => self.tail(rest, self.len - count),
+            None => Self::default(),
+        }
+    }
+
+    /// The text from the argument at `index` to the end, `None` when there is no such argument.
+    fn text_from(&self, index: usize) -> Option<&str> {
+        if index >= self.len {
+            return None;
+        }
+        let mut rest = self.body.as_str();
+        for _ in 0..index {
+            rest = scan::after_value(rest)?;
+        }
+        Some(rest)
+    }
+
+    /// The last `len` arguments, whose text is `rest`, a slice of this text.
+    pub(super) fn tail(&self, rest: &str, len: usize) -> Self {
+        if len == self.len {
+            return self.clone();
+        }
+        Self {
+            body: self.body.slice(rest),
+            len,
+            attachments: self.attachments.clone(),
+        }
+        .compact()
+    }
+
+    /// Arguments from the text between the brackets of a JSON array, whose syntax has been checked.
+    pub(super) fn from_checked(body: ByteString, len: usize) -> Self {
+        Self {
+            body: Body::from(body),
+            len,
+            attachments: Attachments::default(),
+        }
+    }
+
+    /// Arguments from the text of any JSON value, whose syntax has been checked; `None` when it is
+    /// not an array.
+    pub(super) fn from_array(array: &str, attachments: &Attachments) -> Option<Self> {
+        let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
+        let mut rest = Some(body).filter(|body| !body.is_empty());
+        let mut len = 0;
+        while let Some(text) = rest {
+            rest = scan::after_value(text);
+            len += 1;
+        }
+        let body = Body::from(ByteString::from(body));
+        Some(
+            Self {
+                body,
+                len,
+                attachments: attachments.clone(),
+            }
+            .compact(),
+        )
+    }
+
+    /// Puts attachments in their places, and drops those without one. `None` when a placeholder
+    /// names none of them, or one that is taken.
+    ///
+    /// The reference lets several placeholders name one attachment, though no encoder writes that.
+    /// Each use is a copy here, so a packet of many placeholders for one large attachment would
+    /// take many times its size.
+    pub(super) fn attach(self, list: Vec<Bytes>) -> Option<Self> {
+        let slots = scan::slots(self.raw_json());
+        let mut taken = vec![false; list.len()];
+        for slot in &slots {
+            let taken = taken.get_mut(slot.num?)?;
+            if std::mem::replace(taken, true) {
+                return None;
+            }
+        }
+        // One spelling for all, so that reading may look at the first key of an object only (see
+        // `splice`).
+        let plain = |slot: &scan::Slot| {
+            slot.num
+                .is_some_and(|num| self.raw_json()[slot.range.clone()] == *scan::placeholder(num))
+        };
+        let body = match slots.iter().all(plain) {
+            true => self.body,
+            false => Body::from(scan::renumber(self.raw_json(), &slots, Some)),
+        };
+        let args = Self {
+            body,
+            len: self.len,
+            attachments: list.into(),
+        };
+        Some(if slots.len() < taken.len() {
+            args.compact()
+        } else {
+            args
+        })
+    }
+
+    /// Drops attachments that no placeholder names, and numbers the others from 0 in order.
+    fn compact(self) -> Self {
+        if self.attachments.is_empty() {
+            return self;
+        }
+        let (slots, all) = (scan::slots(self.raw_json()), self.attachments.as_slice());
+        let mut numbers = vec![None; all.len()];
+        let mut kept = Vec::new();
+        for num in slots.iter().filter_map(|slot| slot.num) {
+            if let Some(number @ None) = numbers.get_mut(num) {
+                *number = Some(kept.len());
+                kept.push(all[num].clone());
+            }
+        }
+        if numbers
+            .iter()
+            .enumerate()
+            .all(|(num, number)| *number == Some(num))
+        {
+            return self;
+        }
+        let text = scan::renumber(self.raw_json(), &slots, |num| {
+            numbers.get(num).copied().flatten()
+        });
+        Self {
+            body: Body::from(text),
+            len: self.len,
+            attachments: kept.into(),
+        }
+    }
+
+    pub(super) fn shared_attachments(&self) -> &Attachments {
+        &self.attachments
+    }
+}
+
+impl PartialEq<Value> for Args {
+    /// Compares with what [`to_json`](Args::to_json) gives.
+    fn eq(&self, other: &Value) -> bool {
+        self.to_json() == *other
+    }
+}
+
+impl Serialize for Args {
+    /// In this crate the arguments are spread, binary included; any other serializer gets a
+    /// sequence, with placeholders.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(handoff::ARGS, &Whole(self))
+    }
+}
+
+struct Whole<'a>(&'a Args);
+
+impl Serialize for Whole<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if handoff::answer(self.0) {
+            return serializer.serialize_unit();
+        }
+        let mut list = serializer.serialize_seq(Some(self.0.len))?;
+        for text in self.0.texts() {
+            let raw: &RawValue = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
+            list.serialize_element(raw)?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Args {
+    /// From [`Args::parse`], all arguments that are left; anywhere deeper in JSON, the elements of
+    /// an array.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(handoff::ARGS, ArgsVisitor)
+    }
+}
+
+struct ArgsVisitor;
+
+impl<'de> Visitor<'de> for ArgsVisitor {
+    type Value = Args;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of arguments")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Args, E> {
+        handoff::take().ok_or_else(|| E::invalid_type(de::Unexpected::Unit, &self))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Args, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Args::from_array(raw.get(), &Attachments::default())
+            .ok_or_else(|| de::Error::custom("expected an array"))
+    }
+}

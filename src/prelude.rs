@@ -1,0 +1,6 @@
+//! What most applications use: `use greenroom::prelude::*`.
+
+pub use crate::{
+    Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError,
+    EventError, FromSocket, Namespace, Room, Socket, SocketId, SocketIo, Target,
+};

@@ -1,0 +1,341 @@
+//! What may be sent to a namespace about its rooms and members, and what a namespace sends to its
+//! room actors.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use serde::Serialize;
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use super::{IntoRooms, Key, Port, Room, SocketId};
+use crate::{
+    engine::{
+        outbox::{Frames, Sequence},
+        pipe::Pipe,
+    },
+    packet::{Args, EncodeError, Payload},
+};
+
+/// Which sockets of a namespace are meant: the union of some rooms (all sockets if there is none),
+/// without the members of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    pub(crate) rooms: SmallVec<[Room; 1]>,
+    pub(crate) except: SmallVec<[Room; 1]>,
+}
+
+impl Target {
+    /// Every socket of the namespace.
+    pub fn everyone() -> Self {
+        Self::default()
+    }
+
+    /// The members of one room or several; an empty list selects everybody, as in the reference.
+    pub fn room(rooms: impl IntoRooms) -> Self {
+        Self::default().and(rooms)
+    }
+
+    /// Adds the members of one more room or several.
+    #[must_use]
+    pub fn and(mut self, rooms: impl IntoRooms) -> Self {
+        self.rooms.extend(rooms.into_rooms());
+        self
+    }
+
+    /// Leaves out the members of one room or several; wins over being in a selected room.
+    #[must_use]
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        self.except.extend(rooms.into_rooms());
+        self
+    }
+}
+
+/// The connection an operation came from, if what it sends may come back there.
+///
+/// It travels with the operation. When the last clone is dropped, the operation has arrived (or
+/// has been lost with the actor that held it), and the connection's own packets may follow: that
+/// no operation can stay in flight for ever is the point of doing it on drop.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin(Arc<InFlight>);
+
+#[derive(Debug)]
+struct InFlight {
+    pipe: Pipe,
+    sequence: Sequence,
+}
+
+impl Origin {
+    /// Starts an operation of the client of `pipe`.
+    pub(crate) fn begin(pipe: &Pipe) -> Self {
+        Self(Arc::new(InFlight { pipe: pipe.clone(), sequence: pipe.begin() }))
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        self.0.pipe.worker()
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.pipe.confirm(self.sequence);
+    }
+}
+
+/// Send an event to many sockets of a namespace.
+///
+/// ```
+/// use greenroom::{Broadcast, EmitError};
+/// # fn main() -> Result<(), EmitError> {
+/// let goal = Broadcast::to("sport").except("muted").event("goal", &"2:1")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Broadcast {
+    pub(crate) target: Target,
+    pub(crate) payload: Payload,
+    pub(crate) volatile: bool,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) ack: Option<AckRequest>,
+}
+
+/// A [`Broadcast`] without its event.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct BroadcastTarget {
+    target: Target,
+    volatile: bool,
+}
+
+impl Broadcast {
+    /// To the members of one room or several.
+    pub fn to(rooms: impl IntoRooms) -> BroadcastTarget {
+        BroadcastTarget { target: Target::room(rooms), volatile: false }
+    }
+
+    /// To every socket of the namespace.
+    pub fn everyone() -> BroadcastTarget {
+        BroadcastTarget::default()
+    }
+
+    pub(crate) fn new(target: Target, payload: Payload, volatile: bool) -> Self {
+        Self { target, payload, volatile, origin: None, ack: None }
+    }
+}
+
+impl BroadcastTarget {
+    /// Adds the members of one more room or several.
+    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.and(rooms);
+        self
+    }
+
+    /// Leaves out the members of one room or several.
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.except(rooms);
+        self
+    }
+
+    /// Drops the event for every receiver that cannot take it at once.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Adds the event; `data` becomes its arguments as [`Payload`] says.
+    ///
+    /// # Errors
+    /// If the name is reserved or the data has no JSON form.
+    pub fn event<T: Serialize + ?Sized>(self, name: &str, data: &T) -> Result<Broadcast, EncodeError> {
+        Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.volatile))
+    }
+}
+
+/// Let sockets join rooms.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    pub(crate) target: Target,
+    pub(crate) rooms: SmallVec<[Room; 1]>,
+    /// One socket instead of the target, whatever rooms it is in.
+    pub(crate) socket: Option<SocketId>,
+}
+
+impl Join {
+    /// The sockets of `target` join one room or several.
+    pub fn new(target: Target, rooms: impl IntoRooms) -> Self {
+        Self { target, rooms: rooms.into_rooms().collect(), socket: None }
+    }
+
+    /// One socket joins.
+    pub fn socket(id: impl Into<SocketId>, rooms: impl IntoRooms) -> Self {
+        Self { socket: Some(id.into()), ..Self::new(Target::everyone(), rooms) }
+    }
+}
+
+/// Let sockets leave rooms. A socket that is not in a room stays as it is.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    pub(crate) target: Target,
+    pub(crate) rooms: SmallVec<[Room; 1]>,
+    pub(crate) socket: Option<SocketId>,
+}
+
+impl Leave {
+    /// The sockets of `target` leave one room or several.
+    pub fn new(target: Target, rooms: impl IntoRooms) -> Self {
+        Self { target, rooms: rooms.into_rooms().collect(), socket: None }
+    }
+
+    /// One socket leaves.
+    pub fn socket(id: impl Into<SocketId>, rooms: impl IntoRooms) -> Self {
+        Self { socket: Some(id.into()), ..Self::new(Target::everyone(), rooms) }
+    }
+}
+
+/// Disconnect sockets from the namespace. Answers with their number when all of them have left
+/// their rooms and their `disconnect` listeners have started.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Disconnect {
+    pub(crate) target: Target,
+    pub(crate) close: bool,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) socket: Option<SocketId>,
+}
+
+impl Disconnect {
+    /// The sockets of `target` are disconnected.
+    pub fn new(target: Target) -> Self {
+        Self { target, close: false, origin: None, socket: None }
+    }
+
+    /// Closes the whole connections, with all their namespaces.
+    #[must_use]
+    pub fn close(mut self, close: bool) -> Self {
+        self.close = close;
+        self
+    }
+}
+
+/// Which connected sockets are selected? In no particular order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<SocketId>")]
+pub struct MembersOf(pub(crate) Target);
+
+impl MembersOf {
+    /// Those of one room or several.
+    pub fn room(rooms: impl IntoRooms) -> Self {
+        Self(Target::room(rooms))
+    }
+
+    /// Those of a target.
+    pub fn target(target: Target) -> Self {
+        Self(target)
+    }
+
+    /// All of the namespace.
+    pub fn everyone() -> Self {
+        Self(Target::everyone())
+    }
+}
+
+/// How many connected sockets does the namespace have?
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountSockets;
+
+/// Which rooms is this socket in? The room of its own id comes first, if it is still in it;
+/// `None` if the namespace does not know the socket.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<Vec<Room>>")]
+pub struct RoomsOf(pub SocketId);
+
+/// Which rooms exist, and how many members has each? Without the rooms of the sockets' own ids.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<(Room, usize)>")]
+pub struct RoomSizes;
+
+/// A broadcast wants an answer of each receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct AckRequest {
+    pub(crate) id: u64,
+    pub(crate) answers: mpsc::UnboundedSender<Answer>,
+    pub(crate) timeout: Duration,
+}
+
+/// What becomes known about the answers to a broadcast.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// So many room actors will say how many receivers they have.
+    Workers(usize),
+    /// One of them has so many.
+    Receivers(usize),
+    /// A client has answered.
+    From(SocketId, Args),
+    /// A client has left without answer.
+    Gone(SocketId),
+}
+
+// ---- namespace → room actor ------------------------------------------------------------------
+
+/// A socket is connected: greet it and let it take part. Its rooms come with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Admit {
+    pub(crate) key: Key,
+    pub(crate) port: Arc<dyn Port>,
+    pub(crate) rooms: Vec<Room>,
+    /// Sent before anything else reaches the socket.
+    pub(crate) greeting: Option<Frames>,
+}
+
+/// Members enter and leave rooms.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Move {
+    pub(crate) keys: SmallVec<[Key; 1]>,
+    pub(crate) enter: SmallVec<[Room; 1]>,
+    pub(crate) exit: SmallVec<[Room; 1]>,
+}
+
+/// A socket takes part no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Dismiss {
+    pub(crate) key: Key,
+    pub(crate) rooms: Vec<Room>,
+    /// The last thing it gets, if its client is still there, and what its connection is told.
+    pub(crate) farewell: Option<Frames>,
+    pub(crate) close: bool,
+    /// Whether the connection has to be told, because it did not ask for it.
+    pub(crate) notify: bool,
+}
+
+/// Send frames to the selected members of this worker.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Fanout {
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) frames: Frames,
+    pub(crate) volatile: bool,
+    pub(crate) ack: Option<AckRequest>,
+    pub(crate) confirm: Option<Origin>,
+}
+
+/// A [`Target`] as a room actor understands it.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) everyone: bool,
+    pub(crate) rooms: SmallVec<[Room; 1]>,
+    pub(crate) keys: SmallVec<[Key; 1]>,
+    pub(crate) except_rooms: SmallVec<[Room; 1]>,
+    pub(crate) except_keys: SmallVec<[Key; 1]>,
+}
+
+/// What an operation sent has been delivered before this.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Confirm(#[allow(dead_code, reason = "its drop is what it is for")] pub(crate) Origin);

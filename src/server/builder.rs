@@ -1,0 +1,190 @@
+//! Every option of a server.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use super::{Door, Namespaces, Placement, SocketIo};
+use crate::{
+    config::Config,
+    connection::{Limits, Shared},
+    engine::{AllowRequest, Engine, Refusal, Request, Transport},
+    metrics::Metrics,
+    namespace::Namespace,
+    socket::home,
+};
+
+/// Collects the options of a [`SocketIo`]; each has the reference's default.
+#[must_use]
+pub struct SocketIoBuilder {
+    config: Config,
+    limits: Limits,
+    allow_request: Option<AllowRequest>,
+    namespaces: Vec<Namespace>,
+    shared: home::Shared,
+}
+
+impl std::fmt::Debug for SocketIoBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { config, limits, namespaces, .. } = self;
+        f.debug_struct("SocketIoBuilder")
+            .field("config", config)
+            .field("limits", limits)
+            .field("namespaces", namespaces)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for SocketIoBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            limits: Limits {
+                connect_timeout: Duration::from_millis(45_000),
+                max_attachments: 10,
+                max_running: 1024,
+                max_namespaces: 1024,
+            },
+            allow_request: None,
+            namespaces: Vec::new(),
+            shared: home::Shared::default(),
+        }
+    }
+}
+
+impl SocketIoBuilder {
+    /// Adds a namespace. `/` exists even if it is not added.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespaces.push(namespace);
+        self
+    }
+
+    /// Shares a value with the listeners of all namespaces, see
+    /// [`Socket::shared`](crate::Socket::shared). One value of each type.
+    pub fn share<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.shared.insert(value);
+        self
+    }
+
+    /// Path under which the server answers; a slash is added at its end. Default `/socket.io`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// Transports a client may use. Default: polling and WebSocket.
+    pub fn transports(mut self, transports: impl Into<Vec<Transport>>) -> Self {
+        self.config.transports = transports.into();
+        self
+    }
+
+    /// Whether a polling session may move to WebSocket. Default `true`.
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.config.allow_upgrades = allow;
+        self
+    }
+
+    /// Time between the answer to one ping and the next ping. Default 25 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.config.ping_interval = interval;
+        self
+    }
+
+    /// Time the client has to answer a ping. Default 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ping_timeout = timeout;
+        self
+    }
+
+    /// Time a client has to finish an upgrade. Default 10 s.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.config.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Largest request body and largest WebSocket message, in bytes. Default 1,000,000.
+    pub fn max_http_buffer_size(mut self, bytes: usize) -> Self {
+        self.config.max_http_buffer_size = bytes;
+        self
+    }
+
+    /// Time a client has to join a first namespace. Default 45 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.connect_timeout = timeout;
+        self
+    }
+
+    /// Attachments that one packet may have. Default 10.
+    pub fn max_attachments(mut self, count: usize) -> Self {
+        self.limits.max_attachments = count;
+        self
+    }
+
+    /// Listeners of one connection that may be under way; beyond it nothing more is read from
+    /// that client until one has finished. Default 1,024.
+    pub fn max_running_listeners(mut self, count: usize) -> Self {
+        self.limits.max_running = count;
+        self
+    }
+
+    /// Namespaces one client may be in at the same time. Default 1,024.
+    pub fn max_namespaces(mut self, count: usize) -> Self {
+        self.limits.max_namespaces = count;
+        self
+    }
+
+    /// Bytes that may wait for one client. A client above it for longer than
+    /// [`slow_timeout`](Self::slow_timeout), or above three times as much, is closed with the
+    /// reason "slow client". Default 1 MiB.
+    pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_outbox_bytes = bytes;
+        self
+    }
+
+    /// Packets that may wait for one client, with the same consequence. Default 16,384.
+    pub fn max_outbox_packets(mut self, packets: usize) -> Self {
+        self.config.max_outbox_packets = packets;
+        self
+    }
+
+    /// Time a client may stay above the bounds of its outbox. Default 2 s.
+    pub fn slow_timeout(mut self, timeout: Duration) -> Self {
+        self.config.slow_timeout = timeout;
+        self
+    }
+
+    /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
+    /// not asked again for the later requests of a session.
+    pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
+    where
+        F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + 'static,
+    {
+        self.allow_request = Some(Box::new(move |request| Box::pin(allow(request))));
+        self
+    }
+
+    /// Starts the namespaces. Call it inside an actix system, once, before `HttpServer::new`.
+    pub fn start(self) -> SocketIo {
+        let metrics = Arc::<Metrics>::default();
+        let namespaces = Namespaces::default();
+        let connections = Arc::new(Shared {
+            directory: Box::new(namespaces.clone()),
+            limits: self.limits,
+            metrics: Arc::clone(&metrics),
+        });
+        let door = Door {
+            connections,
+            namespaces,
+            placement: Placement::new(),
+            metrics,
+            defaults: self.shared,
+        };
+        // `/` comes first, as it always exists.
+        let (main, others): (Vec<_>, Vec<_>) =
+            self.namespaces.into_iter().partition(|namespace| namespace.name() == "/");
+        door.spawn(main.into_iter().next_back().unwrap_or_else(|| Namespace::new("/")));
+        for namespace in others {
+            door.spawn(namespace);
+        }
+        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)) }
+    }
+}

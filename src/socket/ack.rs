@@ -1,0 +1,270 @@
+//! Answering a client, and waiting for the answers of clients.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, Sleep},
+};
+
+use super::{
+    Errand, Socket,
+    emit::ack_frames,
+    errors::{AckError, EmitError},
+};
+use crate::{
+    packet::{Args, Payload},
+    room::{SocketId, messages::Answer},
+};
+
+/// Answers one event, once, whenever the listener likes: before it has finished, or later.
+///
+/// A listener gets one as its third argument. If the client did not ask for an answer, nothing is
+/// sent. Cloning gives another handle to the same single answer.
+#[derive(Clone, Debug)]
+pub struct AckSender(Option<Arc<Pending>>);
+
+#[derive(Debug)]
+struct Pending {
+    socket: Socket,
+    id: u64,
+    sent: AtomicBool,
+}
+
+impl AckSender {
+    pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
+        Self(id.map(|id| {
+            Arc::new(Pending { socket: socket.clone(), id, sent: AtomicBool::new(false) })
+        }))
+    }
+
+    /// Whether the client asked for an answer and has none yet.
+    pub fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_some_and(|pending| !pending.sent.load(Ordering::Acquire))
+    }
+
+    /// Sends the answer. Only the first one counts; without a question nothing happens.
+    ///
+    /// # Errors
+    /// If the data has no JSON form.
+    pub fn send<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
+        if self.is_wanted() {
+            self.send_payload(&Payload::ack(data)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send_payload(&self, payload: &Payload) {
+        let Some(pending) = &self.0 else { return };
+        if pending.sent.swap(true, Ordering::AcqRel) || pending.socket.is_silent() {
+            return;
+        }
+        let frames = ack_frames(pending.socket.namespace(), pending.id, payload);
+        pending.socket.pipe().send_own(frames, false);
+    }
+}
+
+/// Who waits for an answer of a client.
+pub(crate) enum Waiting {
+    /// One caller for this one answer.
+    One(oneshot::Sender<Args>),
+    /// A broadcast that collects the answers of many.
+    Broadcast(mpsc::UnboundedSender<Answer>),
+}
+
+impl Waiting {
+    /// The answer has come.
+    pub(crate) fn answer(self, id: &SocketId, args: Args) {
+        // Whoever asked may have given up.
+        match self {
+            Self::One(sender) => drop(sender.send(args)),
+            Self::Broadcast(sender) => drop(sender.send(Answer::From(id.clone(), args))),
+        }
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::One(sender) => sender.is_closed(),
+            Self::Broadcast(sender) => sender.is_closed(),
+        }
+    }
+
+    /// The client has left.
+    pub(crate) fn fail(self, id: &SocketId) {
+        if let Self::Broadcast(sender) = self {
+            // As above; a single caller sees its channel closed.
+            let _ = sender.send(Answer::Gone(id.clone()));
+        }
+    }
+}
+
+/// The answer of one client. The event has been sent already; dropping this gives up the answer.
+#[must_use = "the answer is lost if nobody awaits it"]
+pub struct AckFuture<R> {
+    answer: Result<oneshot::Receiver<Args>, Option<EmitError>>,
+    timeout: Option<Pin<Box<Sleep>>>,
+    forget: Option<(Socket, u64)>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> AckFuture<R> {
+    pub(crate) fn new(
+        socket: &Socket,
+        id: u64,
+        answer: oneshot::Receiver<Args>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            answer: Ok(answer),
+            timeout: timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
+            forget: Some((socket.clone(), id)),
+            result: PhantomData,
+        }
+    }
+
+    pub(crate) fn failed(error: EmitError) -> Self {
+        Self { answer: Err(Some(error)), timeout: None, forget: None, result: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for AckFuture<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckFuture").finish_non_exhaustive()
+    }
+}
+
+impl<R: DeserializeOwned> Future for AckFuture<R> {
+    type Output = Result<R, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let receiver = match &mut this.answer {
+            Ok(receiver) => receiver,
+            Err(error) => {
+                let error = error.take().unwrap_or(EmitError::Disconnected);
+                return Poll::Ready(Err(error.into()));
+            }
+        };
+        if let Poll::Ready(answer) = Pin::new(receiver).poll(cx) {
+            this.forget = None;
+            return Poll::Ready(match answer {
+                Ok(args) => args.parse().map_err(AckError::from),
+                Err(_) => Err(AckError::Disconnected),
+            });
+        }
+        let Some(sleep) = &mut this.timeout else { return Poll::Pending };
+        sleep.as_mut().poll(cx).map(|()| Err(AckError::Timeout))
+    }
+}
+
+impl<R> Drop for AckFuture<R> {
+    fn drop(&mut self) {
+        // A question nobody waits for must not be kept until the client leaves.
+        if let Some((socket, id)) = self.forget.take() {
+            socket.errand(Errand::Forget { socket: socket.clone(), id });
+        }
+    }
+}
+
+/// The answer of one receiver of a broadcast.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered<R = Args> {
+    /// Who answered.
+    pub socket: SocketId,
+    /// What it answered.
+    pub answer: R,
+}
+
+/// Not all receivers of a broadcast answered.
+#[derive(Debug, thiserror::Error)]
+#[error("operation has timed out")]
+#[non_exhaustive]
+pub struct NoAnswer {
+    /// The answers that did come.
+    pub answers: Vec<Answered>,
+    /// How many are missing; `None` if not even that became known in time.
+    pub missing: Option<usize>,
+}
+
+/// The answers to a broadcast. It has been sent already.
+///
+/// Await it for all answers at once, or take them one by one with [`BroadcastAcks::next`].
+#[must_use = "the answers are lost if nobody awaits them"]
+#[derive(Debug)]
+pub struct BroadcastAcks {
+    answers: mpsc::UnboundedReceiver<Answer>,
+    deadline: Instant,
+    workers: Option<usize>,
+    reported: usize,
+    receivers: usize,
+    answered: usize,
+    gone: usize,
+}
+
+impl BroadcastAcks {
+    pub(crate) fn new(answers: mpsc::UnboundedReceiver<Answer>, timeout: Duration) -> Self {
+        let deadline = Instant::now() + timeout;
+        Self { answers, deadline, workers: None, reported: 0, receivers: 0, answered: 0, gone: 0 }
+    }
+
+    /// How many receivers there are, once every worker has said so.
+    pub fn receivers(&self) -> Option<usize> {
+        (self.workers == Some(self.reported)).then_some(self.receivers)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.receivers().is_some_and(|receivers| self.answered + self.gone >= receivers)
+    }
+
+    /// The next answer, in the order they come; `None` when all have answered or left, or when
+    /// the time is up.
+    pub async fn next(&mut self) -> Option<Answered> {
+        while !self.is_complete() {
+            match tokio::time::timeout_at(self.deadline, self.answers.recv()).await {
+                Err(_) | Ok(None) => return None,
+                Ok(Some(Answer::Workers(count))) => self.workers = Some(count),
+                Ok(Some(Answer::Receivers(count))) => {
+                    self.reported += 1;
+                    self.receivers += count;
+                }
+                Ok(Some(Answer::Gone(_))) => self.gone += 1,
+                Ok(Some(Answer::From(socket, answer))) => {
+                    self.answered += 1;
+                    return Some(Answered { socket, answer });
+                }
+            }
+        }
+        None
+    }
+
+    /// All answers.
+    ///
+    /// # Errors
+    /// If a receiver has not answered in time or has left; the error has the answers so far.
+    pub async fn all(mut self) -> Result<Vec<Answered>, NoAnswer> {
+        let mut answers = Vec::new();
+        while let Some(answer) = self.next().await {
+            answers.push(answer);
+        }
+        match self.receivers() {
+            Some(receivers) if self.answered == receivers => Ok(answers),
+            receivers => {
+                let missing = receivers.map(|receivers| receivers - self.answered);
+                Err(NoAnswer { answers, missing })
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A namespace as its sockets see it: its name, its listeners, and where to send what.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::prelude::*;
+use hashbrown::HashMap;
+
+use super::listeners::{ErrorHook, Listeners};
+use crate::{
+    metrics::Metrics,
+    room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf},
+};
+
+/// Values the application shares with its listeners, one of each type.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl Shared {
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    /// Takes over what is not set here.
+    pub(crate) fn inherit(&mut self, other: &Self) {
+        for (id, value) in &other.0 {
+            self.0.entry(*id).or_insert_with(|| Arc::clone(value));
+        }
+    }
+
+    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+}
+
+/// What the builder of a namespace has collected; it does not change once the namespace runs.
+#[derive(Default)]
+pub(crate) struct Description {
+    pub(crate) listeners: Listeners,
+    pub(crate) shared: Shared,
+    pub(crate) serial: bool,
+    pub(crate) error_hook: Option<ErrorHook>,
+}
+
+/// See the module's description. One per namespace, shared by all its sockets.
+pub(crate) struct Home {
+    pub(crate) name: Arc<str>,
+    pub(crate) description: Arc<Description>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) broadcast: Recipient<Broadcast>,
+    pub(crate) join: Recipient<Join>,
+    pub(crate) leave: Recipient<Leave>,
+    pub(crate) disconnect: Recipient<Disconnect>,
+    pub(crate) members: Recipient<MembersOf>,
+    pub(crate) rooms: Recipient<RoomsOf>,
+    acks: AtomicU64,
+}
+
+impl Home {
+    pub(crate) fn new<A>(
+        name: Arc<str>,
+        description: Arc<Description>,
+        metrics: Arc<Metrics>,
+        addr: &Addr<A>,
+    ) -> Self
+    where
+        A: Actor<Context = Context<A>>
+            + Handler<Broadcast>
+            + Handler<Join>
+            + Handler<Leave>
+            + Handler<Disconnect>
+            + Handler<MembersOf>
+            + Handler<RoomsOf>,
+    {
+        Self {
+            name,
+            description,
+            metrics,
+            broadcast: addr.clone().recipient(),
+            join: addr.clone().recipient(),
+            leave: addr.clone().recipient(),
+            disconnect: addr.clone().recipient(),
+            members: addr.clone().recipient(),
+            rooms: addr.clone().recipient(),
+            acks: AtomicU64::new(0),
+        }
+    }
+
+    /// The id of the next event that wants an answer: one counter for the whole namespace.
+    pub(crate) fn next_ack(&self) -> u64 {
+        self.acks.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Home").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,443 @@
+//! Layer 5: the handle that listeners get. One client in one namespace.
+
+mod ack;
+pub(crate) mod current;
+mod data;
+mod emit;
+mod errors;
+pub(crate) mod home;
+pub(crate) mod listeners;
+mod operator;
+mod outcome;
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use actix::prelude::*;
+use serde_json::Value;
+
+pub use self::{
+    ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
+    data::Data,
+    emit::Emitter,
+    errors::{AckError, ConnectError, EmitError, EventError},
+    listeners::{BoxedListener, FromSocket, Listener, ListenerId},
+    operator::BroadcastOperator,
+    outcome::{Ack, IntoOutcome, Outcome},
+};
+pub(crate) use self::{
+    ack::Waiting,
+    emit::{control_frame, event_frames},
+    operator::OperatorBase,
+};
+use self::{
+    home::Home,
+    listeners::{OnDisconnect, OwnListeners},
+};
+use crate::{
+    engine::{CloseReason, Request, Transport, pipe::Pipe},
+    room::{
+        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
+        messages::{AckRequest, Origin},
+    },
+};
+
+/// Why a socket left its namespace, in the words of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The session ended.
+    Session(CloseReason),
+    /// The server closed the connection: the client sent what it must not, or joined no namespace
+    /// in time.
+    ForcedServerClose,
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server put the socket out of the namespace.
+    ServerNamespaceDisconnect,
+}
+
+impl DisconnectReason {
+    /// The reason as Socket.IO spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session(reason) => reason.as_str(),
+            Self::ForcedServerClose => "forced server close",
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The facts of a connection's opening, and what the client gave when it joined this namespace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// The request that opened the connection.
+    pub request: Arc<Request>,
+    /// The `auth` of the client; an empty object if it gave none.
+    pub auth: Value,
+}
+
+/// What a socket needs done by the connection it belongs to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum Errand {
+    /// The namespace has let the socket in.
+    Admitted(Socket),
+    /// The namespace has put the socket out.
+    Dismissed { socket: Socket, close: bool },
+    /// The namespace has taken the socket out of everything.
+    Departed(Socket),
+    /// The client will answer this id.
+    Expect { socket: Socket, id: u64, waiting: Waiting },
+    /// Nobody waits for this answer any more.
+    Forget { socket: Socket, id: u64 },
+}
+
+const CONNECTING: u8 = 0;
+const CONNECTED: u8 = 1;
+/// Asked to be put out: it sends nothing more, but still is in its rooms.
+const LEAVING: u8 = 2;
+const DISCONNECTED: u8 = 3;
+
+struct Inner {
+    id: SocketId,
+    home: Arc<Home>,
+    pipe: Pipe,
+    connection: Recipient<Errand>,
+    handshake: Handshake,
+    state: AtomicU8,
+    left_own_room: AtomicBool,
+    extras: Mutex<Option<Box<Extras>>>,
+}
+
+/// What most sockets have not.
+#[derive(Default)]
+struct Extras {
+    data: Data,
+    listeners: OwnListeners,
+}
+
+/// One client in one namespace: a cheap handle that may be cloned, kept and sent anywhere.
+///
+/// What a socket sends, it sends in order; see the promises in `docs/architecture.md`.
+#[derive(Clone)]
+pub struct Socket(Arc<Inner>);
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("namespace", &self.0.home.name)
+            .field("id", &self.0.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl Socket {
+    pub(crate) fn new(
+        home: Arc<Home>,
+        pipe: Pipe,
+        connection: Recipient<Errand>,
+        handshake: Handshake,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            id: SocketId::random(),
+            home,
+            pipe,
+            connection,
+            handshake,
+            state: AtomicU8::new(CONNECTING),
+            left_own_room: AtomicBool::new(false),
+            extras: Mutex::new(None),
+        }))
+    }
+
+    /// The public id; the client has the same.
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
+    }
+
+    /// The name of the namespace.
+    pub fn namespace(&self) -> &str {
+        &self.0.home.name
+    }
+
+    /// How the connection was opened, and what the client gave when it joined the namespace.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// Whether the socket is in its namespace: not yet in a middleware, no more after its end.
+    pub fn connected(&self) -> bool {
+        matches!(self.0.state.load(Ordering::Acquire), CONNECTED | LEAVING)
+    }
+
+    /// What carries the connection's bytes now.
+    pub fn transport(&self) -> Transport {
+        self.0.pipe.transport()
+    }
+
+    /// The revision of the Engine.IO protocol that the client speaks.
+    pub fn protocol(&self) -> u8 {
+        4
+    }
+
+    /// A value that the application shares with the listeners of the namespace or the server,
+    /// see [`Namespace::share`](crate::Namespace::share).
+    pub fn shared<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.home.description.shared.get()
+    }
+
+    /// Calls `f` with the data of the socket: free to use, readable for the whole server.
+    pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
+        f(&mut self.extras().get_or_insert_default().data)
+    }
+
+    fn extras(&self) -> MutexGuard<'_, Option<Box<Extras>>> {
+        self.0.extras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- rooms -------------------------------------------------------------------------------
+
+    /// Joins one room or several. What is sent to the rooms afterwards reaches the socket. After
+    /// its disconnection nothing happens.
+    pub fn join(&self, rooms: impl IntoRooms) {
+        if !self.is_silent() {
+            self.0.home.join.do_send(Join::socket(self.id(), rooms));
+        }
+    }
+
+    /// Leaves one room or several. Rooms it is not in are passed over.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        let leave = Leave::socket(self.id(), rooms);
+        if leave.rooms.iter().any(|room| **room == **self.id()) {
+            self.0.left_own_room.store(true, Ordering::Release);
+        }
+        self.0.home.leave.do_send(leave);
+    }
+
+    /// The rooms the socket is in, the one of its own id first. Empty after its disconnection.
+    pub async fn rooms(&self) -> Vec<Room> {
+        let rooms = self.0.home.rooms.send(RoomsOf(self.id().clone())).await;
+        rooms.ok().flatten().unwrap_or_default()
+    }
+
+    // ---- end ---------------------------------------------------------------------------------
+
+    /// Puts the socket out of its namespace; with `close`, closes the client's whole connection.
+    ///
+    /// It happens behind everything sent before. The returned future may be dropped; it is done
+    /// when the socket has left its rooms and its `disconnect` listeners have been called.
+    pub fn disconnect(&self, close: bool) -> impl Future<Output = ()> + use<> {
+        let message = Disconnect {
+            target: Target::everyone(),
+            close,
+            origin: Some(Origin::begin(&self.0.pipe)),
+            socket: Some(self.id().clone()),
+        };
+        let done = self.0.home.disconnect.send(message);
+        let (old, new) = (CONNECTED, LEAVING);
+        // Only what was sent before reaches the client; a socket that has left already stays so.
+        let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        async move {
+            // Without its namespace the socket is disconnected anyway.
+            let _ = done.await;
+        }
+    }
+
+    /// Closes the underlying connection, once what waits has been sent: every namespace of the
+    /// client ends with the reason "forced close".
+    pub fn close_connection(&self) {
+        self.0.pipe.ask_close();
+    }
+
+    // ---- listeners at run time ---------------------------------------------------------------
+
+    /// Adds a listener for this socket alone. It is called after those of the namespace.
+    pub fn on<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, false, listener)
+    }
+
+    /// Adds a listener that is called once at most.
+    pub fn once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, true, listener)
+    }
+
+    fn add<M>(&self, event: &str, once: bool, listener: impl Listener<M>) -> ListenerId {
+        let BoxedListener(handler) = listener.into_handler();
+        self.extras().get_or_insert_default().listeners.add(event, once, handler)
+    }
+
+    /// Removes a listener that was added with [`Socket::on`] or [`Socket::once`]; whether it was
+    /// still there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        let mut extras = self.extras();
+        let Some(extras) = extras.as_mut() else { return false };
+        let before = extras.listeners.events.len();
+        extras.listeners.events.retain(|own| own.id != id);
+        extras.listeners.events.len() != before
+    }
+
+    /// Removes all listeners of an event that were added to this socket; how many there were.
+    pub fn off_all(&self, event: &str) -> usize {
+        let mut extras = self.extras();
+        let Some(extras) = extras.as_mut() else { return 0 };
+        let before = extras.listeners.events.len();
+        extras.listeners.events.retain(|own| &*own.event != event);
+        before - extras.listeners.events.len()
+    }
+
+    /// Calls `listener` when the socket is about to leave, while it still is in its rooms.
+    pub fn on_disconnecting<F, Fut>(&self, listener: F)
+    where
+        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = listeners::on_disconnect(listener);
+        self.extras().get_or_insert_default().listeners.disconnecting.push(listener);
+    }
+
+    /// Calls `listener` when the socket has left its rooms and its namespace.
+    pub fn on_disconnect<F, Fut>(&self, listener: F)
+    where
+        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = listeners::on_disconnect(listener);
+        self.extras().get_or_insert_default().listeners.disconnect.push(listener);
+    }
+}
+
+/// For the layers above.
+impl Socket {
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.0.home
+    }
+
+    pub(crate) fn pipe(&self) -> &Pipe {
+        &self.0.pipe
+    }
+
+    /// The socket as its room actor sees it.
+    pub(crate) fn port(&self) -> Arc<dyn Port> {
+        Arc::clone(&self.0) as Arc<dyn Port>
+    }
+
+    pub(crate) fn errand(&self, errand: Errand) {
+        self.0.connection.do_send(errand);
+    }
+
+    fn set_connected(&self) {
+        let (old, new) = (CONNECTING, CONNECTED);
+        // A room actor that was rebuilt may say it again.
+        let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn set_disconnected(&self) {
+        self.0.state.store(DISCONNECTED, Ordering::Release);
+    }
+
+    pub(crate) fn set_left_own_room(&self, left: bool) {
+        self.0.left_own_room.store(left, Ordering::Release);
+    }
+
+    /// Whether nothing more is sent to the client through this socket.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) >= LEAVING
+    }
+
+    /// Whether a broadcast that excludes the socket's own room cannot come back to it.
+    fn excluded_by_own_room(&self) -> bool {
+        !self.0.left_own_room.load(Ordering::Acquire)
+    }
+
+    /// The listeners of an event: the namespace's, then the socket's own.
+    pub(crate) fn handlers(&self, event: &str) -> listeners::Handlers {
+        let listeners = &self.0.home.description.listeners;
+        let mut handlers = listeners.events.get(event).cloned().unwrap_or_default();
+        if let Some(extras) = self.extras().as_mut() {
+            extras.listeners.take(event, &mut handlers);
+        }
+        if handlers.is_empty() {
+            handlers.extend(listeners.fallback.iter().cloned());
+        }
+        handlers
+    }
+
+    pub(crate) fn disconnecting_listeners(&self) -> Vec<OnDisconnect> {
+        let mut all = self.0.home.description.listeners.disconnecting.clone();
+        if let Some(extras) = self.extras().as_mut() {
+            all.append(&mut extras.listeners.disconnecting);
+        }
+        all
+    }
+
+    pub(crate) fn disconnect_listeners(&self) -> Vec<OnDisconnect> {
+        let mut all = self.0.home.description.listeners.disconnect.clone();
+        if let Some(extras) = self.extras().as_mut() {
+            all.append(&mut extras.listeners.disconnect);
+        }
+        all
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Inner").field(&self.id).finish()
+    }
+}
+
+impl Port for Inner {
+    fn id(&self) -> &SocketId {
+        &self.id
+    }
+
+    fn pipe(&self) -> &Pipe {
+        &self.pipe
+    }
+
+    fn admitted(self: Arc<Self>) {
+        let socket = Socket(self);
+        socket.set_connected();
+        socket.errand(Errand::Admitted(socket.clone()));
+    }
+
+    fn dismissed(self: Arc<Self>, close: bool) {
+        let socket = Socket(self);
+        socket.errand(Errand::Dismissed { socket: socket.clone(), close });
+    }
+
+    fn expect_answer(self: Arc<Self>, request: &AckRequest) {
+        let socket = Socket(self);
+        let waiting = Waiting::Broadcast(request.answers.clone());
+        socket.errand(Errand::Expect { socket: socket.clone(), id: request.id, waiting });
+    }
+}
+
+/// Sends what the operator broadcast needs to know of where it comes from.
+pub(crate) fn origin_of(socket: &Socket, excludes_itself: bool) -> Option<Origin> {
+    (!excludes_itself || !socket.excluded_by_own_room()).then(|| Origin::begin(socket.pipe()))
+}

@@ -1,0 +1,179 @@
+//! Sending to many: rooms, exceptions and flags, collected step by step.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    BroadcastAcks, Socket,
+    current::originate_current,
+    errors::EmitError,
+    home::Home,
+    origin_of,
+};
+use crate::{
+    packet::Payload,
+    room::{
+        Broadcast, Disconnect, IntoRooms, Join, Leave, MembersOf, SocketId, Target,
+        messages::{AckRequest, Answer, Origin},
+    },
+};
+
+/// How long a broadcast waits for answers if nothing else was said.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A selection of sockets and how to send to them. Every step returns a new one, and one can be
+/// used any number of times.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BroadcastOperator {
+    home: Arc<Home>,
+    target: Target,
+    sender: Option<Socket>,
+    volatile: bool,
+    timeout: Duration,
+}
+
+/// What an operator can start from.
+pub(crate) trait OperatorBase {
+    fn operator(&self) -> BroadcastOperator;
+}
+
+impl OperatorBase for Arc<Home> {
+    fn operator(&self) -> BroadcastOperator {
+        BroadcastOperator {
+            home: Self::clone(self),
+            target: Target::everyone(),
+            sender: None,
+            volatile: false,
+            timeout: ACK_TIMEOUT,
+        }
+    }
+}
+
+/// Broadcasts of a socket leave the socket itself out, by the room of its own id: a socket that
+/// has left that room hears itself, as in the reference.
+impl Socket {
+    /// To everybody else in the namespace.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        let mut operator = self.home().operator().except(self.id());
+        operator.sender = Some(self.clone());
+        operator
+    }
+
+    /// To the others in one room or several.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`Socket::to`].
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// To everybody else but the members of one room or several.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+}
+
+impl BroadcastOperator {
+    /// Adds the members of one room or several.
+    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.and(rooms);
+        self
+    }
+
+    /// The same as [`BroadcastOperator::to`].
+    pub fn within(self, rooms: impl IntoRooms) -> Self {
+        self.to(rooms)
+    }
+
+    /// Leaves out the members of one room or several.
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.except(rooms);
+        self
+    }
+
+    /// The event is dropped for every receiver that cannot take it at once.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// How long to wait for answers. Default 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        match &self.sender {
+            Some(socket) => origin_of(socket, self.target.except.iter().any(|r| **r == **socket.id())),
+            None => originate_current(),
+        }
+    }
+
+    /// Sends an event to the selected sockets.
+    ///
+    /// # Errors
+    /// If the name is reserved or the data has no JSON form.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
+        let payload = Payload::event(event, data)?;
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
+        broadcast.origin = self.origin();
+        self.home.broadcast.do_send(broadcast);
+        Ok(())
+    }
+
+    /// Sends the event `message`.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::emit`].
+    pub fn send<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
+        self.emit("message", data)
+    }
+
+    /// Sends an event to the selected sockets and collects their answers.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::emit`].
+    pub fn emit_with_ack<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+    ) -> Result<BroadcastAcks, EmitError> {
+        let payload = Payload::event(event, data)?;
+        let (answers, receiver) = mpsc::unbounded_channel::<Answer>();
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
+        broadcast.origin = self.origin();
+        broadcast.ack = Some(AckRequest { id: self.home.next_ack(), answers, timeout: self.timeout });
+        self.home.broadcast.do_send(broadcast);
+        Ok(BroadcastAcks::new(receiver, self.timeout))
+    }
+
+    /// Lets the selected sockets join one room or several.
+    pub fn join(&self, rooms: impl IntoRooms) {
+        self.home.join.do_send(Join::new(self.target.clone(), rooms));
+    }
+
+    /// Lets the selected sockets leave one room or several.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        self.home.leave.do_send(Leave::new(self.target.clone(), rooms));
+    }
+
+    /// Disconnects the selected sockets; with `close`, closes their whole connections. The
+    /// returned future may be dropped; it gives their number when all are gone.
+    pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
+        let mut message = Disconnect::new(self.target.clone()).close(close);
+        message.origin = self.origin();
+        let done = self.home.disconnect.send(message);
+        async move { done.await.unwrap_or(0) }
+    }
+
+    /// The ids of the selected sockets, in no particular order.
+    pub async fn members(&self) -> Vec<SocketId> {
+        self.home.members.send(MembersOf::target(self.target.clone())).await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,58 @@
+//! What a listener returns, and what the client is told of it.
+
+use serde::Serialize;
+
+use super::errors::{EmitError, EventError};
+use crate::packet::Payload;
+
+/// Answers the event: `Ack(value)`. A tuple answers with several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack<T>(pub T);
+
+/// The end of an event.
+#[derive(Debug)]
+pub enum Outcome {
+    /// No answer.
+    Silent,
+    /// The answer for a client that asked for one.
+    Answered(Payload),
+    /// The listener failed: an error answer, and the error hook.
+    Failed(EventError),
+}
+
+/// What a listener may return: `()`, [`Ack`], or a `Result` of either with any error.
+pub trait IntoOutcome {
+    #[doc(hidden)]
+    fn into_outcome(self) -> Outcome;
+}
+
+impl IntoOutcome for () {
+    fn into_outcome(self) -> Outcome {
+        Outcome::Silent
+    }
+}
+
+impl<T: Serialize> IntoOutcome for Ack<T> {
+    fn into_outcome(self) -> Outcome {
+        match Payload::ack(&self.0) {
+            Ok(payload) => Outcome::Answered(payload),
+            Err(error) => Outcome::Failed(EventError::internal(EmitError::from(error))),
+        }
+    }
+}
+
+impl<R: IntoOutcome, E: Into<EventError>> IntoOutcome for Result<R, E> {
+    fn into_outcome(self) -> Outcome {
+        match self {
+            Ok(answer) => answer.into_outcome(),
+            Err(error) => Outcome::Failed(error.into()),
+        }
+    }
+}
+
+impl<R: IntoOutcome> IntoOutcome for Option<R> {
+    /// `None` does not answer.
+    fn into_outcome(self) -> Outcome {
+        self.map_or(Outcome::Silent, IntoOutcome::into_outcome)
+    }
+}
