@@ -7,12 +7,10 @@ async fn main() -> std::io::Result<()> {
     let hello = Namespace::new("/")
         .on_connect(|socket: Socket| async move { socket.emit("hello", "who is there?") })
         .on("double", |_: Socket, n: f64| async move { Ack(n * 2.0) })
-        .on("say", |socket: Socket, text: String| async move {
-            socket.broadcast().emit("said", &text)
-        });
+        .on(
+            "say",
+            |socket: Socket, text: String| async move { socket.broadcast().emit("said", &text) },
+        );
     let io = SocketIo::builder().namespace(hello).start();
-    HttpServer::new(move || App::new().service(io.clone()))
-        .bind(("127.0.0.1", 3000))?
-        .run()
-        .await
+    HttpServer::new(move || App::new().service(io.clone())).bind(("127.0.0.1", 3000))?.run().await
 }

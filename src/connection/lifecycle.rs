@@ -236,7 +236,7 @@ pub(super) fn leave(
     joined.serial = None;
     let socket = joined.socket.clone();
     for (_, waiting) in std::mem::take(&mut joined.waiting) {
-        waiting.fail(socket.id());
+        waiting.fail();
     }
     debug!(namespace = socket.namespace(), id = %socket.id(), %reason, "socket disconnects");
     if !greeted {

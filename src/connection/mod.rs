@@ -192,7 +192,7 @@ impl Client {
                 }
                 joined.waiting.insert(id, waiting);
             }
-            None => waiting.fail(socket.id()),
+            None => waiting.fail(),
         }
     }
 }

@@ -87,8 +87,4 @@ impl Frame {
             payload::push_text(body, self.packet());
         }
     }
-
-    pub(crate) fn is_binary(&self) -> bool {
-        self.binary
-    }
 }

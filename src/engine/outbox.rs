@@ -4,7 +4,7 @@
 //! acks) and what takes the long one (broadcasts through namespace and room actor): while an
 //! operation that may come back to this client is in flight, its own frames are *held* behind it.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -45,12 +45,32 @@ pub(crate) enum Fill {
     Full,
 }
 
-#[derive(Debug)]
-struct Held {
+/// Which way an operation takes: operations of one way stay in order by themselves.
+pub(crate) type Way = usize;
+
+/// Hands an operation to its way, once nothing on another way can be overtaken any more.
+pub(crate) type Start = Box<dyn FnOnce() + Send>;
+
+enum Held {
     /// Sent only when every operation up to this one is confirmed.
-    after: Sequence,
-    frames: Frames,
-    volatile: bool,
+    Frames { after: Sequence, frames: Frames, volatile: bool },
+    /// Started only when no earlier operation on another way is in flight.
+    Operation { before: Sequence, way: Way, start: Start },
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frames { after, .. } => f.debug_tuple("Frames").field(after).finish(),
+            Self::Operation { before, .. } => f.debug_tuple("Operation").field(before).finish(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    sequence: Sequence,
+    way: Way,
 }
 
 /// See the module's description.
@@ -60,8 +80,10 @@ pub(crate) struct Outbox {
     bytes: usize,
     bounds: Bounds,
     last: Sequence,
-    in_flight: SmallVec<[Sequence; 2]>,
+    in_flight: SmallVec<[InFlight; 1]>,
     held: VecDeque<Held>,
+    /// The session is being closed: nothing new is taken.
+    sealed: bool,
     /// Volatile packets that were not sent because they would have had to wait.
     pub(crate) dropped_volatile: u64,
 }
@@ -75,6 +97,7 @@ impl Outbox {
             last: 0,
             in_flight: SmallVec::new(),
             held: VecDeque::new(),
+            sealed: false,
             dropped_volatile: 0,
         }
     }
@@ -106,8 +129,24 @@ impl Outbox {
         self.bounds.grace
     }
 
+    /// Whether nothing waits, not even behind an operation in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.held.is_empty()
+    }
+
+    /// Takes nothing new from now on; what waits is still sent.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
     /// Appends a packet; a volatile one only when `writable`.
     pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) {
+        if !self.sealed {
+            self.append(frames, volatile, writable);
+        }
+    }
+
+    fn append(&mut self, frames: Frames, volatile: bool, writable: bool) {
         if volatile && !(writable && self.queue.is_empty()) {
             self.dropped_volatile += 1;
             return;
@@ -124,30 +163,67 @@ impl Outbox {
             self.push(frames, volatile, writable);
             return;
         }
-        let size: usize = frames.iter().map(|f| f.len() + FRAME_OVERHEAD).sum();
-        self.bytes += size;
-        self.held.push_back(Held { after: self.last, frames, volatile });
+        if self.sealed {
+            return;
+        }
+        self.bytes += size(&frames);
+        self.held.push_back(Held::Frames { after: self.last, frames, volatile });
     }
 
-    /// Starts an operation that may come back to this client.
-    pub(crate) fn begin(&mut self) -> Sequence {
+    /// Starts an operation that may come back to this client. It is in flight from now on.
+    pub(crate) fn begin(&mut self, way: Way) -> Sequence {
         self.last += 1;
-        self.in_flight.push(self.last);
+        self.in_flight.push(InFlight { sequence: self.last, way });
         self.last
     }
 
-    /// The operation has arrived, and with it all that came before it on its way.
-    pub(crate) fn confirm(&mut self, sequence: Sequence, writable: bool) {
-        self.in_flight.retain(|s| *s != sequence);
-        let oldest = self.in_flight.iter().min().copied().unwrap_or(Sequence::MAX);
-        while self.held.front().is_some_and(|held| held.after < oldest) {
-            if let Some(held) = self.held.pop_front() {
-                let size: usize = held.frames.iter().map(|f| f.len() + FRAME_OVERHEAD).sum();
-                self.bytes -= size;
-                self.push(held.frames, held.volatile, writable);
+    /// Whether an operation on this way has to wait for those on others. `sequence` is its own
+    /// number, if it has one.
+    pub(crate) fn must_wait(&self, way: Way, sequence: Option<Sequence>) -> bool {
+        self.overtakes(way, sequence.unwrap_or(self.last + 1))
+            || self.held.iter().any(|held| matches!(held, Held::Operation { .. }))
+    }
+
+    fn overtakes(&self, way: Way, before: Sequence) -> bool {
+        self.in_flight.iter().any(|flight| flight.sequence < before && flight.way != way)
+    }
+
+    /// Keeps an operation that has to wait.
+    pub(crate) fn hold(&mut self, way: Way, sequence: Option<Sequence>, start: Start) {
+        let before = sequence.unwrap_or(self.last + 1);
+        self.bytes += FRAME_OVERHEAD;
+        self.held.push_back(Held::Operation { before, way, start });
+    }
+
+    /// The operation has arrived, and with it all that came before it on its way. Returns what
+    /// may be started now.
+    #[must_use = "operations that nobody starts are lost"]
+    pub(crate) fn confirm(&mut self, sequence: Sequence, writable: bool) -> Vec<Start> {
+        self.in_flight.retain(|flight| flight.sequence != sequence);
+        let mut starts = Vec::new();
+        while let Some(held) = self.held.pop_front() {
+            match held {
+                Held::Frames { after, frames, volatile } if !self.is_in_flight(after) => {
+                    self.bytes -= size(&frames);
+                    self.append(frames, volatile, writable);
+                }
+                Held::Operation { before, way, start } if !self.overtakes(way, before) => {
+                    self.bytes -= FRAME_OVERHEAD;
+                    starts.push(start);
+                }
+                held => {
+                    self.held.push_front(held);
+                    break;
+                }
             }
         }
         self.trim();
+        starts
+    }
+
+    /// Whether an operation up to this one is in flight.
+    fn is_in_flight(&self, last: Sequence) -> bool {
+        self.in_flight.iter().any(|flight| flight.sequence <= last)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Frame> {
@@ -169,15 +245,28 @@ impl Outbox {
         }
     }
 
-    /// Drops all that waits; returns how many packets that were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let lost = self.queue.len() + self.held.len();
+    /// Drops all that waits to be sent, and takes nothing new. Returns how many packets that were,
+    /// and the operations that waited: they concern others too.
+    #[must_use = "operations that nobody starts are lost"]
+    pub(crate) fn clear(&mut self) -> (usize, Vec<Start>) {
+        let held = std::mem::take(&mut self.held);
+        let waiting = held.len() + self.queue.len();
+        let starts: Vec<Start> = held
+            .into_iter()
+            .filter_map(|held| match held {
+                Held::Operation { start, .. } => Some(start),
+                Held::Frames { .. } => None,
+            })
+            .collect();
+        self.sealed = true;
         self.queue = VecDeque::new();
-        self.held = VecDeque::new();
-        self.in_flight = SmallVec::new();
         self.bytes = 0;
-        lost
+        (waiting - starts.len(), starts)
     }
+}
+
+fn size(frames: &Frames) -> usize {
+    frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What the two sides of a session tell each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Packet {
+pub(crate) enum Packet {
     /// `0`: the session is open; the data is the handshake, JSON.
     Open(ByteString),
     /// `1`: the session ends.
@@ -45,7 +45,7 @@ pub enum Message {
 
 /// Why a text is no packet. The session ends with "parse error".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PacketError {
+pub(crate) enum PacketError {
     /// There is not even a type.
     #[error("parser error: the packet is empty")]
     Empty,
@@ -72,7 +72,7 @@ impl Packet {
     /// # Errors
     ///
     /// Fails when `text` is empty or starts with an unknown type.
-    pub fn decode_text(text: ByteString) -> Result<Self, PacketError> {
+    pub(crate) fn decode_text(text: ByteString) -> Result<Self, PacketError> {
         Self::parse(&text, |data| text.slice_ref(data))
     }
 
@@ -96,30 +96,6 @@ impl Packet {
             unknown => return Err(PacketError::UnknownType(unknown)),
         })
     }
-
-    /// The text form: a text frame of a WebSocket, or one text of a polling body. A binary
-    /// message becomes `b` and base64; on a WebSocket it is sent as it is, in a binary frame.
-    #[must_use]
-    pub fn encode_text(&self) -> ByteString {
-        match self {
-            Self::Open(data) => join("0", data),
-            Self::Close => ByteString::from_static("1"),
-            Self::Ping(data) => join("2", data),
-            Self::Pong(data) => join("3", data),
-            Self::Message(Message::Text(data)) => join("4", data),
-            Self::Message(Message::Binary(data)) => join("b", &BASE64.encode(data)),
-            Self::Upgrade => ByteString::from_static("5"),
-            Self::Noop => ByteString::from_static("6"),
-        }
-    }
-}
-
-/// A type and its data; the heartbeat `2` allocates nothing.
-fn join(kind: &'static str, data: &str) -> ByteString {
-    if data.is_empty() {
-        return ByteString::from_static(kind);
-    }
-    ByteString::from([kind, data].concat())
 }
 
 /// Decodes as Node's `Buffer.from(data, "base64")`, which refuses nothing: both alphabets count,

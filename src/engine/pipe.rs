@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     Transport,
     frame::Frame,
-    outbox::{Bounds, Fill, Frames, Outbox, Sequence},
+    outbox::{Bounds, Fill, Frames, Outbox, Sequence, Way},
     packet::Packet,
     session::CloseReason,
 };
@@ -156,10 +156,6 @@ impl Pipe {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     // ---- toward the client -------------------------------------------------------------------
 
     /// Sends a packet that came the long way, through namespace and room actor.
@@ -172,21 +168,39 @@ impl Pipe {
         self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, writable));
     }
 
-    /// Starts an operation that may come back to this client.
-    pub(crate) fn begin(&self) -> Sequence {
-        self.lock().outbox.begin()
+    /// Starts an operation that may come back to this client, once it cannot overtake another.
+    /// `start` gets the number to confirm when the operation has arrived.
+    pub(crate) fn begin(&self, way: Way, start: impl FnOnce(Sequence) + Send + 'static) {
+        let mut state = self.lock();
+        let sequence = state.outbox.begin(way);
+        if state.outbox.must_wait(way, Some(sequence)) {
+            state.outbox.hold(way, Some(sequence), Box::new(move || start(sequence)));
+            return;
+        }
+        drop(state);
+        start(sequence);
+    }
+
+    /// Starts an operation that does not come back to this client, but must not overtake others.
+    pub(crate) fn follow(&self, way: Way, start: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        if state.outbox.must_wait(way, None) {
+            state.outbox.hold(way, None, Box::new(start));
+            return;
+        }
+        drop(state);
+        start();
     }
 
     /// The operation and all before it have been delivered.
     pub(crate) fn confirm(&self, sequence: Sequence) {
-        self.enqueue(|outbox, writable| outbox.confirm(sequence, writable));
+        let mut starts = Vec::new();
+        self.enqueue(|outbox, writable| starts = outbox.confirm(sequence, writable));
+        starts.into_iter().for_each(|start| start());
     }
 
     fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool)) {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
-            return;
-        }
         let writable = state.writable();
         change(&mut state.outbox, writable);
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
@@ -312,8 +326,9 @@ impl Pipe {
             return state.phase == Phase::Closing;
         }
         state.phase = Phase::Closing;
+        state.outbox.seal();
         let polling = state.carrier.transport == Transport::Polling;
-        let pending = (polling && !state.carrier.poll_waiting) || !state.outbox.is_empty();
+        let pending = (polling && !state.carrier.poll_waiting) || !state.outbox.is_idle();
         let waker = state.carrier.waker.take();
         drop(state);
         wake(waker);
@@ -324,13 +339,15 @@ impl Pipe {
     pub(crate) fn close_now(&self, farewell: Farewell) -> usize {
         let mut state = self.lock();
         state.phase = Phase::Closed(farewell);
-        let lost = state.outbox.clear();
+        let (lost, starts) = state.outbox.clear();
         state.inbox = VecDeque::new();
         let wakers = [state.carrier.waker.take(), state.stalled.take(), state.session.take()];
         let probe = state.probe.take();
         drop(state);
         wakers.into_iter().for_each(wake);
         wake(probe.and_then(|probe| probe.waker));
+        // What a listener did for others is done, though its client has gone.
+        starts.into_iter().for_each(|start| start());
         lost
     }
 
@@ -419,7 +436,7 @@ impl Pipe {
             wake(session);
             return Poll::Ready(Ok(frame));
         }
-        if state.phase == Phase::Closing {
+        if state.phase == Phase::Closing && state.outbox.is_idle() {
             let session = state.farewell_fetched(generation);
             drop(state);
             wake(session);
@@ -454,12 +471,12 @@ impl Pipe {
         while let Some(frame) = state.outbox.pop() {
             frame.append_to(&mut body);
         }
+        let farewell = state.phase == Phase::Closing && state.outbox.is_idle();
         match state.phase {
-            Phase::Closing | Phase::Closed(Farewell::Close(_)) => {
-                Frame::text_packet("1").append_to(&mut body);
-            }
+            Phase::Closed(Farewell::Close(_)) => Frame::text_packet("1").append_to(&mut body),
+            Phase::Closing if farewell => Frame::text_packet("1").append_to(&mut body),
             Phase::Closed(Farewell::Noop) => Frame::text_packet("6").append_to(&mut body),
-            Phase::Open => {
+            Phase::Open | Phase::Closing => {
                 let asked = state.probe.as_mut().is_some_and(|p| std::mem::take(&mut p.noop_asked));
                 if body.is_empty() && asked {
                     Frame::text_packet("6").append_to(&mut body);
@@ -472,7 +489,7 @@ impl Pipe {
         }
         state.carrier.poll_waiting = false;
         state.fill = state.outbox.fill();
-        let session = if state.phase == Phase::Closing {
+        let session = if farewell {
             state.farewell_fetched(generation)
         } else {
             state.session.take()
@@ -531,13 +548,6 @@ impl Pipe {
         self.lock().probe.as_ref().map(|probe| probe.generation)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.lock().phase, Phase::Closed(_))
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.lock().phase == Phase::Open
-    }
 }
 
 impl State {

@@ -102,10 +102,9 @@ impl Handler<CloseAll> for Registry {
     }
 }
 
-/// One HTTP worker: where its actors run and who answers for its sessions.
+/// One HTTP worker: who answers for its sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(crate) arbiter: ArbiterHandle,
+struct Worker {
     registry: Addr<Registry>,
 }
 
@@ -128,16 +127,12 @@ impl Workers {
             census: Arc::clone(&self.census),
         };
         let registry = Registry(sessions.clone()).start();
-        list.push(Worker { arbiter: Arbiter::current(), registry });
+        list.push(Worker { registry });
         sessions
     }
 
-    pub(crate) fn get(&self, worker: usize) -> Option<Worker> {
+    fn get(&self, worker: usize) -> Option<Worker> {
         self.list.read().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.list.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Sessions that are open now.

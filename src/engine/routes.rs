@@ -111,7 +111,7 @@ struct Endpoint<S: Service> {
 /// A request that passed the checks.
 enum Checked {
     Open(Transport),
-    Session(Pipe, Transport),
+    Session(Pipe),
 }
 
 impl<S: Service> Endpoint<S> {
@@ -123,8 +123,8 @@ impl<S: Service> Endpoint<S> {
         let query = parse_query(req.query_string());
         let answer = match self.check(req, &query, upgrade).await {
             Ok(Checked::Open(transport)) => self.open(req, payload, query, transport).await,
-            Ok(Checked::Session(pipe, _)) if upgrade => self.upgrade(req, payload, pipe),
-            Ok(Checked::Session(pipe, _)) => Ok(self.serve(req, payload, pipe).await),
+            Ok(Checked::Session(pipe)) if upgrade => self.upgrade(req, payload, pipe),
+            Ok(Checked::Session(pipe)) => Ok(self.serve(req, payload, pipe).await),
             Err(error) => Err(error),
         };
         answer.unwrap_or_else(|error| {
@@ -151,6 +151,10 @@ impl<S: Service> Endpoint<S> {
         {
             return Err(RequestError::BadRequest);
         }
+        if upgrade && transport != Transport::WebSocket {
+            // Polling cannot carry an upgraded connection (the reference accepts, then closes).
+            return Err(RequestError::BadRequest);
+        }
         let sid = get("sid");
         if sid.is_empty() {
             if req.method() != Method::GET {
@@ -167,7 +171,7 @@ impl<S: Service> Endpoint<S> {
         if (!upgrade && pipe.transport() != transport) || get("EIO") != "4" {
             return Err(RequestError::BadRequest);
         }
-        Ok(Checked::Session(pipe, transport))
+        Ok(Checked::Session(pipe))
     }
 
     /// A request of an open session over HTTP.

@@ -87,7 +87,6 @@ impl Namespace {
             let home = Home::new(
                 Arc::clone(&self.name),
                 Arc::clone(&self.description),
-                Arc::clone(&self.metrics),
                 addr,
             );
             Arc::new(home)

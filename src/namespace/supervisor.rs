@@ -301,12 +301,19 @@ impl Handler<Disconnect> for Namespace {
     type Result = ResponseFuture<usize>;
 
     fn handle(&mut self, message: Disconnect, ctx: &mut Self::Context) -> Self::Result {
-        let Disconnect { target, close, origin, socket } = message;
+        let Disconnect { target, close, origin, socket, done } = message;
         let keys = self.keys(socket.as_ref(), &target);
         let partings: Vec<_> =
             keys.into_iter().filter_map(|key| self.put_out(key, close, ctx)).collect();
         self.confirm(origin, ctx);
-        Box::pin(async move { join_all(partings).await.len() })
+        Box::pin(async move {
+            let count = join_all(partings).await.len();
+            if let Some(done) = done {
+                // Whoever asked may not wait.
+                let _ = done.send(count);
+            }
+            count
+        })
     }
 }
 

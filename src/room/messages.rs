@@ -1,17 +1,17 @@
 //! What may be sent to a namespace about its rooms and members, and what a namespace sends to its
 //! room actors.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix::prelude::*;
 use serde::Serialize;
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{IntoRooms, Key, Port, Room, SocketId};
 use crate::{
     engine::{
-        outbox::{Frames, Sequence},
+        outbox::{Frames, Sequence, Way},
         pipe::Pipe,
     },
     packet::{Args, EncodeError, Payload},
@@ -66,9 +66,11 @@ struct InFlight {
 }
 
 impl Origin {
-    /// Starts an operation of the client of `pipe`.
-    pub(crate) fn begin(pipe: &Pipe) -> Self {
-        Self(Arc::new(InFlight { pipe: pipe.clone(), sequence: pipe.begin() }))
+    /// Starts an operation of the client of `pipe` that may come back to it: `start` hands it to
+    /// its way, now or when everything before it on other ways has arrived.
+    pub(crate) fn begin(pipe: &Pipe, way: Way, start: impl FnOnce(Self) + Send + 'static) {
+        let own = pipe.clone();
+        pipe.begin(way, move |sequence| start(Self(Arc::new(InFlight { pipe: own, sequence }))));
     }
 
     pub(crate) fn worker(&self) -> usize {
@@ -197,19 +199,21 @@ impl Leave {
 
 /// Disconnect sockets from the namespace. Answers with their number when all of them have left
 /// their rooms and their `disconnect` listeners have started.
-#[derive(Clone, Debug, Message)]
+#[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub struct Disconnect {
     pub(crate) target: Target,
     pub(crate) close: bool,
     pub(crate) origin: Option<Origin>,
     pub(crate) socket: Option<SocketId>,
+    /// Who waits, besides the sender of the message.
+    pub(crate) done: Option<oneshot::Sender<usize>>,
 }
 
 impl Disconnect {
     /// The sockets of `target` are disconnected.
     pub fn new(target: Target) -> Self {
-        Self { target, close: false, origin: None, socket: None }
+        Self { target, close: false, origin: None, socket: None, done: None }
     }
 
     /// Closes the whole connections, with all their namespaces.
@@ -263,7 +267,6 @@ pub struct RoomSizes;
 pub(crate) struct AckRequest {
     pub(crate) id: u64,
     pub(crate) answers: mpsc::UnboundedSender<Answer>,
-    pub(crate) timeout: Duration,
 }
 
 /// What becomes known about the answers to a broadcast.
@@ -276,7 +279,7 @@ pub(crate) enum Answer {
     /// A client has answered.
     From(SocketId, Args),
     /// A client has left without answer.
-    Gone(SocketId),
+    Gone,
 }
 
 // ---- namespace → room actor ------------------------------------------------------------------

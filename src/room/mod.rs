@@ -32,7 +32,6 @@ pub(crate) type Key = u64;
 
 /// What a room actor needs of a member: its outbox, and its connection for what is not a packet.
 pub(crate) trait Port: Send + Sync + fmt::Debug {
-    fn id(&self) -> &SocketId;
     fn pipe(&self) -> &Pipe;
     /// The namespace has let the socket in; its greeting is on its way.
     fn admitted(self: Arc<Self>);

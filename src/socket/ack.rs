@@ -103,10 +103,10 @@ impl Waiting {
     }
 
     /// The client has left.
-    pub(crate) fn fail(self, id: &SocketId) {
+    pub(crate) fn fail(self) {
         if let Self::Broadcast(sender) = self {
             // As above; a single caller sees its channel closed.
-            let _ = sender.send(Answer::Gone(id.clone()));
+            let _ = sender.send(Answer::Gone);
         }
     }
 }
@@ -240,7 +240,7 @@ impl BroadcastAcks {
                     self.reported += 1;
                     self.receivers += count;
                 }
-                Ok(Some(Answer::Gone(_))) => self.gone += 1,
+                Ok(Some(Answer::Gone)) => self.gone += 1,
                 Ok(Some(Answer::From(socket, answer))) => {
                     self.answered += 1;
                     return Some(Answered { socket, answer });

@@ -11,18 +11,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{
-    engine::{LocalFuture, pipe::Pipe},
-    room::messages::Origin,
-};
+use crate::engine::{LocalFuture, pipe::Pipe};
 
 thread_local! {
     static CURRENT: RefCell<Option<Pipe>> = const { RefCell::new(None) };
 }
 
-/// Starts an operation of the listener that runs now, if one does.
-pub(crate) fn originate_current() -> Option<Origin> {
-    CURRENT.with_borrow(|current| current.as_ref().map(Origin::begin))
+/// The client whose listener runs now, if one does.
+pub(crate) fn current() -> Option<Pipe> {
+    CURRENT.with_borrow(Option::clone)
 }
 
 struct Entered(Option<Pipe>);

@@ -14,8 +14,8 @@ use hashbrown::HashMap;
 
 use super::listeners::{ErrorHook, Listeners};
 use crate::{
-    metrics::Metrics,
-    room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf},
+    engine::{outbox::Way, pipe::Pipe},
+    room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
 /// Values the application shares with its listeners, one of each type.
@@ -52,7 +52,6 @@ pub(crate) struct Description {
 pub(crate) struct Home {
     pub(crate) name: Arc<str>,
     pub(crate) description: Arc<Description>,
-    pub(crate) metrics: Arc<Metrics>,
     pub(crate) broadcast: Recipient<Broadcast>,
     pub(crate) join: Recipient<Join>,
     pub(crate) leave: Recipient<Leave>,
@@ -66,7 +65,6 @@ impl Home {
     pub(crate) fn new<A>(
         name: Arc<str>,
         description: Arc<Description>,
-        metrics: Arc<Metrics>,
         addr: &Addr<A>,
     ) -> Self
     where
@@ -81,7 +79,6 @@ impl Home {
         Self {
             name,
             description,
-            metrics,
             broadcast: addr.clone().recipient(),
             join: addr.clone().recipient(),
             leave: addr.clone().recipient(),
@@ -90,6 +87,29 @@ impl Home {
             rooms: addr.clone().recipient(),
             acks: AtomicU64::new(0),
         }
+    }
+
+    /// Hands an operation of the client of `pipe` to the namespace; `returns` says whether it may
+    /// come back to that client. Without a client nothing has to be kept in order.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        pipe: Option<&Pipe>,
+        returns: bool,
+        send: impl FnOnce(&Self, Option<Origin>) + Send + 'static,
+    ) {
+        let home = Arc::clone(self);
+        match pipe {
+            Some(pipe) if returns => {
+                Origin::begin(pipe, self.way(), move |origin| send(&home, Some(origin)));
+            }
+            Some(pipe) => pipe.follow(self.way(), move || send(&home, None)),
+            None => send(self, None),
+        }
+    }
+
+    /// A number that no other namespace has while this one lives.
+    fn way(self: &Arc<Self>) -> Way {
+        Arc::as_ptr(self).addr()
     }
 
     /// The id of the next event that wants an answer: one counter for the whole namespace.

@@ -21,6 +21,7 @@ use std::{
 
 use actix::prelude::*;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 pub use self::{
     ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
@@ -44,7 +45,7 @@ use crate::{
     engine::{CloseReason, Request, Transport, pipe::Pipe},
     room::{
         Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
-        messages::{AckRequest, Origin},
+        messages::AckRequest,
     },
 };
 
@@ -224,7 +225,8 @@ impl Socket {
     /// its disconnection nothing happens.
     pub fn join(&self, rooms: impl IntoRooms) {
         if !self.is_silent() {
-            self.0.home.join.do_send(Join::socket(self.id(), rooms));
+            let join = Join::socket(self.id(), rooms);
+            self.follow(move |home| home.join.do_send(join));
         }
     }
 
@@ -234,7 +236,12 @@ impl Socket {
         if leave.rooms.iter().any(|room| **room == **self.id()) {
             self.0.left_own_room.store(true, Ordering::Release);
         }
-        self.0.home.leave.do_send(leave);
+        self.follow(move |home| home.leave.do_send(leave));
+    }
+
+    /// Hands to the namespace what sends nothing, in order with what was done before.
+    fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
+        self.0.home.submit(Some(&self.0.pipe), false, |home, _| send(home));
     }
 
     /// The rooms the socket is in, the one of its own id first. Empty after its disconnection.
@@ -250,13 +257,17 @@ impl Socket {
     /// It happens behind everything sent before. The returned future may be dropped; it is done
     /// when the socket has left its rooms and its `disconnect` listeners have been called.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = ()> + use<> {
-        let message = Disconnect {
-            target: Target::everyone(),
-            close,
-            origin: Some(Origin::begin(&self.0.pipe)),
-            socket: Some(self.id().clone()),
-        };
-        let done = self.0.home.disconnect.send(message);
+        let (sender, done) = oneshot::channel();
+        let socket = self.clone();
+        self.0.home.submit(Some(&self.0.pipe), true, move |home, origin| {
+            home.disconnect.do_send(Disconnect {
+                target: Target::everyone(),
+                close,
+                origin,
+                socket: Some(socket.id().clone()),
+                done: Some(sender),
+            });
+        });
         let (old, new) = (CONNECTED, LEAVING);
         // Only what was sent before reaches the client; a socket that has left already stays so.
         let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
@@ -411,10 +422,6 @@ impl fmt::Debug for Inner {
 }
 
 impl Port for Inner {
-    fn id(&self) -> &SocketId {
-        &self.id
-    }
-
     fn pipe(&self) -> &Pipe {
         &self.pipe
     }
@@ -435,9 +442,4 @@ impl Port for Inner {
         let waiting = Waiting::Broadcast(request.answers.clone());
         socket.errand(Errand::Expect { socket: socket.clone(), id: request.id, waiting });
     }
-}
-
-/// Sends what the operator broadcast needs to know of where it comes from.
-pub(crate) fn origin_of(socket: &Socket, excludes_itself: bool) -> Option<Origin> {
-    (!excludes_itself || !socket.excluded_by_own_room()).then(|| Origin::begin(socket.pipe()))
 }

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     BroadcastAcks, Socket,
-    current::originate_current,
+    current::current,
     errors::EmitError,
     home::Home,
-    origin_of,
 };
 use crate::{
     packet::Payload,
@@ -108,11 +107,31 @@ impl BroadcastOperator {
         self
     }
 
-    fn origin(&self) -> Option<Origin> {
+    /// Hands an operation to the namespace, in order with what its client did before.
+    fn submit(&self, send: impl FnOnce(&Home, Option<Origin>) + Send + 'static) {
         match &self.sender {
-            Some(socket) => origin_of(socket, self.target.except.iter().any(|r| **r == **socket.id())),
-            None => originate_current(),
+            Some(socket) => {
+                let excluded = self.target.except.iter().any(|room| **room == **socket.id());
+                let returns = !(excluded && socket.excluded_by_own_room());
+                self.home.submit(Some(socket.pipe()), returns, send);
+            }
+            None => self.home.submit(current().as_ref(), true, send),
         }
+    }
+
+    /// The same for what sends nothing.
+    fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
+        let pipe = self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current);
+        self.home.submit(pipe.as_ref(), false, |home, _| send(home));
+    }
+
+    fn broadcast(&self, payload: Payload, ack: Option<AckRequest>) {
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
+        broadcast.ack = ack;
+        self.submit(move |home, origin| {
+            broadcast.origin = origin;
+            home.broadcast.do_send(broadcast);
+        });
     }
 
     /// Sends an event to the selected sockets.
@@ -120,10 +139,7 @@ impl BroadcastOperator {
     /// # Errors
     /// If the name is reserved or the data has no JSON form.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
-        let payload = Payload::event(event, data)?;
-        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
-        broadcast.origin = self.origin();
-        self.home.broadcast.do_send(broadcast);
+        self.broadcast(Payload::event(event, data)?, None);
         Ok(())
     }
 
@@ -146,29 +162,31 @@ impl BroadcastOperator {
     ) -> Result<BroadcastAcks, EmitError> {
         let payload = Payload::event(event, data)?;
         let (answers, receiver) = mpsc::unbounded_channel::<Answer>();
-        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
-        broadcast.origin = self.origin();
-        broadcast.ack = Some(AckRequest { id: self.home.next_ack(), answers, timeout: self.timeout });
-        self.home.broadcast.do_send(broadcast);
+        self.broadcast(payload, Some(AckRequest { id: self.home.next_ack(), answers }));
         Ok(BroadcastAcks::new(receiver, self.timeout))
     }
 
     /// Lets the selected sockets join one room or several.
     pub fn join(&self, rooms: impl IntoRooms) {
-        self.home.join.do_send(Join::new(self.target.clone(), rooms));
+        let join = Join::new(self.target.clone(), rooms);
+        self.follow(move |home| home.join.do_send(join));
     }
 
     /// Lets the selected sockets leave one room or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
-        self.home.leave.do_send(Leave::new(self.target.clone(), rooms));
+        let leave = Leave::new(self.target.clone(), rooms);
+        self.follow(move |home| home.leave.do_send(leave));
     }
 
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The
     /// returned future may be dropped; it gives their number when all are gone.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
-        let mut message = Disconnect::new(self.target.clone()).close(close);
-        message.origin = self.origin();
-        let done = self.home.disconnect.send(message);
+        let message = Disconnect::new(self.target.clone()).close(close);
+        let (sender, done) = oneshot::channel();
+        self.submit(move |home, origin| {
+            let message = Disconnect { origin, done: Some(sender), ..message };
+            home.disconnect.do_send(message);
+        });
         async move { done.await.unwrap_or(0) }
     }
 

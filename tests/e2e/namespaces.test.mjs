@@ -122,7 +122,7 @@ describe("names and creation", () => {
     assert.deepEqual(await ask(a, "namespaces"), [...STATIC, "/made"].sort());
     assert.equal(await ask(a, "of", { name: "/made" }), "/made");
     const made = await client(t, own, "/made");
-    assert.deepEqual(await ask(a, "counts", { nsp: "/made" }), { nsp: 1, engine: 2 });
+    assert.equal((await ask(a, "counts", { nsp: "/made" })).nsp, 1);
     made.disconnect();
     await until(() => ask(a, "counts", { nsp: "/made" }), (c) => c.nsp === 0);
     assert.ok((await ask(a, "namespaces")).includes("/made"), "it stays when it is empty");

@@ -26,35 +26,35 @@ fn own_frames_pass_at_once_when_nothing_is_in_flight() {
 #[test]
 fn own_frames_wait_behind_an_operation_in_flight() {
     let mut outbox = outbox(1000, 10);
-    let first = outbox.begin();
+    let first = outbox.begin(0);
     outbox.push_own(frames("own"), false, true);
     outbox.push(frames("broadcast"), false, true);
-    outbox.confirm(first, true);
+    assert!(outbox.confirm(first, true).is_empty());
     assert_eq!(sent(&mut outbox), ["broadcast", "own"]);
 }
 
 #[test]
 fn a_frame_held_between_two_operations_leaves_between_them() {
     let mut outbox = outbox(1000, 10);
-    let first = outbox.begin();
+    let first = outbox.begin(0);
     outbox.push_own(frames("2"), false, true);
-    let second = outbox.begin();
+    let second = outbox.begin(0);
     outbox.push_own(frames("4"), false, true);
     outbox.push(frames("1"), false, true);
-    outbox.confirm(first, true);
+    assert!(outbox.confirm(first, true).is_empty());
     outbox.push(frames("3"), false, true);
-    outbox.confirm(second, true);
+    assert!(outbox.confirm(second, true).is_empty());
     assert_eq!(sent(&mut outbox), ["1", "2", "3", "4"]);
 }
 
 #[test]
 fn confirmations_that_overtake_each_other_release_nothing_early() {
     let mut outbox = outbox(1000, 10);
-    let (one, two) = (outbox.begin(), outbox.begin());
+    let (one, two) = (outbox.begin(0), outbox.begin(0));
     outbox.push_own(frames("own"), false, true);
-    outbox.confirm(two, true);
+    assert!(outbox.confirm(two, true).is_empty());
     assert!(outbox.is_empty());
-    outbox.confirm(one, true);
+    assert!(outbox.confirm(one, true).is_empty());
     assert_eq!(sent(&mut outbox), ["own"]);
 }
 
@@ -88,19 +88,49 @@ fn many_tiny_packets_are_bounded_by_count() {
         outbox.push(frames("x"), false, true);
     }
     assert_eq!(outbox.fill(), Fill::Slow);
-    assert_eq!(outbox.clear(), 5);
+    assert_eq!(outbox.clear().0, 5);
     assert_eq!(outbox.fill(), Fill::Normal);
 }
 
 #[test]
 fn held_packets_count_too() {
     let mut outbox = outbox(1 << 20, 4);
-    let operation = outbox.begin();
+    let operation = outbox.begin(0);
     for _ in 0..13 {
         outbox.push_own(frames("x"), false, true);
     }
     assert_eq!(outbox.fill(), Fill::Full);
-    outbox.confirm(operation, true);
+    assert!(outbox.confirm(operation, true).is_empty());
     assert_eq!(sent(&mut outbox).len(), 13);
+    assert_eq!(outbox.bytes, 0);
+}
+
+/// Notes in `log` that it was started.
+fn note(log: &std::sync::Arc<std::sync::Mutex<Vec<u8>>>, n: u8) -> Start {
+    let log = std::sync::Arc::clone(log);
+    Box::new(move || log.lock().unwrap().push(n))
+}
+
+#[test]
+fn an_operation_waits_for_those_on_another_way_and_what_follows_waits_behind_it() {
+    let mut outbox = outbox(1 << 20, 10);
+    let log = std::sync::Arc::default();
+    let first = outbox.begin(1);
+    assert!(!outbox.must_wait(1, None));
+    let second = outbox.begin(2);
+    assert!(outbox.must_wait(2, Some(second)));
+    outbox.hold(2, Some(second), note(&log, 2));
+    outbox.push_own(frames("3"), false, true);
+    // Even on the first way nothing may pass what is held already.
+    assert!(outbox.must_wait(1, None));
+    outbox.hold(1, None, note(&log, 4));
+    let starts = outbox.confirm(first, true);
+    assert_eq!(starts.len(), 1);
+    starts.into_iter().for_each(|start| start());
+    assert!(outbox.is_empty());
+    let starts = outbox.confirm(second, true);
+    assert_eq!(sent(&mut outbox), ["3"]);
+    starts.into_iter().for_each(|start| start());
+    assert_eq!(*log.lock().unwrap(), [2, 4]);
     assert_eq!(outbox.bytes, 0);
 }

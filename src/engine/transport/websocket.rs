@@ -12,9 +12,10 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodySize, MessageBody},
     dev::Payload,
+    http::header,
 };
 use actix_web_actors::ws::{self, HandshakeError};
 use bytes::Bytes;
@@ -40,7 +41,7 @@ pub(crate) fn accept(
     generation: Generation,
     max_message: usize,
 ) -> Result<HttpResponse, HandshakeError> {
-    let mut response = ws::handshake(req)?;
+    let mut response = shake_hands(req)?;
     Ok(response.body(Socket {
         pipe,
         generation,
@@ -54,13 +55,22 @@ pub(crate) fn accept(
 /// Accepts the request and closes the WebSocket at once, as the reference answers an upgrade that
 /// comes too late.
 pub(crate) fn accept_and_close(req: &HttpRequest) -> Result<HttpResponse, HandshakeError> {
-    let mut response = ws::handshake(req)?;
+    let mut response = shake_hands(req)?;
     Ok(response.body(frame::close(NO_CODE, "")))
 }
 
 /// Whether the request can become a WebSocket at all.
 pub(crate) fn check(req: &HttpRequest) -> Result<(), HandshakeError> {
-    ws::handshake(req).map(drop)
+    shake_hands(req).map(drop)
+}
+
+/// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
+/// protocol above does not depend on it, and a browser fails if none is.
+fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError> {
+    let offered = req.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+    let offered = offered.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let first = offered.split(',').next().unwrap_or_default().trim();
+    ws::handshake_with_protocols(req, if first.is_empty() { &[] } else { std::slice::from_ref(&first) })
 }
 
 #[derive(Debug, PartialEq)]
