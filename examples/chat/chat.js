@@ -322,6 +322,7 @@ byId("members-toggle").addEventListener("click", () => view.showMembers());
 addEventListener("keydown", ({ key }) => key === "Escape" && view.showMembers(false));
 
 view.enter(state.wanted);
+view.roomsEnabled(false);
 if (state.name === "") {
   view.askName("", setName);
 } else {

@@ -222,7 +222,7 @@ export function typing(names) {
 }
 
 export function me(name) {
-  byId("my-name").textContent = name;
+  byId("my-name").textContent = byId("my-name").title = name;
   paint(byId("my-avatar"), name);
 }
 

@@ -184,7 +184,7 @@ impl<P: Protocol> Link<P> {
                 self.act(action, ctx);
             }
             Inbound::Closed(reason) => {
-                if self.pipe.probing() == Some(from) {
+                if self.pipe.look().probing == Some(from) {
                     let action = self.session.probe_closed();
                     self.act(action, ctx);
                 } else {
@@ -246,23 +246,24 @@ impl<P: Protocol> Link<P> {
 
     /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
     fn observe(&mut self, ctx: &mut Context<Self>) {
+        let look = self.pipe.look();
         if !self.session.is_upgrading()
-            && let Some(generation) = self.pipe.probing()
+            && let Some(generation) = look.probing
         {
             self.session.probe_started(self.now(), generation);
             self.rearm = true;
         }
-        if self.pipe.close_asked() {
+        if look.close_asked {
             self.close();
         }
         if self.closing {
             return;
         }
-        match self.pipe.fill() {
+        match look.fill {
             Fill::Normal => self.given_up = None,
             Fill::Slow if self.given_up.is_none() => {
                 debug!("client is slow: more waits for it than its outbox should hold");
-                let until = self.now() + self.pipe.slow_grace();
+                let until = self.now() + self.config.slow_timeout;
                 self.given_up = Some((until, CloseReason::SlowClient));
                 self.rearm = true;
             }

@@ -4,7 +4,7 @@
 //! acks) and what takes the long one (broadcasts through namespace and room actor): while an
 //! operation that may come back to this client is in flight, its own frames are *held* behind it.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt};
 
 use smallvec::SmallVec;
 
@@ -30,8 +30,6 @@ pub(crate) type Sequence = u64;
 pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     pub(crate) packets: usize,
-    /// How long a client may stay above the bounds.
-    pub(crate) grace: Duration,
 }
 
 /// How full the queue is.
@@ -113,7 +111,7 @@ impl Outbox {
             return Fill::Normal;
         }
         let packets = self.queue.len() + self.held.len();
-        let Bounds { bytes: max_bytes, packets: max_packets, .. } = self.bounds;
+        let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
         if self.bytes > max_bytes.saturating_mul(HARD_FACTOR)
             || packets > max_packets.saturating_mul(HARD_FACTOR)
         {
@@ -123,10 +121,6 @@ impl Outbox {
         } else {
             Fill::Normal
         }
-    }
-
-    pub(crate) fn grace(&self) -> Duration {
-        self.bounds.grace
     }
 
     /// Whether nothing waits, not even behind an operation in flight.

@@ -262,11 +262,7 @@ impl<S: Service> Engine<S> {
         let pipe = Pipe::new(
             sessions.worker(),
             transport,
-            Bounds {
-                bytes: config.max_outbox_bytes,
-                packets: config.max_outbox_packets,
-                grace: config.slow_timeout,
-            },
+            Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
         );
         let sid = SessionId::random(sessions.worker());
         sessions.insert(sid.clone(), pipe.clone());

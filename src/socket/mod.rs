@@ -5,10 +5,12 @@ pub(crate) mod current;
 mod data;
 mod emit;
 mod errors;
+mod facts;
 pub(crate) mod home;
 pub(crate) mod listeners;
 mod operator;
 mod outcome;
+mod own_listeners;
 
 use std::{
     fmt,
@@ -20,7 +22,6 @@ use std::{
 };
 
 use actix::prelude::*;
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use self::{
@@ -28,6 +29,7 @@ pub use self::{
     data::Data,
     emit::Emitter,
     errors::{AckError, ConnectError, EmitError, EventError},
+    facts::{DisconnectReason, Handshake},
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
@@ -42,55 +44,12 @@ use self::{
     listeners::{OnDisconnect, OwnListeners},
 };
 use crate::{
-    engine::{CloseReason, Request, Transport, pipe::Pipe},
+    engine::{Transport, pipe::Pipe},
     room::{
         Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
         messages::AckRequest,
     },
 };
-
-/// Why a socket left its namespace, in the words of the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DisconnectReason {
-    /// The session ended.
-    Session(CloseReason),
-    /// The server closed the connection: the client sent what it must not, or joined no namespace
-    /// in time.
-    ForcedServerClose,
-    /// The client left the namespace.
-    ClientNamespaceDisconnect,
-    /// The server put the socket out of the namespace.
-    ServerNamespaceDisconnect,
-}
-
-impl DisconnectReason {
-    /// The reason as Socket.IO spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Session(reason) => reason.as_str(),
-            Self::ForcedServerClose => "forced server close",
-            Self::ClientNamespaceDisconnect => "client namespace disconnect",
-            Self::ServerNamespaceDisconnect => "server namespace disconnect",
-        }
-    }
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The facts of a connection's opening, and what the client gave when it joined this namespace.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Handshake {
-    /// The request that opened the connection.
-    pub request: Arc<Request>,
-    /// The `auth` of the client; an empty object if it gave none.
-    pub auth: Value,
-}
 
 /// What a socket needs done by the connection it belongs to.
 #[derive(Message)]
@@ -281,64 +240,6 @@ impl Socket {
     /// client ends with the reason "forced close".
     pub fn close_connection(&self) {
         self.0.pipe.ask_close();
-    }
-
-    // ---- listeners at run time ---------------------------------------------------------------
-
-    /// Adds a listener for this socket alone. It is called after those of the namespace.
-    pub fn on<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
-        self.add(event, false, listener)
-    }
-
-    /// Adds a listener that is called once at most.
-    pub fn once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
-        self.add(event, true, listener)
-    }
-
-    fn add<M>(&self, event: &str, once: bool, listener: impl Listener<M>) -> ListenerId {
-        let BoxedListener(handler) = listener.into_handler();
-        self.extras().get_or_insert_default().listeners.add(event, once, handler)
-    }
-
-    /// Removes a listener that was added with [`Socket::on`] or [`Socket::once`]; whether it was
-    /// still there.
-    pub fn off(&self, id: ListenerId) -> bool {
-        let mut extras = self.extras();
-        let Some(extras) = extras.as_mut() else { return false };
-        let before = extras.listeners.events.len();
-        extras.listeners.events.retain(|own| own.id != id);
-        extras.listeners.events.len() != before
-    }
-
-    /// Removes all listeners of an event that were added to this socket; how many there were.
-    pub fn off_all(&self, event: &str) -> usize {
-        let mut extras = self.extras();
-        let Some(extras) = extras.as_mut() else { return 0 };
-        let before = extras.listeners.events.len();
-        extras.listeners.events.retain(|own| &*own.event != event);
-        before - extras.listeners.events.len()
-    }
-
-    /// Calls `listener` when the socket is about to leave, while it still is in its rooms.
-    pub fn on_disconnecting<F, Fut>(&self, listener: F)
-    where
-        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
-        Fut: Future + 'static,
-        Fut::Output: IntoOutcome,
-    {
-        let listener = listeners::on_disconnect(listener);
-        self.extras().get_or_insert_default().listeners.disconnecting.push(listener);
-    }
-
-    /// Calls `listener` when the socket has left its rooms and its namespace.
-    pub fn on_disconnect<F, Fut>(&self, listener: F)
-    where
-        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
-        Fut: Future + 'static,
-        Fut::Output: IntoOutcome,
-    {
-        let listener = listeners::on_disconnect(listener);
-        self.extras().get_or_insert_default().listeners.disconnect.push(listener);
     }
 }
 

@@ -11,6 +11,7 @@ import { chromium } from "playwright-core";
 import { startServer } from "./server.mjs";
 
 const WAIT_MS = 20_000;
+const ALL_MS = 5 * 60_000;
 const ARGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -19,6 +20,12 @@ const run = Math.random().toString(36).slice(2, 7); // tells this run from other
 const ANA = `Ana ${run}`;
 const BEN = `Ben ${run}`;
 const errors = []; // what the pages threw
+
+// whatever hangs, nothing stays behind: the server and the browser end with this process
+setTimeout(() => {
+  console.error(`the browser tests did not finish within ${ALL_MS} ms`);
+  process.exit(1);
+}, ALL_MS).unref();
 
 let server;
 let browser;

@@ -3,7 +3,7 @@ use smallvec::smallvec;
 use super::*;
 
 fn outbox(bytes: usize, packets: usize) -> Outbox {
-    Outbox::new(Bounds { bytes, packets, grace: Duration::from_secs(1) })
+    Outbox::new(Bounds { bytes, packets })
 }
 
 fn frames(text: &str) -> Frames {

@@ -1,0 +1,60 @@
+//! Toward the client: what sockets and room actors send, in order.
+
+use super::{Pipe, wake};
+use crate::engine::outbox::{Frames, Outbox, Sequence, Way};
+
+impl Pipe {
+    /// Sends a packet that came the long way, through namespace and room actor.
+    pub(crate) fn send(&self, frames: Frames, volatile: bool) {
+        self.enqueue(|outbox, writable| outbox.push(frames, volatile, writable));
+    }
+
+    /// Sends a packet of the client's own listeners: at once, or behind what is in flight.
+    pub(crate) fn send_own(&self, frames: Frames, volatile: bool) {
+        self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, writable));
+    }
+
+    /// Starts an operation that may come back to this client, once it cannot overtake another.
+    /// `start` gets the number to confirm when the operation has arrived.
+    pub(crate) fn begin(&self, way: Way, start: impl FnOnce(Sequence) + Send + 'static) {
+        let mut state = self.lock();
+        let sequence = state.outbox.begin(way);
+        if state.outbox.must_wait(way, Some(sequence)) {
+            state.outbox.hold(way, Some(sequence), Box::new(move || start(sequence)));
+            return;
+        }
+        drop(state);
+        start(sequence);
+    }
+
+    /// Starts an operation that does not come back to this client, but must not overtake others.
+    pub(crate) fn follow(&self, way: Way, start: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        if state.outbox.must_wait(way, None) {
+            state.outbox.hold(way, None, Box::new(start));
+            return;
+        }
+        drop(state);
+        start();
+    }
+
+    /// The operation and all before it have been delivered.
+    pub(crate) fn confirm(&self, sequence: Sequence) {
+        let mut starts = Vec::new();
+        self.enqueue(|outbox, writable| starts = outbox.confirm(sequence, writable));
+        starts.into_iter().for_each(|start| start());
+    }
+
+    fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool)) {
+        let mut state = self.lock();
+        let writable = state.writable();
+        change(&mut state.outbox, writable);
+        let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
+        let fill = state.outbox.fill();
+        let session = if fill == state.fill { None } else { state.session.take() };
+        state.fill = fill;
+        drop(state);
+        wake(carrier);
+        wake(session);
+    }
+}

@@ -1,0 +1,212 @@
+//! What lies between one session and whatever carries its bytes now.
+//!
+//! A session outlives its transports, and a transport may run on another thread than the session
+//! (a WebSocket request lands where the operating system puts it). So both hold the same [`Pipe`]:
+//! packets in through a short inbox, frames out through the outbox, and a waker for each side.
+//! Every attached transport has a [`Generation`]; what an older one still says is ignored.
+
+mod client_side;
+mod session_side;
+mod transport_side;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Transport,
+    frame::Frame,
+    outbox::{Bounds, Fill, Outbox},
+    packet::Packet,
+    session::CloseReason,
+};
+
+/// Packets a transport may hand in before the session has taken them.
+const INBOX_PACKETS: usize = 128;
+/// Bytes of them.
+const INBOX_BYTES: usize = 256 * 1024;
+
+/// Which transport of the session speaks; 0 is the one that opened it.
+pub(crate) type Generation = u32;
+
+/// What a transport has to tell its session.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// A packet came.
+    Packet(Packet),
+    /// The transport is at its end.
+    Closed(CloseReason),
+    /// All before this has been handled: the sender may go on.
+    Barrier(oneshot::Sender<()>),
+}
+
+impl Inbound {
+    fn size(&self) -> usize {
+        match self {
+            Self::Packet(packet) => packet.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// What the session wants of its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Send what waits, then say goodbye.
+    Closing,
+    Closed(Farewell),
+}
+
+/// How the last transport parts from its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// WebSocket: a close frame with this code; polling: a close packet.
+    Close(u16),
+    /// A client that has asked for the end itself: a poll that still waits gets a no-op.
+    Noop,
+}
+
+#[derive(Debug)]
+struct Carrier {
+    generation: Generation,
+    transport: Transport,
+    waker: Option<Waker>,
+    /// A polling response that takes what comes next.
+    poll_waiting: bool,
+    post_busy: bool,
+}
+
+#[derive(Debug)]
+struct Probe {
+    generation: Generation,
+    frames: VecDeque<Frame>,
+    waker: Option<Waker>,
+    noop_asked: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    outbox: Outbox,
+    inbox: VecDeque<(Generation, Inbound)>,
+    inbox_bytes: usize,
+    /// The session, waiting for the inbox or for a change of the outbox's fill.
+    session: Option<Waker>,
+    /// A transport that waits for room in the inbox.
+    stalled: Option<Waker>,
+    carrier: Carrier,
+    probe: Option<Box<Probe>>,
+    generations: Generation,
+    phase: Phase,
+    fill: Fill,
+    close_asked: bool,
+}
+
+/// See the module's description. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipe(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The worker that the session's actor lives on.
+    worker: usize,
+    state: Mutex<State>,
+}
+
+/// What a session looks at in each turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// The transport under test, if there is one.
+    pub(crate) probing: Option<Generation>,
+    /// Somebody wants the session closed.
+    pub(crate) close_asked: bool,
+    pub(crate) fill: Fill,
+}
+
+/// Why a request cannot become the session's poll or post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Another one is under way.
+    Overlap,
+    /// The session has another transport by now, or has ended.
+    Gone,
+}
+
+impl Pipe {
+    pub(crate) fn new(worker: usize, transport: Transport, bounds: Bounds) -> Self {
+        let state = Mutex::new(State {
+            outbox: Outbox::new(bounds),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            session: None,
+            stalled: None,
+            carrier: Carrier {
+                generation: 0,
+                transport,
+                waker: None,
+                poll_waiting: false,
+                post_busy: false,
+            },
+            probe: None,
+            generations: 0,
+            phase: Phase::Open,
+            fill: Fill::Normal,
+            close_asked: false,
+        });
+        Self(Arc::new(Shared { worker, state }))
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        self.0.worker
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock is held would be a bug of this file; the state stays usable.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// "Writable now", as a volatile packet needs it: something waits to take the next frame.
+    fn writable(&self) -> bool {
+        self.outbox.is_empty() && self.carrier.waker.is_some()
+    }
+
+    /// Tells the session that its orderly close is done.
+    fn farewell_fetched(&mut self, generation: Generation) -> Option<Waker> {
+        self.inbox.push_back((generation, Inbound::Closed(CloseReason::ForcedClose)));
+        self.session.take()
+    }
+
+    fn attached(&self, generation: Generation) -> bool {
+        self.carrier.generation == generation
+            || self.probe.as_ref().is_some_and(|probe| probe.generation == generation)
+    }
+}
+
+impl Farewell {
+    fn code(self) -> u16 {
+        match self {
+            Self::Close(code) => code,
+            Self::Noop => 1000,
+        }
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+

@@ -1,0 +1,169 @@
+//! What the session's actor does with its pipe: taking what came, switching and closing.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use smallvec::SmallVec;
+
+use super::{
+    Carrier, Farewell, Generation, INBOX_PACKETS, Inbound, Look, Phase, Pipe, register, wake,
+};
+use crate::engine::{Transport, frame::Frame};
+
+impl Pipe {
+    /// Takes up to `max` things the transports have said. Pending registers the session's waker.
+    pub(crate) fn poll_inbox(
+        &self,
+        cx: &mut Context<'_>,
+        max: usize,
+        into: &mut SmallVec<[(Generation, Inbound); 8]>,
+    ) -> Poll<()> {
+        let mut state = self.lock();
+        if state.inbox.is_empty() {
+            register(&mut state.session, cx);
+            return Poll::Pending;
+        }
+        let count = state.inbox.len().min(max);
+        for entry in state.inbox.drain(..count) {
+            into.push(entry);
+        }
+        if state.inbox.is_empty() {
+            state.inbox_bytes = 0;
+            if state.inbox.capacity() > INBOX_PACKETS {
+                state.inbox = VecDeque::new();
+            }
+        } else {
+            let taken: usize = into.iter().map(|(_, inbound)| inbound.size()).sum();
+            state.inbox_bytes = state.inbox_bytes.saturating_sub(taken);
+        }
+        let stalled = state.stalled.take();
+        drop(state);
+        wake(stalled);
+        Poll::Ready(())
+    }
+
+    /// Registers the session's waker without taking anything.
+    pub(crate) fn register_session(&self, cx: &mut Context<'_>) {
+        register(&mut self.lock().session, cx);
+    }
+
+    /// What may have been changed from elsewhere.
+    pub(crate) fn look(&self) -> Look {
+        let state = self.lock();
+        Look {
+            probing: state.probe.as_ref().map(|probe| probe.generation),
+            close_asked: state.close_asked,
+            fill: state.fill,
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.lock().carrier.transport
+    }
+
+    /// Packets that were volatile and could not be sent at once.
+    pub(crate) fn dropped_volatile(&self) -> u64 {
+        self.lock().outbox.dropped_volatile
+    }
+
+    /// Sends a frame to the transport that is being probed.
+    pub(crate) fn send_probe(&self, frame: Frame) {
+        let mut state = self.lock();
+        let waker = state.probe.as_mut().and_then(|probe| {
+            probe.frames.push_back(frame);
+            probe.waker.take()
+        });
+        drop(state);
+        wake(waker);
+    }
+
+    /// Asks a waiting poll to return, so that the client can finish its upgrade.
+    pub(crate) fn release_poll(&self) {
+        let mut state = self.lock();
+        if !(state.carrier.transport == Transport::Polling && state.carrier.poll_waiting) {
+            return;
+        }
+        let waker = match state.probe.as_mut() {
+            Some(probe) => {
+                probe.noop_asked = true;
+                state.carrier.waker.take()
+            }
+            None => None,
+        };
+        drop(state);
+        wake(waker);
+    }
+
+    /// Makes the probed transport the session's transport.
+    pub(crate) fn switch(&self) -> bool {
+        let mut state = self.lock();
+        let Some(probe) = state.probe.take() else { return false };
+        let old = state.carrier.waker.take();
+        state.carrier = Carrier {
+            generation: probe.generation,
+            transport: Transport::WebSocket,
+            waker: None,
+            poll_waiting: false,
+            post_busy: false,
+        };
+        drop(state);
+        wake(old);
+        wake(probe.waker);
+        true
+    }
+
+    /// Ends the probe: the transport under test is closed, the session stays where it is.
+    pub(crate) fn drop_probe(&self) {
+        let probe = self.lock().probe.take();
+        wake(probe.and_then(|probe| probe.waker));
+    }
+
+    /// Sends what waits, then closes. Returns whether the farewell still has to be fetched.
+    pub(crate) fn close_gracefully(&self) -> bool {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return state.phase == Phase::Closing;
+        }
+        state.phase = Phase::Closing;
+        state.outbox.seal();
+        let polling = state.carrier.transport == Transport::Polling;
+        let pending = (polling && !state.carrier.poll_waiting) || !state.outbox.is_idle();
+        let waker = state.carrier.waker.take();
+        drop(state);
+        wake(waker);
+        pending
+    }
+
+    /// Closes now; what waits is dropped. Returns how many packets that were.
+    pub(crate) fn close_now(&self, farewell: Farewell) -> usize {
+        let mut state = self.lock();
+        state.phase = Phase::Closed(farewell);
+        let (lost, starts) = state.outbox.clear();
+        state.inbox = VecDeque::new();
+        let wakers = [state.carrier.waker.take(), state.stalled.take(), state.session.take()];
+        let probe = state.probe.take();
+        drop(state);
+        wakers.into_iter().for_each(wake);
+        wake(probe.and_then(|probe| probe.waker));
+        // What a listener did for others is done, though its client has gone.
+        starts.into_iter().for_each(|start| start());
+        lost
+    }
+
+    /// Lets the session look again whether it can read on.
+    pub(crate) fn nudge(&self) {
+        let session = self.lock().session.take();
+        wake(session);
+    }
+
+    /// Asks the session for an orderly close, from wherever.
+    pub(crate) fn ask_close(&self) {
+        let mut state = self.lock();
+        state.close_asked = true;
+        let session = state.session.take();
+        drop(state);
+        wake(session);
+    }
+}

@@ -1,0 +1,185 @@
+//! What a transport does with the pipe: attaching, handing in what it read, fetching what waits.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use super::{
+    Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused,
+    register, wake,
+};
+use crate::engine::{Transport, frame::Frame, session::CloseReason};
+
+impl Pipe {
+    /// Whether there is room in the inbox; if not, the transport is woken when there is.
+    pub(crate) fn poll_room(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let full = state.inbox.len() >= INBOX_PACKETS || state.inbox_bytes >= INBOX_BYTES;
+        if full && state.attached(generation) && !matches!(state.phase, Phase::Closed(_)) {
+            register(&mut state.stalled, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Reports that the session's present transport is broken.
+    pub(crate) fn fail(&self, reason: CloseReason) {
+        let generation = self.lock().carrier.generation;
+        self.receive(generation, std::iter::once(Inbound::Closed(reason)));
+    }
+
+    /// Hands in what the transport has read.
+    pub(crate) fn receive(&self, generation: Generation, items: impl Iterator<Item = Inbound>) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Closed(_)) || !state.attached(generation) {
+            return;
+        }
+        for item in items {
+            state.inbox_bytes += item.size();
+            state.inbox.push_back((generation, item));
+        }
+        let waker = state.session.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// The next frame for a WebSocket. `None` is the end, with the code of the close frame.
+    pub(crate) fn poll_frame(
+        &self,
+        generation: Generation,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Frame, u16>> {
+        let mut state = self.lock();
+        if let Some(probe) = state.probe.as_mut()
+            && probe.generation == generation
+        {
+            if let Some(frame) = probe.frames.pop_front() {
+                return Poll::Ready(Ok(frame));
+            }
+            register(&mut probe.waker, cx);
+            return Poll::Pending;
+        }
+        if state.carrier.generation != generation {
+            return Poll::Ready(Err(1000));
+        }
+        if let Phase::Closed(farewell) = state.phase {
+            return Poll::Ready(Err(farewell.code()));
+        }
+        if let Some(frame) = state.outbox.pop() {
+            // The session waits for a slow client that catches up, and for the end of a close.
+            let fill = state.outbox.fill();
+            let changed = fill != state.fill;
+            state.fill = fill;
+            let session = if changed { state.session.take() } else { None };
+            drop(state);
+            wake(session);
+            return Poll::Ready(Ok(frame));
+        }
+        if state.phase == Phase::Closing && state.outbox.is_idle() {
+            let session = state.farewell_fetched(generation);
+            drop(state);
+            wake(session);
+            return Poll::Ready(Err(1000));
+        }
+        register(&mut state.carrier.waker, cx);
+        Poll::Pending
+    }
+
+    /// Makes a GET request the one that takes what is sent next.
+    pub(crate) fn begin_poll(&self) -> Result<Generation, Refused> {
+        let mut state = self.lock();
+        if state.carrier.transport != Transport::Polling || matches!(state.phase, Phase::Closed(_)) {
+            return Err(Refused::Gone);
+        }
+        if state.carrier.poll_waiting {
+            return Err(Refused::Overlap);
+        }
+        state.carrier.poll_waiting = true;
+        Ok(state.carrier.generation)
+    }
+
+    /// The body of the waiting GET request, once there is something to send.
+    pub(crate) fn poll_body(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let mut state = self.lock();
+        let mut body = Vec::new();
+        if state.carrier.generation != generation {
+            // Upgraded meanwhile: nothing more comes this way.
+            Frame::text_packet("6").append_to(&mut body);
+            return Poll::Ready(body);
+        }
+        while let Some(frame) = state.outbox.pop() {
+            frame.append_to(&mut body);
+        }
+        let farewell = state.phase == Phase::Closing && state.outbox.is_idle();
+        match state.phase {
+            Phase::Closed(Farewell::Close(_)) => Frame::text_packet("1").append_to(&mut body),
+            Phase::Closing if farewell => Frame::text_packet("1").append_to(&mut body),
+            Phase::Closed(Farewell::Noop) => Frame::text_packet("6").append_to(&mut body),
+            Phase::Open | Phase::Closing => {
+                let asked = state.probe.as_mut().is_some_and(|p| std::mem::take(&mut p.noop_asked));
+                if body.is_empty() && asked {
+                    Frame::text_packet("6").append_to(&mut body);
+                }
+            }
+        }
+        if body.is_empty() {
+            register(&mut state.carrier.waker, cx);
+            return Poll::Pending;
+        }
+        state.carrier.poll_waiting = false;
+        state.fill = state.outbox.fill();
+        let session = if farewell {
+            state.farewell_fetched(generation)
+        } else {
+            state.session.take()
+        };
+        drop(state);
+        wake(session);
+        Poll::Ready(body)
+    }
+
+    /// Makes a POST request the one that hands in packets.
+    pub(crate) fn begin_post(&self) -> Result<Generation, Refused> {
+        let mut state = self.lock();
+        if state.carrier.transport != Transport::Polling || state.phase != Phase::Open {
+            return Err(Refused::Gone);
+        }
+        if state.carrier.post_busy {
+            return Err(Refused::Overlap);
+        }
+        state.carrier.post_busy = true;
+        Ok(state.carrier.generation)
+    }
+
+    pub(crate) fn end_post(&self, generation: Generation) {
+        let mut state = self.lock();
+        if state.carrier.generation == generation {
+            state.carrier.post_busy = false;
+        }
+    }
+
+    /// Attaches a WebSocket as the transport to be probed.
+    pub(crate) fn begin_probe(&self) -> Result<Generation, Refused> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open || state.carrier.transport != Transport::Polling {
+            return Err(Refused::Gone);
+        }
+        if state.probe.is_some() {
+            return Err(Refused::Overlap);
+        }
+        state.generations += 1;
+        let generation = state.generations;
+        state.probe = Some(Box::new(Probe {
+            generation,
+            frames: VecDeque::new(),
+            waker: None,
+            noop_asked: false,
+        }));
+        // The session gives the whole upgrade a deadline, counted from here.
+        let waker = state.session.take();
+        drop(state);
+        wake(waker);
+        Ok(generation)
+    }
+}

@@ -1,0 +1,50 @@
+//! How a socket came, and why it went.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value;
+
+use crate::engine::{CloseReason, Request};
+
+/// Why a socket left its namespace, in the words of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The session ended.
+    Session(CloseReason),
+    /// The server closed the connection: the client sent what it must not, or joined no namespace
+    /// in time.
+    ForcedServerClose,
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server put the socket out of the namespace.
+    ServerNamespaceDisconnect,
+}
+
+impl DisconnectReason {
+    /// The reason as Socket.IO spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session(reason) => reason.as_str(),
+            Self::ForcedServerClose => "forced server close",
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The facts of a connection's opening, and what the client gave when it joined this namespace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// The request that opened the connection.
+    pub request: Arc<Request>,
+    /// The `auth` of the client; an empty object if it gave none.
+    pub auth: Value,
+}

@@ -1,0 +1,65 @@
+//! Listeners that one socket gets at run time.
+
+use std::future::Future;
+
+use super::{
+    BoxedListener, DisconnectReason, IntoOutcome, Listener, ListenerId, Socket, listeners,
+};
+
+impl Socket {
+    /// Adds a listener for this socket alone. It is called after those of the namespace.
+    pub fn on<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, false, listener)
+    }
+
+    /// Adds a listener that is called once at most.
+    pub fn once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, true, listener)
+    }
+
+    fn add<M>(&self, event: &str, once: bool, listener: impl Listener<M>) -> ListenerId {
+        let BoxedListener(handler) = listener.into_handler();
+        self.extras().get_or_insert_default().listeners.add(event, once, handler)
+    }
+
+    /// Removes a listener that was added with [`Socket::on`] or [`Socket::once`]; whether it was
+    /// still there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        let mut extras = self.extras();
+        let Some(extras) = extras.as_mut() else { return false };
+        let before = extras.listeners.events.len();
+        extras.listeners.events.retain(|own| own.id != id);
+        extras.listeners.events.len() != before
+    }
+
+    /// Removes all listeners of an event that were added to this socket; how many there were.
+    pub fn off_all(&self, event: &str) -> usize {
+        let mut extras = self.extras();
+        let Some(extras) = extras.as_mut() else { return 0 };
+        let before = extras.listeners.events.len();
+        extras.listeners.events.retain(|own| &*own.event != event);
+        before - extras.listeners.events.len()
+    }
+
+    /// Calls `listener` when the socket is about to leave, while it still is in its rooms.
+    pub fn on_disconnecting<F, Fut>(&self, listener: F)
+    where
+        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = listeners::on_disconnect(listener);
+        self.extras().get_or_insert_default().listeners.disconnecting.push(listener);
+    }
+
+    /// Calls `listener` when the socket has left its rooms and its namespace.
+    pub fn on_disconnect<F, Fut>(&self, listener: F)
+    where
+        F: Fn(Self, DisconnectReason) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = listeners::on_disconnect(listener);
+        self.extras().get_or_insert_default().listeners.disconnect.push(listener);
+    }
+}
