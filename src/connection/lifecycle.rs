@@ -65,7 +65,7 @@ pub(super) fn connect(
     let client = &mut link.upper;
     client.joined.push(Joined {
         socket: socket.clone(),
-        entrance: entrance.clone(),
+        entrance: Arc::clone(&entrance),
         phase: Phase::Asking,
         waiting: HashMap::new(),
         reason: None,
@@ -76,7 +76,7 @@ pub(super) fn connect(
         return;
     }
     let place = client.place.clone();
-    entrance.prepare.do_send(Prepare { socket: socket.clone(), place });
+    entrance.addr.do_send(Prepare { socket: socket.clone(), place });
     ask(link, socket, ctx);
 }
 
@@ -152,7 +152,7 @@ fn checked(
             let place = link.upper.place.clone();
             let joined = &mut link.upper.joined[index];
             joined.phase = Phase::Entering;
-            joined.entrance.connect.do_send(Connect { socket: socket.clone(), place });
+            joined.entrance.addr.do_send(Connect { socket: socket.clone(), place });
             if let Some(deadline) = link.upper.connect_deadline.take() {
                 ctx.cancel_future(deadline);
             }
@@ -169,7 +169,7 @@ fn checked(
 fn abandon(link: &mut Connection, index: usize) {
     let joined = link.upper.joined.remove(index);
     joined.socket.set_disconnected();
-    joined.entrance.depart.do_send(Depart { socket: joined.socket, reason: None });
+    joined.entrance.addr.do_send(Depart { socket: joined.socket, reason: None });
 }
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
@@ -290,7 +290,7 @@ impl Handler<Parting> for Link<Client> {
 fn depart(link: &Connection, socket: &Socket, reason: DisconnectReason) {
     if let Some(index) = link.upper.position(socket) {
         let entrance = &link.upper.joined[index].entrance;
-        entrance.depart.do_send(Depart { socket: socket.clone(), reason: Some(reason) });
+        entrance.addr.do_send(Depart { socket: socket.clone(), reason: Some(reason) });
     }
 }
 
@@ -339,7 +339,7 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
             running::run_hook(&link.upper, socket, "disconnect", || listener(called, reason), ctx);
         }
     }
-    joined.entrance.departed.do_send(Departed(socket.id().clone()));
+    joined.entrance.addr.do_send(Departed(socket.id().clone()));
     finish_if_done(link, ctx);
 }
 

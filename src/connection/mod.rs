@@ -31,7 +31,7 @@ pub(crate) type Connection = Link<Client>;
 
 /// Where a connection finds namespaces.
 pub(crate) trait Directory: Send + Sync {
-    fn find(&self, name: &str) -> Option<Entrance>;
+    fn find(&self, name: &str) -> Option<Arc<Entrance>>;
 }
 
 /// The limits of one connection.
@@ -69,7 +69,7 @@ enum Phase {
 /// One namespace of the client.
 struct Joined {
     socket: Socket,
-    entrance: Entrance,
+    entrance: Arc<Entrance>,
     phase: Phase,
     waiting: HashMap<u64, Waiting>,
     /// Why it leaves, once it does.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::Namespace;
 use crate::{
     room::{Room, SocketId},
     socket::{DisconnectReason, Socket, home::Home},
@@ -134,17 +135,13 @@ pub(crate) struct Departed(pub(crate) SocketId);
 
 /// How a connection reaches this namespace.
 #[derive(Message)]
-#[rtype(result = "Option<Entrance>")]
+#[rtype(result = "Option<Arc<Entrance>>")]
 pub(crate) struct Describe;
 
 /// A namespace as connections see it.
-#[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) home: Arc<Home>,
-    pub(crate) prepare: Recipient<Prepare>,
-    pub(crate) connect: Recipient<Connect>,
-    pub(crate) depart: Recipient<Depart>,
-    pub(crate) departed: Recipient<Departed>,
+    pub(crate) addr: Addr<Namespace>,
 }
 
 impl std::fmt::Debug for Entrance {

@@ -82,7 +82,7 @@ impl Namespace {
     }
 
     /// What connections need to reach the actor at `addr`, which is or will be this namespace.
-    pub(crate) fn entrance(&mut self, addr: &Addr<Self>) -> Entrance {
+    pub(crate) fn entrance(&mut self, addr: &Addr<Self>) -> Arc<Entrance> {
         let home = self.home.upgrade().unwrap_or_else(|| {
             let home = Home::new(
                 Arc::clone(&self.name),
@@ -92,13 +92,7 @@ impl Namespace {
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);
-        Entrance {
-            home,
-            prepare: addr.clone().recipient(),
-            connect: addr.clone().recipient(),
-            depart: addr.clone().recipient(),
-            departed: addr.clone().recipient(),
-        }
+        Arc::new(Entrance { home, addr: addr.clone() })
     }
 
     /// Counts an operation; after many of them others get their turn, and the mailbox waits.

@@ -328,7 +328,7 @@ impl Handler<Ended> for Namespace {
 }
 
 impl Handler<Describe> for Namespace {
-    type Result = Option<Entrance>;
+    type Result = Option<Arc<Entrance>>;
 
     fn handle(&mut self, _: Describe, ctx: &mut Self::Context) -> Self::Result {
         (!self.stopping).then(|| self.entrance(&ctx.address()))

@@ -178,13 +178,13 @@ impl SocketIoBuilder {
             metrics,
             defaults: self.shared,
         };
-        // `/` comes first, as it always exists.
-        let (main, others): (Vec<_>, Vec<_>) =
-            self.namespaces.into_iter().partition(|namespace| namespace.name() == "/");
-        door.spawn(main.into_iter().next_back().unwrap_or_else(|| Namespace::new("/")));
-        for namespace in others {
-            door.spawn(namespace);
+        let mut namespaces = self.namespaces;
+        let main = namespaces.iter().position(|namespace| namespace.name() == "/");
+        let main = main.map_or_else(|| Namespace::new("/"), |index| namespaces.remove(index));
+        let main = Arc::clone(&door.open(main).home);
+        for namespace in namespaces {
+            door.open(namespace);
         }
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)) }
+        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)), main }
     }
 }

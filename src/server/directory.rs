@@ -8,31 +8,16 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use actix::prelude::*;
-
 use crate::{
     connection::Directory,
-    namespace::{Namespace, Stop, messages::Entrance},
+    namespace::{Stop, messages::Entrance},
 };
 
-#[derive(Clone)]
-struct Listed {
-    addr: Addr<Namespace>,
-    entrance: Entrance,
-}
-
-type List = Arc<BTreeMap<String, Listed>>;
+type List = Arc<BTreeMap<String, Arc<Entrance>>>;
 
 /// See the module's description. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Namespaces(Arc<RwLock<List>>);
-
-/// What became of a registration.
-pub(super) enum Register {
-    New(Addr<Namespace>),
-    /// One of that name runs already.
-    Known(Addr<Namespace>),
-}
 
 /// A name with the slash it begins with.
 pub(super) fn normalized(name: &str) -> String {
@@ -44,50 +29,39 @@ impl Namespaces {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn register(
-        &self,
-        name: &str,
-        addr: Addr<Namespace>,
-        entrance: Entrance,
-    ) -> Register {
+    /// Lists a namespace, or gives the one of that name that runs already.
+    pub(super) fn register(&self, name: &str, entrance: Arc<Entrance>) -> Result<(), Arc<Entrance>> {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match list.get(name) {
-            Some(known) if known.addr.connected() => Register::Known(known.addr.clone()),
+            Some(known) if known.addr.connected() => Err(known.clone()),
             _ => {
-                let listed = Listed { addr: addr.clone(), entrance };
-                Arc::make_mut(&mut list).insert(name.to_owned(), listed);
-                Register::New(addr)
+                Arc::make_mut(&mut list).insert(name.to_owned(), entrance);
+                Ok(())
             }
         }
     }
 
-    pub(super) fn entrance(&self, name: &str) -> Option<Entrance> {
-        let list = self.list();
-        let listed = list.get(name)?;
-        listed.addr.connected().then(|| listed.entrance.clone())
-    }
-
-    pub(super) fn address(&self, name: &str) -> Option<Addr<Namespace>> {
-        self.list().get(name).map(|listed| listed.addr.clone()).filter(|addr| addr.connected())
+    pub(super) fn entrance(&self, name: &str) -> Option<Arc<Entrance>> {
+        self.list().get(name).filter(|entrance| entrance.addr.connected()).cloned()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
         let list = self.list();
-        let running = list.iter().filter(|(_, listed)| listed.addr.connected());
+        let running = list.iter().filter(|(_, entrance)| entrance.addr.connected());
         running.map(|(name, _)| name.clone()).collect()
     }
 
     /// Ends all of them; done when each has taken the message.
     pub(super) async fn stop(&self) {
-        for listed in self.list().values() {
+        for entrance in self.list().values() {
             // One that has ended already cannot be told.
-            let _ = listed.addr.send(Stop).await;
+            let _ = entrance.addr.send(Stop).await;
         }
     }
 }
 
 impl Directory for Namespaces {
-    fn find(&self, name: &str) -> Option<Entrance> {
+    fn find(&self, name: &str) -> Option<Arc<Entrance>> {
         self.entrance(name)
     }
 }

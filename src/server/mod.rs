@@ -11,14 +11,14 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 
 pub use self::builder::SocketIoBuilder;
 pub(crate) use self::directory::Namespaces;
-use self::{directory::Register, placement::Placement};
+use self::placement::Placement;
 use crate::{
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
     metrics::{Metrics, Snapshot},
-    namespace::{Namespace, messages::Place},
+    namespace::{Namespace, messages::{Entrance, Place}},
     room::{IntoRooms, SocketId},
-    socket::{BroadcastOperator, OperatorBase},
+    socket::{BroadcastOperator, OperatorBase, home::Home},
 };
 
 /// A Socket.IO server.
@@ -45,6 +45,7 @@ use crate::{
 #[derive(Clone)]
 pub struct SocketIo {
     engine: Arc<Engine<Door>>,
+    main: Arc<Home>,
 }
 
 impl fmt::Debug for SocketIo {
@@ -96,7 +97,7 @@ impl SocketIo {
     /// The actor runs on one of the HTTP workers as soon as there are any, see
     /// `docs/actors.md`.
     pub fn spawn(&self, namespace: Namespace) -> Addr<Namespace> {
-        self.engine.service.spawn(namespace)
+        self.engine.service.open(namespace).addr.clone()
     }
 
     /// The operator of a running namespace: emit to it, to its rooms, with exceptions and flags.
@@ -108,7 +109,7 @@ impl SocketIo {
 
     /// The address of a running namespace.
     pub fn namespace(&self, name: &str) -> Option<Addr<Namespace>> {
-        self.engine.service.namespaces.address(&directory::normalized(name))
+        Some(self.engine.service.namespaces.entrance(&directory::normalized(name))?.addr.clone())
     }
 
     /// The names of all running namespaces, sorted.
@@ -118,7 +119,7 @@ impl SocketIo {
 
     /// The operator of the main namespace `/`, which always exists.
     pub fn sockets(&self) -> BroadcastOperator {
-        self.engine.service.main()
+        self.main.operator()
     }
 
     /// Sends an event to every socket of the main namespace.
@@ -188,26 +189,19 @@ impl SocketIo {
 }
 
 impl Door {
-    fn spawn(&self, mut namespace: Namespace) -> Addr<Namespace> {
+    /// Starts a namespace unless one of its name runs; the way into whichever runs then.
+    fn open(&self, mut namespace: Namespace) -> Arc<Entrance> {
         namespace.join_server(&self.metrics, &self.defaults);
         let (addr, receiver) = placement::mailbox();
+        let name = namespace.name().to_owned();
         let entrance = namespace.entrance(&addr);
-        match self.namespaces.register(namespace.name(), addr, entrance) {
-            Register::New(addr) => {
+        match self.namespaces.register(&name, entrance.clone()) {
+            Ok(()) => {
                 self.placement.place(namespace, receiver);
-                addr
+                entrance
             }
-            Register::Known(addr) => addr,
+            Err(running) => running,
         }
-    }
-
-    fn main(&self) -> BroadcastOperator {
-        if let Some(entrance) = self.namespaces.entrance("/") {
-            return entrance.home.operator();
-        }
-        self.spawn(Namespace::new("/"));
-        // Just registered; stopping it is not possible.
-        self.namespaces.entrance("/").map(|entrance| entrance.home.operator()).expect("main exists")
     }
 }
 

@@ -1,0 +1,107 @@
+#![doc = include_str!("../../docs/testing.md")]
+
+mod connection;
+mod opening;
+mod server;
+mod socket;
+
+use std::{fmt, panic::Location, time::Duration};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+pub use self::{
+    connection::TestConnection,
+    opening::{TestRequest, TestTarget},
+    server::TestServer,
+    socket::{TestEvent, TestSocket},
+};
+pub use crate::namespace::KillRooms;
+
+/// Where a test called one of the methods that may fail it.
+type At = &'static Location<'static>;
+
+/// A client was not let in: by a middleware, because there is no such namespace, or because its
+/// request was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// What the client reads.
+    pub message: String,
+    /// What came with it.
+    pub data: Option<Value>,
+}
+
+impl Refused {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// How a socket ended, as its client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// The server put it out of the namespace: "io server disconnect".
+    ByServer,
+    /// The client left, or dropped the connection: "io client disconnect".
+    ByClient,
+    /// The connection was closed by the server, with this code of a WebSocket's close frame:
+    /// "transport close".
+    Closed(u16),
+}
+
+impl Parting {
+    /// The reason in the words of the official client.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ByServer => "io server disconnect",
+            Self::ByClient => "io client disconnect",
+            Self::Closed(_) => "transport close",
+        }
+    }
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How long a test waits for what does not come.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For something.
+    limit: Duration,
+    /// For nothing.
+    silence: Duration,
+}
+
+impl Patience {
+    /// With the clock paused: time passes only when nothing is left to do.
+    fn paused(heartbeat: Duration) -> Self {
+        Self { limit: heartbeat + Duration::from_secs(60), silence: Duration::from_millis(1) }
+    }
+
+    /// With several threads, whose work no clock knows of.
+    fn real() -> Self {
+        Self { limit: Duration::from_secs(20), silence: Duration::from_millis(100) }
+    }
+}
+
+/// Pauses tokio's clock, unless it is paused already.
+fn pause() {
+    let (before, start) = (Instant::now(), std::time::Instant::now());
+    while start.elapsed().is_zero() {
+        std::hint::spin_loop();
+    }
+    if Instant::now() != before {
+        tokio::time::pause();
+    }
+}

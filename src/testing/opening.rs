@@ -1,0 +1,170 @@
+//! Opening a session without HTTP.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::{Refused, TestServer};
+use crate::{
+    engine::{
+        Engine, Headers, Request, RequestError, Service, Transport, pipe::Pipe, registry::Sessions,
+    },
+    namespace::{Namespace, messages::Describe},
+    server::{Door, SocketIo},
+};
+
+/// The request that opens a connection, as middlewares see it in `socket.handshake()`.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct TestRequest {
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    address: Option<SocketAddr>,
+}
+
+impl TestRequest {
+    /// A request without headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        self
+    }
+
+    /// Adds a parameter of the query.
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        self.query.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the address of the peer.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    fn build(self, path: &str) -> Request {
+        let own = [("EIO", "4"), ("transport", "websocket")];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let query: Vec<_> = own.into_iter().chain(self.query).collect();
+        let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(&query).finish();
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Request {
+            headers: Headers::collect(headers),
+            url: format!("{path}?{text}"),
+            query,
+            address: self.address,
+            secure: false,
+            time: SystemTime::now(),
+            transport: Transport::WebSocket,
+        }
+    }
+}
+
+/// What a test connects to: a running namespace (`&addr`), the main namespace of a server (`&io`,
+/// `&server`) or any other of its namespaces (`(&io, "/chat")`, `(&server, "/chat")`).
+pub trait TestTarget {
+    #[doc(hidden)]
+    fn reach(self) -> impl Future<Output = (SocketIo, String)>;
+}
+
+impl TestTarget for &Addr<Namespace> {
+    async fn reach(self) -> (SocketIo, String) {
+        let Ok(Some(entrance)) = self.send(Describe).await else {
+            panic!("the namespace to connect to has ended");
+        };
+        let name = entrance.home.name.to_string();
+        let io = SocketIo::builder().start();
+        io.adopt(self.clone(), entrance);
+        (io, name)
+    }
+}
+
+impl TestTarget for &SocketIo {
+    async fn reach(self) -> (SocketIo, String) {
+        (self.clone(), "/".to_owned())
+    }
+}
+
+impl TestTarget for (&SocketIo, &str) {
+    async fn reach(self) -> (SocketIo, String) {
+        (self.0.clone(), self.1.to_owned())
+    }
+}
+
+impl TestTarget for &TestServer {
+    async fn reach(self) -> (SocketIo, String) {
+        (self.io().clone(), "/".to_owned())
+    }
+}
+
+impl TestTarget for (&TestServer, &str) {
+    async fn reach(self) -> (SocketIo, String) {
+        (self.0.io().clone(), self.1.to_owned())
+    }
+}
+
+thread_local! {
+    /// The servers that the present thread is a worker of.
+    static JOINED: RefCell<Vec<(Weak<Engine<Door>>, Sessions)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes the present thread a worker of the server, once.
+pub(super) fn join_worker(io: &SocketIo) -> Sessions {
+    let engine = io.engine();
+    JOINED.with_borrow_mut(|joined| {
+        joined.retain(|(engine, _)| engine.strong_count() > 0);
+        if let Some((_, sessions)) = joined.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(engine)) {
+            return sessions.clone();
+        }
+        let sessions = engine.join_worker();
+        joined.push((Arc::downgrade(engine), sessions.clone()));
+        sessions
+    })
+}
+
+/// Opens a session on the present thread, after the checks of a real request.
+async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused> {
+    let engine = io.engine();
+    let request = Arc::new(request.build(&io.path()));
+    let refuse = |error: RequestError| {
+        engine.service.refused(&error);
+        Refused::new(error.to_string())
+    };
+    if let Some(allow) = &engine.allow_request {
+        let allowed = allow(Arc::clone(&request)).await;
+        allowed.map_err(|refusal| refuse(RequestError::Forbidden(refusal.0)))?;
+    }
+    if !engine.is_accepting() {
+        return Err(refuse(RequestError::Closed));
+    }
+    Ok(engine.open_session(&join_worker(io), request, Transport::WebSocket))
+}
+
+/// Opens a session on the worker given, or on the present thread.
+pub(super) async fn open(
+    io: &SocketIo,
+    worker: Option<ArbiterHandle>,
+    request: TestRequest,
+) -> Result<Pipe, Refused> {
+    let Some(worker) = worker else { return open_here(io, request).await };
+    let io = io.clone();
+    let (sender, opened) = oneshot::channel();
+    worker.spawn_fn(move || {
+        actix::spawn(async move {
+            // The test has ended if nobody waits.
+            let _ = sender.send(open_here(&io, request).await);
+        });
+    });
+    opened.await.unwrap_or_else(|_| Err(Refused::new("the worker has ended")))
+}

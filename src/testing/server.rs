@@ -1,0 +1,142 @@
+//! A whole server for a test.
+
+use std::{cell::Cell, future::Future, panic::Location, time::Duration};
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{Patience, Refused, TestConnection, TestRequest, TestSocket, opening, pause};
+use crate::{Snapshot, server::SocketIo, server::SocketIoBuilder};
+
+/// A server that clients reach without a network.
+#[derive(Debug)]
+pub struct TestServer {
+    io: SocketIo,
+    patience: Patience,
+    workers: Vec<Arbiter>,
+    next: Cell<usize>,
+}
+
+impl TestServer {
+    /// Starts a server on the thread of the test, with the clock paused.
+    ///
+    /// # Panics
+    /// Outside a single-threaded actix system, such as that of `#[actix_rt::test]`.
+    pub fn start(builder: SocketIoBuilder) -> Self {
+        pause();
+        let io = builder.start();
+        opening::join_worker(&io);
+        Self { patience: patience(&io), io, workers: Vec::new(), next: Cell::new(0) }
+    }
+
+    /// Starts a server with several workers, each a thread of its own, that get the connections in
+    /// turn. The clock is **not** paused: the threads' work would be invisible to it.
+    pub async fn workers(builder: SocketIoBuilder, count: usize) -> Self {
+        let io = builder.start();
+        let workers: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
+        for worker in &workers {
+            let (sender, joined) = oneshot::channel();
+            let io = io.clone();
+            worker.spawn_fn(move || {
+                opening::join_worker(&io);
+                // The test has ended if nobody waits.
+                let _ = sender.send(());
+            });
+            joined.await.expect("a worker has just been started");
+        }
+        Self { io, patience: Patience::real(), workers, next: Cell::new(0) }
+    }
+
+    /// The server as the application has it.
+    pub fn io(&self) -> &SocketIo {
+        &self.io
+    }
+
+    /// The server's counters.
+    pub fn metrics(&self) -> Snapshot {
+        self.io.metrics()
+    }
+
+    /// Opens a connection that has not joined any namespace.
+    ///
+    /// # Errors
+    /// If the server refuses the request.
+    pub async fn open(&self) -> Result<TestConnection, Refused> {
+        self.open_as(TestRequest::new()).await
+    }
+
+    /// The same with a request of one's own.
+    ///
+    /// # Errors
+    /// If the server refuses the request.
+    pub async fn open_as(&self, request: TestRequest) -> Result<TestConnection, Refused> {
+        let worker = self.next.get();
+        self.next.set(worker + 1);
+        let worker = self.workers.get(worker % self.workers.len().max(1)).map(Arbiter::handle);
+        let pipe = opening::open(&self.io, worker, request).await?;
+        Ok(TestConnection::new(pipe, self.patience))
+    }
+
+    /// Connects a client to a namespace.
+    ///
+    /// # Errors
+    /// If it is refused.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn connect(
+        &self,
+        namespace: &str,
+        auth: impl Serialize,
+    ) -> impl Future<Output = Result<TestSocket, Refused>> {
+        let at = Location::caller();
+        async move { self.open().await?.join_at(at, namespace, &auth).await }
+    }
+
+    /// Connects many clients to a namespace, each over a connection of its own.
+    ///
+    /// # Panics
+    /// If one is refused.
+    #[track_caller]
+    pub fn many(&self, namespace: &str, count: usize) -> impl Future<Output = Vec<TestSocket>> {
+        let at = Location::caller();
+        async move {
+            let mut sockets = Vec::with_capacity(count);
+            for _ in 0..count {
+                let socket = async { self.open().await?.join_at(at, namespace, &()).await }.await;
+                sockets.push(socket.unwrap_or_else(|refused| panic!("{at}: refused: {refused}")));
+            }
+            sockets
+        }
+    }
+
+    /// Lets time pass. What is due happens in its order, at its time.
+    pub async fn advance(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    /// Lets everybody work until nothing is left to do but wait.
+    pub async fn settle(&self) {
+        tokio::time::sleep(self.patience.silence).await;
+    }
+
+    /// Closes the server; done when every connection and every namespace has ended.
+    pub async fn close(self) {
+        self.io.close().await;
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            worker.stop();
+        }
+    }
+}
+
+pub(super) fn patience(io: &SocketIo) -> Patience {
+    let config = &io.engine().config;
+    Patience::paused(config.ping_interval + config.ping_timeout)
+}
