@@ -45,6 +45,7 @@ mod socket;
 pub mod testing;
 
 pub use crate::{
+    engine::{CloseReason, ConnectionEvent, Transport},
     metrics::Snapshot,
     namespace::{
         BoxedMiddleware, Connecting, Disconnected, FindSocket, IntoConnect, IntoDisconnect,
@@ -63,3 +64,8 @@ pub use crate::{
         FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer, Outcome, Socket,
     },
 };
+
+/// Compiles and runs what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

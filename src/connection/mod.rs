@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use self::running::Running;
 use crate::{
     engine::{
-        CloseReason, Message,
+        CloseReason, ConnectionEvent, Message,
         link::{Link, Protocol},
     },
     metrics::Metrics,
@@ -129,6 +129,22 @@ impl Protocol for Client {
         inbound::message(link, message, ctx);
     }
 
+    fn noticed(
+        link: &mut Link<Self>,
+        event: ConnectionEvent,
+        ctx: &mut Context<Link<Self>>,
+    ) {
+        let joined = link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined);
+        let sockets: SmallVec<[Socket; 1]> = joined.map(|joined| joined.socket.clone()).collect();
+        for socket in sockets {
+            for listener in socket.connection_listeners() {
+                let called = socket.clone();
+                let call = || listener(called, event);
+                running::run_hook(&link.upper, &socket, "connection", call, ctx);
+            }
+        }
+    }
+
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
@@ -152,6 +168,8 @@ impl Handler<Errand> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, errand: Errand, ctx: &mut Self::Context) {
+        let span = self.span().clone();
+        let _entered = span.enter();
         match errand {
             Errand::Admitted(socket) => lifecycle::admitted(self, &socket, ctx),
             Errand::Dismissed { socket, close } => {

@@ -87,4 +87,9 @@ impl Frame {
             payload::push_text(body, self.packet());
         }
     }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_binary(&self) -> bool {
+        self.binary
+    }
 }

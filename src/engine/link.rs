@@ -7,7 +7,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context as Task, Poll, Waker},
     time::Duration,
 };
@@ -15,18 +18,22 @@ use std::{
 use actix::prelude::*;
 use smallvec::{SmallVec, smallvec};
 use tokio::time::{Instant, Sleep};
-use tracing::{debug, trace};
+use tracing::{Span, debug, debug_span, trace};
 
 use super::{
     config::Config,
     frame::Frame,
     handshake::{Request, SessionId},
     outbox::Fill,
-    packet::Message,
+    packet::{Message, Packet},
     pipe::{Farewell, Generation, Inbound, Pipe},
     registry::Sessions,
     session::{Action, CloseReason, Session, Timing},
+    transport::Transport,
 };
+
+/// Connections of this process so far, to tell them apart in logs.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Batches of packets one client may have handled before others get their turn.
 const BATCHES_PER_TURN: usize = 4;
@@ -37,11 +44,23 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
     /// A message came from the client.
     fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>);
+    /// Something happened to the session that is no message.
+    fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>);
     /// The session has ended, for whatever reason, exactly once. The protocol calls
     /// [`Link::finish`] when it has nothing more to do.
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>);
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
+}
+
+/// What happens to a connection besides its messages and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The session has moved to this transport.
+    Upgraded(Transport),
+    /// The client has answered a ping.
+    Heartbeat,
 }
 
 /// See the module's description.
@@ -60,6 +79,7 @@ pub(crate) struct Link<P: Protocol> {
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
     rearm: bool,
+    span: Span,
 }
 
 impl<P: Protocol> fmt::Debug for Link<P> {
@@ -81,6 +101,9 @@ pub(crate) struct Opening {
 impl<P: Protocol> Link<P> {
     pub(crate) fn new(opening: Opening, upper: P) -> Self {
         let Opening { sid, request, pipe, config, sessions } = opening;
+        // A number, as session ids are secrets.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let span = debug_span!("connection", number, address = request.address.map(display));
         let session = Session::new(Timing {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
@@ -100,6 +123,7 @@ impl<P: Protocol> Link<P> {
             given_up: None,
             driver: None,
             rearm: false,
+            span,
         }
     }
 
@@ -114,6 +138,11 @@ impl<P: Protocol> Link<P> {
     /// Whether messages still reach the client.
     pub(crate) fn is_open(&self) -> bool {
         !self.ended && !self.closing
+    }
+
+    /// Where the log lines of this connection belong.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Whether the session is over.
@@ -180,8 +209,13 @@ impl<P: Protocol> Link<P> {
                     return;
                 }
                 let now = self.now();
+                let pong = matches!(packet, Packet::Pong(_));
                 let action = self.session.packet(now, from, packet);
+                let heartbeat = pong && action == Action::Nothing;
                 self.act(action, ctx);
+                if heartbeat {
+                    P::noticed(self, ConnectionEvent::Heartbeat, ctx);
+                }
             }
             Inbound::Closed(reason) => {
                 if self.pipe.look().probing == Some(from) {
@@ -210,7 +244,9 @@ impl<P: Protocol> Link<P> {
             Action::Switch => {
                 trace!("session upgraded");
                 self.rearm = true;
-                if !self.pipe.switch() {
+                if self.pipe.switch() {
+                    P::noticed(self, ConnectionEvent::Upgraded(Transport::WebSocket), ctx);
+                } else {
                     debug!("an upgrade ended without its transport");
                 }
             }
@@ -329,6 +365,8 @@ impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
         ctx: &mut Context<Link<P>>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
+        let span = link.span.clone();
+        let _entered = span.enter();
         match &mut link.driver {
             Some(waker) => waker.clone_from(task.waker()),
             None => link.driver = Some(task.waker().clone()),

@@ -18,6 +18,7 @@ use std::{
 
 pub use self::{
     handshake::{Headers, Request},
+    link::ConnectionEvent,
     packet::Message,
     routes::RequestError,
     session::CloseReason,

@@ -104,6 +104,11 @@ impl Outbox {
         self.queue.is_empty()
     }
 
+    /// What waits: packets (each attachment counts as one) and bytes, their overhead included.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        (self.queue.len() + self.held.len(), self.bytes)
+    }
+
     pub(crate) fn fill(&self) -> Fill {
         // One packet is always taken, however large: a bound below the size of a legitimate
         // message would make that message impossible to send.

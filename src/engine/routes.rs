@@ -9,7 +9,7 @@ use actix_web::{
     dev::{AppService, Payload, ResourceDef, ServiceRequest, ServiceResponse, fn_service},
     http::{Method, StatusCode, header},
 };
-use tracing::{debug, debug_span};
+use tracing::debug;
 
 use super::{
     Engine, Service, Transport,
@@ -244,8 +244,6 @@ impl<S: Service> Endpoint<S> {
 
     /// Starts the actor of a new client on this worker.
     fn start(&self, request: Arc<Request>, transport: Transport) -> Pipe {
-        let span = debug_span!("open", %transport, address = ?request.address);
-        let _entered = span.enter();
         self.engine.open_session(&self.sessions, request, transport)
     }
 }
@@ -275,7 +273,7 @@ impl<S: Service> Engine<S> {
         };
         let upper = self.service.open(sessions.worker(), &opening);
         actix::Actor::start(Link::new(opening, upper));
-        debug!("session opened");
+        debug!(%transport, "session opened");
         pipe
     }
 }

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use super::{
     AllowRequest, Config, Engine, Message as Data, Refusal, Request, RequestError, Service,
     frame::{Frame, FrameBuffer},
-    link::{Link, Opening, Protocol},
+    link::{ConnectionEvent, Link, Opening, Protocol},
     pipe::Pipe,
     routes,
     session::CloseReason,
@@ -151,6 +151,8 @@ impl Protocol for Raw {
     fn message(link: &mut Link<Self>, message: Data, _ctx: &mut Context<Link<Self>>) {
         (link.upper.listeners.on_message)(message);
     }
+
+    fn noticed(_: &mut Link<Self>, _: ConnectionEvent, _: &mut Context<Link<Self>>) {}
 
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         if let Some(listener) = link.upper.listeners.on_close.take() {

@@ -94,6 +94,12 @@ impl std::fmt::Debug for SubscribeSockets {
 #[rtype(result = "()")]
 pub struct Stop;
 
+/// The room actors of the namespace die, each of a real panic, to show that they are rebuilt.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct KillRooms;
+
 // ---- connection → namespace --------------------------------------------------------------------
 
 /// A client is before the middlewares: it may join rooms already, but takes no part.

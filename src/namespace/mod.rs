@@ -23,6 +23,8 @@ pub use self::{
     builder::{BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware, NamespaceActor, On},
     messages::{FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets},
 };
+#[cfg(feature = "testing")]
+pub use self::messages::KillRooms;
 use self::{membership::Membership, messages::Entrance, supervisor::Crew};
 use crate::{
     metrics::Metrics,

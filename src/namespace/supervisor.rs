@@ -346,3 +346,14 @@ impl Handler<Stop> for Namespace {
         self.end_if_empty(ctx);
     }
 }
+
+#[cfg(feature = "testing")]
+impl Handler<super::KillRooms> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: super::KillRooms, _: &mut Self::Context) {
+        for post in self.crew.0.iter().flatten() {
+            post.rooms.do_send(crate::room::messages::Die);
+        }
+    }
+}

@@ -342,3 +342,9 @@ pub(crate) struct Selection {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Confirm(#[allow(dead_code, reason = "its drop is what it is for")] pub(crate) Origin);
+
+/// Panic.
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Die;

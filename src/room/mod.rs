@@ -229,3 +229,12 @@ impl Handler<Confirm> for Rooms {
         drop(origin);
     }
 }
+
+#[cfg(feature = "testing")]
+impl Handler<messages::Die> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, _: messages::Die, _: &mut Self::Context) {
+        panic!("a room actor dies for a test");
+    }
+}

@@ -12,7 +12,10 @@ use super::{
     errors::{ConnectError, EventError},
     outcome::{IntoOutcome, Outcome},
 };
-use crate::{engine::LocalFuture, packet::Args};
+use crate::{
+    engine::{ConnectionEvent, LocalFuture},
+    packet::Args,
+};
 
 /// An event on its way to a listener.
 pub(crate) struct Call {
@@ -30,6 +33,8 @@ pub(crate) type Middleware =
 pub(crate) type OnConnect = Arc<dyn Fn(Socket) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type OnDisconnect =
     Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<Outcome> + Send + Sync>;
+pub(crate) type OnConnection =
+    Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
@@ -169,6 +174,15 @@ where
     Arc::new(move |socket, reason| boxed(listener(socket, reason)))
 }
 
+pub(crate) fn on_connection<F, Fut>(listener: F) -> OnConnection
+where
+    F: Fn(Socket, ConnectionEvent) -> Fut + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoOutcome,
+{
+    Arc::new(move |socket, event| boxed(listener(socket, event)))
+}
+
 pub(crate) fn on_connect<F, Fut>(listener: F) -> OnConnect
 where
     F: Fn(Socket) -> Fut + Send + Sync + 'static,
@@ -206,6 +220,7 @@ pub(crate) struct OwnListeners {
     pub(crate) events: Vec<Own>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
+    pub(crate) connection: Vec<OnConnection>,
     next: u64,
 }
 

@@ -41,7 +41,7 @@ pub(crate) use self::{
 };
 use self::{
     home::Home,
-    listeners::{OnDisconnect, OwnListeners},
+    listeners::{OnConnection, OnDisconnect, OwnListeners},
 };
 use crate::{
     engine::{Transport, pipe::Pipe},
@@ -156,6 +156,11 @@ impl Socket {
     /// What carries the connection's bytes now.
     pub fn transport(&self) -> Transport {
         self.0.pipe.transport()
+    }
+
+    /// What waits to be sent to the client, over all its namespaces: packets and bytes.
+    pub fn backlog(&self) -> (usize, usize) {
+        self.0.pipe.backlog()
     }
 
     /// The revision of the Engine.IO protocol that the client speaks.
@@ -297,6 +302,10 @@ impl Socket {
             handlers.extend(listeners.fallback.iter().cloned());
         }
         handlers
+    }
+
+    pub(crate) fn connection_listeners(&self) -> Vec<OnConnection> {
+        self.extras().as_ref().map(|extras| extras.listeners.connection.clone()).unwrap_or_default()
     }
 
     pub(crate) fn disconnecting_listeners(&self) -> Vec<OnDisconnect> {

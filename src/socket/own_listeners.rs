@@ -5,6 +5,7 @@ use std::future::Future;
 use super::{
     BoxedListener, DisconnectReason, IntoOutcome, Listener, ListenerId, Socket, listeners,
 };
+use crate::engine::ConnectionEvent;
 
 impl Socket {
     /// Adds a listener for this socket alone. It is called after those of the namespace.
@@ -61,5 +62,17 @@ impl Socket {
     {
         let listener = listeners::on_disconnect(listener);
         self.extras().get_or_insert_default().listeners.disconnect.push(listener);
+    }
+
+    /// Calls `listener` when something happens to the underlying connection: it was upgraded, or
+    /// its client answered a ping.
+    pub fn on_connection_event<F, Fut>(&self, listener: F)
+    where
+        F: Fn(Self, ConnectionEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = listeners::on_connection(listener);
+        self.extras().get_or_insert_default().listeners.connection.push(listener);
     }
 }

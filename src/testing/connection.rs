@@ -137,8 +137,8 @@ impl TestConnection {
         let auth = if auth == "null" { "" } else { &*auth };
         let index = self.0.sit(namespace);
         self.0.write_text(format!("0{}{auth}", prefix(namespace)));
-        self.0
-            .wait(at, "an answer to its CONNECT", |state| match &state.seats[index].phase {
+        let line = Rc::clone(&self.0);
+        line.wait(at, "an answer to its CONNECT", |state| match &state.seats[index].phase {
                 Phase::Asking => Ok(None),
                 Phase::Refused(refused) => Ok(Some(Err(refused.clone()))),
                 Phase::Parted(_) => Ok(Some(Err(Refused::new("the connection was closed")))),
@@ -174,9 +174,9 @@ impl TestConnection {
     /// # Panics
     /// If it goes on.
     #[track_caller]
-    pub fn closed(&self) -> impl Future<Output = Parting> {
+    pub fn closed(&self) -> impl Future<Output = Parting> + use<> {
         let at = Location::caller();
-        self.0.wait(at, "the end of the connection", |state| Ok(state.end))
+        Rc::clone(&self.0).wait(at, "the end of the connection", |state| Ok(state.end))
     }
 
     /// Whether the connection has ended, as far as the client knows.
@@ -370,32 +370,29 @@ impl Line {
     // ---- waiting -------------------------------------------------------------------------------
 
     /// Waits until `look` finds something; its error fails the test, as does the limit.
-    pub(super) fn wait<T>(
-        self: &Rc<Self>,
+    pub(super) async fn wait<T>(
+        self: Rc<Self>,
         at: At,
         what: &'static str,
         mut look: impl FnMut(&mut State) -> Result<Option<T>, String>,
-    ) -> impl Future<Output = T> + use<T, F> {
-        let line = Rc::clone(self);
-        async move {
-            let deadline = Instant::now() + line.patience.limit;
-            loop {
-                let changed = line.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                let found = look(&mut line.state.borrow_mut());
-                match found {
-                    Ok(Some(found)) => return found,
-                    Ok(None) => {}
-                    Err(error) => line.fail(at, what, &error),
-                }
-                if let Some(error) = line.broken() {
-                    line.fail(at, what, &format!("the server sent what is no packet: {error}"));
-                }
-                if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                    let limit = line.patience.limit;
-                    line.fail(at, what, &format!("nothing came in {limit:?} of the test's time"));
-                }
+    ) -> T {
+        let deadline = Instant::now() + self.patience.limit;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let found = look(&mut self.state.borrow_mut());
+            match found {
+                Ok(Some(found)) => return found,
+                Ok(None) => {}
+                Err(error) => self.fail(at, what, &error),
+            }
+            if let Some(error) = self.broken() {
+                self.fail(at, what, &format!("the server sent what is no packet: {error}"));
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                let limit = self.patience.limit;
+                self.fail(at, what, &format!("nothing came in {limit:?} of the test's time"));
             }
         }
     }

@@ -85,7 +85,7 @@ impl TestTarget for &Addr<Namespace> {
         };
         let name = entrance.home.name.to_string();
         let io = SocketIo::builder().start();
-        io.adopt(self.clone(), entrance);
+        io.adopt(entrance);
         (io, name)
     }
 }

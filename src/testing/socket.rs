@@ -1,13 +1,13 @@
 //! One client in one namespace, as a test drives it.
 
-use std::{fmt, future::Future, panic::Location, rc::Rc};
+use std::{fmt, future::Future, panic::Location, pin::Pin, rc::Rc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     At, Parting, Refused, TestConnection, TestRequest, TestTarget,
-    connection::{Line, Phase, Seat, State},
+    connection::{Line, Phase, Seat},
     opening, pause, server,
 };
 use crate::{
@@ -79,8 +79,8 @@ impl TestSocket {
         }
     }
 
-    fn line(&self) -> &Rc<Line> {
-        &self.connection.0
+    fn line(&self) -> Rc<Line> {
+        Rc::clone(&self.connection.0)
     }
 
     fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
@@ -146,7 +146,11 @@ impl TestSocket {
     /// # Panics
     /// If there is no answer, or as [`TestSocket::emit`].
     #[track_caller]
-    pub fn emit_with_ack(&self, event: &str, data: impl Serialize) -> impl Future<Output = Args> + use<..> {
+    pub fn emit_with_ack(
+        &self,
+        event: &str,
+        data: impl Serialize,
+    ) -> Pin<Box<dyn Future<Output = Args>>> {
         let at = Location::caller();
         let id = self.with_seat(|seat| {
             seat.last_ack += 1;
@@ -154,13 +158,13 @@ impl TestSocket {
         });
         self.send_event(event, &data, Some(id), at);
         let index = self.index;
-        self.line().wait(at, "an ack", move |state| {
+        Box::pin(self.line().wait(at, "an ack", move |state| {
             let seat = &mut state.seats[index];
             match seat.acks.remove(&id) {
                 Some(args) => Ok(Some(args)),
                 None => seat.still_joined().map(|()| None),
             }
-        })
+        }))
     }
 
     /// The next event from the server, in order. If the server wants an answer, see
@@ -171,8 +175,8 @@ impl TestSocket {
     #[track_caller]
     pub fn next_event(&self) -> impl Future<Output = TestEvent> + use<> {
         let at = Location::caller();
-        let (index, line) = (self.index, Rc::clone(self.line()));
-        let waiting = self.line().wait(at, "an event", move |state: &mut State| {
+        let (index, line) = (self.index, self.line());
+        let waiting = self.line().wait(at, "an event", move |state| {
             let seat = &mut state.seats[index];
             match seat.events.pop_front() {
                 Some((event, id)) => Ok(Some((event, id, seat.namespace.clone()))),

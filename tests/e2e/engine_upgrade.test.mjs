@@ -109,6 +109,27 @@ describe("steps", { concurrency: 4 }, () => {
   });
 });
 
+describe("seen from Socket.IO", () => {
+  test("the transport is polling first, then websocket; sockets, rooms and ids stay", async (t) => {
+    const session = await pollingSocket(server, "/rc", { room: "kept" });
+    const info = (transport) => JSON.stringify([{ ok: { id: session.socketId, nsp: "/rc", connected: true, recovered: false, transport, protocol: 4 } }]);
+    await session.send('42/rc,1["info"]');
+    assert.deepEqual(await session.receive(1), [`43/rc,1${info("polling")}`]);
+    const ws = await openProbe(t, session);
+    ws.send("2probe");
+    assert.equal(await ws.next(), "3probe");
+    await session.send('42/rc,2["info"]');
+    assert.deepEqual(await session.receive(1), [`43/rc,2${info("polling")}`]);
+    ws.send("5");
+    ws.send('42/rc,3["info"]');
+    assert.equal(await ws.next(), `43/rc,3${info("websocket")}`);
+    ws.send('42/rc,4["rooms"]');
+    assert.equal(await ws.next(), '43/rc,4[{"ok":{"self":true,"rooms":["kept"]}}]');
+    ws.send('40/rc2,');
+    assert.ok((await ws.next()).startsWith('40/rc2,{"sid"'));
+  });
+});
+
 describe("after the upgrade", { concurrency: 4 }, () => {
   test("polling is refused with code 3, and the session lives", async (t) => {
     const { session, ws } = await upgraded(t);

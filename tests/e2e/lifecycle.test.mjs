@@ -84,6 +84,22 @@ overTransports("reasons", (transport, name) => {
   });
 });
 
+describe("the client's retries", () => {
+  test("events are acknowledged one after the other, each once", async (t) => {
+    const a = await client(t, server, "/rc", { retries: 3, ackTimeout: 2000 });
+    const answers = [];
+    for (let i = 0; i < 30; i++) a.emit("echo", i, (err, x) => answers.push(err ?? x));
+    await until(() => answers.length, (n) => n === 30);
+    assert.deepEqual(answers, Array.from({ length: 30 }, (_, i) => i));
+  });
+  test("an event that nobody acknowledges comes again", async (t) => {
+    const a = await client(t, server, "/rc", { retries: 2, ackTimeout: 100 });
+    const failed = new Promise((resolve) => a.emit("no-ack", 1, resolve));
+    assert.match((await failed).message, /timed out/);
+    assert.equal(await new Promise((resolve) => a.emit("echo", "after", (err, x) => resolve(err ?? x))), "after");
+  });
+});
+
 describe("heartbeat lost", () => {
   const quick = useServer({ PING_INTERVAL: "200", PING_TIMEOUT: "200" });
   test("a silent client: ping timeout, all its namespaces, rooms emptied", async (t) => {

@@ -226,6 +226,20 @@ describe("EVENT and ACK", { concurrency: 4 }, () => {
     });
   }
 
+  test("numbers keep their value, however they are written", async (t) => {
+    const raw = await Raw.connect(t, server, "/rc");
+    const numbers = [
+      "0", "-0", "-0.0", "1.0", "10", "1E2", "1e+2", "1e-2", "0.1e-6", "9007199254740991", "9007199254740992", "9007199254740993", "-9007199254740993",
+      "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "123456789012345678901234567890", "1e21", "1e22", "1.7976931348623157e308",
+      "4.9e-324", "2.2250738585072014e-308", "0.30000000000000004", "0.1", "123456.789e3", "1.00000000000000000000001", "8.41e-21", "9.5e15", "5e-324",
+    ];
+    raw.send(`2/rc,1["echo",${numbers.join()}]`);
+    const answer = JSON.parse((await raw.next()).slice("43/rc,1".length));
+    // as doubles: an integer beyond 2^53 may be written with the digits it came with
+    assert.equal(answer.length, numbers.length);
+    for (const [i, x] of answer.entries()) assert.ok(typeof x === "number" && x === Number(numbers[i]), `${numbers[i]} came back as ${x}`);
+  });
+
   test("in the main namespace", async (t) => {
     const raw = await Raw.connect(t, server, "/");
     assert.equal(await raw.next(), '42["auth",{}]');

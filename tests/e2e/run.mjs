@@ -5,6 +5,7 @@
 //   node run.mjs rooms order              only rooms.test.mjs and order.test.mjs
 //   node run.mjs --smoke                  the smoke client alone, against a server with default settings
 //
+// The environment of this program is handed on to the servers: WORKERS=1 node run.mjs (order.test.mjs chooses its own).
 // Every test file starts the servers it needs on free ports, and stops them. The exit code is that of the tests.
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";

@@ -57,4 +57,9 @@ impl Pipe {
         wake(carrier);
         wake(session);
     }
+
+    /// What waits: packets and bytes.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        self.lock().outbox.backlog()
+    }
 }
