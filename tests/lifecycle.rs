@@ -1,1 +1,514 @@
-//! To be written.
+//! Birth and end of sockets and connections.
+
+mod support;
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use greenroom::{
+    CountSockets, Stop,
+    prelude::*,
+    testing::{Parting, TestServer},
+};
+use serde_json::json;
+use support::{Log, handle, hears, observe_sockets};
+use tokio::sync::watch;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A namespace that notes the ends of its sockets and the rooms they are in.
+fn noting(name: &str, log: &Log) -> Namespace {
+    let (leaving, left, label) = (log.clone(), log.clone(), name.to_owned());
+    Namespace::new(name)
+        .on_connect(|socket: Socket| async move { socket.join("room") })
+        .on("echo", |_: Socket, data: greenroom::Args| async move { Ack(data) })
+        .on_disconnecting(move |socket: Socket, _: DisconnectReason| {
+            let log = leaving.clone();
+            async move {
+                let rooms = socket.rooms().await;
+                log.note(format!("disconnecting, in {} rooms", rooms.len()));
+            }
+        })
+        .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+            let (log, label) = (left.clone(), label.clone());
+            async move {
+                let rooms = socket.rooms().await;
+                log.note(format!("{label} {reason}, in {} rooms", rooms.len()));
+            }
+        })
+}
+
+/// A gate that is shut until `true` is sent.
+fn gate() -> (watch::Sender<bool>, impl AsyncFn() + Clone + Send + Sync + 'static) {
+    let (open, gate) = watch::channel(false);
+    let pass = async move || {
+        let _ = gate.clone().wait_for(|open| *open).await;
+    };
+    (open, pass)
+}
+
+// ---- time ------------------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn a_client_that_answers_no_ping_is_found_out() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
+    let client = server.connect("/", ()).await.unwrap();
+    client.stop_answering_pings();
+    server.advance(44 * SECOND).await;
+    assert_eq!(server.io().clients_count(), 1);
+    server.advance(2 * SECOND).await;
+    assert_eq!(server.io().clients_count(), 0);
+    assert_eq!(log.take(), ["disconnecting, in 2 rooms", "/ ping timeout, in 0 rooms"]);
+    assert_eq!(client.disconnected().await, Parting::Closed(1000));
+}
+
+#[actix_rt::test]
+async fn a_client_that_answers_pings_stays_for_ever() {
+    let server = TestServer::start(SocketIo::builder());
+    let client = server.connect("/", ()).await.unwrap();
+    server.advance(24 * 3600 * SECOND).await;
+    assert!(client.is_connected());
+}
+
+#[actix_rt::test]
+async fn a_connection_that_joins_nothing_is_closed() {
+    let strict = Namespace::new("/strict")
+        .before_connect(|_: Socket| async { Err::<(), _>(ConnectError::new("no")) });
+    let server = TestServer::start(SocketIo::builder().namespace(strict));
+    let [idle, refused, joined] =
+        [server.open().await, server.open().await, server.open().await].map(Result::unwrap);
+    let socket = joined.join("/", ()).await.unwrap();
+    server.advance(40 * SECOND).await;
+    // A refusal does not stop that clock, and a namespace that was left later does not start it.
+    refused.join("/strict", ()).await.unwrap_err();
+    socket.leave();
+    server.advance(6 * SECOND).await;
+    assert_eq!(idle.closed().await, Parting::Closed(1000));
+    assert_eq!(refused.closed().await, Parting::Closed(1000));
+    server.advance(100 * SECOND).await;
+    assert!(!joined.is_closed());
+}
+
+#[actix_rt::test]
+async fn a_disconnecting_listener_that_never_ends_is_not_waited_for_for_ever() {
+    let namespace = Namespace::new("/")
+        .on_disconnecting(|_: Socket, _: DisconnectReason| std::future::pending::<()>());
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let client = server.connect("/", ()).await.unwrap();
+    client.leave();
+    server.advance(4 * SECOND).await;
+    assert_eq!(server.io().members().await.len(), 1);
+    server.advance(2 * SECOND).await;
+    assert!(server.io().members().await.is_empty());
+}
+
+// ---- the server ends it ----------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn closing_the_server_ends_every_socket_and_every_namespace() {
+    let log = Log::default();
+    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
+    let server = TestServer::start(builder);
+    let client = server.connect("/", ()).await.unwrap();
+    client.join("/a", ()).await.unwrap();
+    let idle = server.open().await.unwrap();
+    let io = server.io().clone();
+    server.close().await;
+    assert_eq!(io.clients_count(), 0);
+    let mut log = log.take();
+    log.sort();
+    assert_eq!(log[..2], ["/ server shutting down, in 0 rooms", "/a server shutting down, in 0 rooms"]);
+    assert_eq!(client.disconnected().await, Parting::Closed(1001));
+    assert_eq!(idle.closed().await, Parting::Closed(1001));
+    // No goodbye in a namespace, as in the reference.
+    assert!(client.connection().transcript().iter().all(|packet| !packet.starts_with('1')));
+    assert_eq!(io.namespaces(), [] as [&str; 0]);
+    assert!(io.namespace("/a").is_none());
+}
+
+#[actix_rt::test]
+async fn a_closed_server_opens_no_session() {
+    let server = TestServer::start(SocketIo::builder());
+    server.io().close().await;
+    assert_eq!(server.open().await.unwrap_err().message, "Server is closed");
+    server.io().close().await;
+}
+
+#[actix_rt::test]
+async fn disconnect_with_close_says_goodbye_in_every_namespace_first() {
+    let log = Log::default();
+    let builder = SocketIo::builder()
+        .namespace(noting("/", &log))
+        .namespace(noting("/a", &log))
+        .namespace(noting("/b", &log));
+    let server = TestServer::start(builder);
+    let main = server.connect("/", ()).await.unwrap();
+    let a = main.join("/a", ()).await.unwrap();
+    let b = main.join("/b", ()).await.unwrap();
+    let socket = handle(&server, &a).await;
+    socket.emit("last", &()).unwrap();
+    socket.disconnect(true).await;
+    for client in [&main, &a, &b] {
+        assert_eq!(client.disconnected().await, Parting::ByServer);
+    }
+    assert_eq!(main.connection().closed().await, Parting::Closed(1000));
+    let transcript = main.connection().transcript();
+    assert_eq!(transcript[3..5], ["2/a,[\"last\"]", "1/a,"]);
+    let mut rest = transcript[5..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["1", "1/b,"]);
+    server.settle().await;
+    let ends = log.take();
+    for name in ["/", "/a", "/b"] {
+        let end = format!("{name} server namespace disconnect, in 0 rooms");
+        assert_eq!(ends.iter().filter(|line| **line == end).count(), 1, "{ends:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn disconnect_without_close_ends_one_namespace_behind_what_was_sent() {
+    let log = Log::default();
+    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
+    let server = TestServer::start(builder);
+    let main = server.connect("/", ()).await.unwrap();
+    let a = main.join("/a", ()).await.unwrap();
+    let socket = handle(&server, &a).await;
+    server.io().of("/a").unwrap().emit("first", &()).unwrap();
+    socket.emit("second", &()).unwrap();
+    let gone = socket.disconnect(false);
+    assert!(matches!(socket.emit("third", &()), Err(EmitError::Disconnected)));
+    gone.await;
+    assert!(!socket.connected());
+    assert_eq!(log.take()[0], "disconnecting, in 2 rooms");
+    hears(&a, "first").await;
+    hears(&a, "second").await;
+    assert_eq!(a.disconnected().await, Parting::ByServer);
+    assert_eq!(main.emit_with_ack("echo", 1).await, json!([1]));
+    // And back again, with a new id.
+    let again = main.join("/a", ()).await.unwrap();
+    assert_ne!(again.id(), *socket.id());
+    assert_eq!(again.emit_with_ack("echo", 2).await, json!([2]));
+}
+
+#[actix_rt::test]
+async fn close_connection_ends_all_namespaces_with_forced_close() {
+    let log = Log::default();
+    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
+    let server = TestServer::start(builder);
+    let main = server.connect("/", ()).await.unwrap();
+    main.join("/a", ()).await.unwrap();
+    let socket = handle(&server, &main).await;
+    socket.emit("last", &()).unwrap();
+    socket.close_connection();
+    hears(&main, "last").await;
+    assert_eq!(main.disconnected().await, Parting::Closed(1000));
+    server.settle().await;
+    let ends = log.take();
+    assert!(ends.contains(&"/ forced close, in 0 rooms".to_owned()), "{ends:?}");
+    assert!(ends.contains(&"/a forced close, in 0 rooms".to_owned()), "{ends:?}");
+}
+
+#[actix_rt::test]
+async fn a_namespace_that_is_stopped_puts_its_sockets_out_and_can_be_started_again() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder());
+    let addr = server.io().spawn(noting("/a", &log));
+    let main = server.connect("/", ()).await.unwrap();
+    let a = main.join("/a", ()).await.unwrap();
+    addr.send(Stop).await.unwrap();
+    assert_eq!(a.disconnected().await, Parting::ByServer);
+    server.settle().await;
+    assert!(!addr.connected());
+    assert!(log.take().contains(&"/a server namespace disconnect, in 0 rooms".to_owned()));
+    assert_eq!(main.join("/a", ()).await.unwrap_err().message, "Invalid namespace");
+    server.io().spawn(noting("/a", &log));
+    main.join("/a", ()).await.unwrap();
+}
+
+// ---- the client ends it ----------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn disconnecting_sees_the_rooms_and_disconnect_sees_none() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
+    for (end, reason) in [
+        (0, "client namespace disconnect"),
+        (1, "transport close"),
+    ] {
+        let client = server.connect("/", ()).await.unwrap();
+        if end == 0 {
+            client.leave();
+        } else {
+            client.drop_connection();
+        }
+        server.settle().await;
+        let expected =
+            ["disconnecting, in 2 rooms".to_owned(), format!("/ {reason}, in 0 rooms")];
+        assert_eq!(log.take(), expected);
+    }
+}
+
+#[actix_rt::test]
+async fn a_disconnecting_listener_still_reaches_the_rooms_and_not_the_leaver() {
+    let namespace = Namespace::new("/")
+        .on_connect(|socket: Socket| async move { socket.join("room") })
+        .on_disconnecting(|socket: Socket, _: DisconnectReason| async move {
+            for room in socket.rooms().await.iter().skip(1) {
+                socket.to(room).emit("leaves", socket.id())?;
+            }
+            Ok::<_, EmitError>(())
+        });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let [a, b]: [_; 2] = server.many("/", 2).await.try_into().unwrap();
+    let id = a.id();
+    a.leave();
+    assert_eq!(b.next_event().await, ("leaves".into(), json!([id])));
+    a.expect_silence().await;
+}
+
+#[actix_rt::test]
+async fn an_observer_hears_of_every_socket_once_and_in_order() {
+    let server = TestServer::start(SocketIo::builder());
+    let log = observe_sockets(&server, "/").await;
+    let client = server.connect("/", ()).await.unwrap();
+    let id = client.id();
+    client.disconnect().await;
+    let reason = "client namespace disconnect";
+    assert_eq!(log.take(), [format!("connected {id}"), format!("disconnected {id}: {reason}")]);
+}
+
+#[actix_rt::test]
+async fn listeners_of_one_socket_are_called_at_its_end_after_those_of_the_namespace() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
+    let client = server.connect("/", ()).await.unwrap();
+    let socket = handle(&server, &client).await;
+    let (first, second) = (log.clone(), log.clone());
+    socket.on_disconnecting(move |_, reason| std::future::ready(first.note(format!("own: {reason}"))));
+    socket.on_disconnect(move |socket, _| {
+        std::future::ready(second.note(format!("own: {}", socket.connected())))
+    });
+    client.drop_connection();
+    server.settle().await;
+    let mut lines = log.take();
+    lines.sort();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[2..], ["own: false", "own: transport close"]);
+}
+
+// ---- races -----------------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn an_event_in_flight_after_a_server_disconnect_closes_no_other_namespace() {
+    let log = Log::default();
+    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
+    let server = TestServer::start(builder);
+    let main = server.connect("/", ()).await.unwrap();
+    let a = main.join("/a", ()).await.unwrap();
+    let socket = handle(&server, &a).await;
+    socket.disconnect(false).await;
+    // The client sends before it has read the goodbye.
+    main.connection().send_raw("2/a,7[\"echo\",1]");
+    main.connection().send_raw("3/a,0[]");
+    main.connection().send_raw("1/a,");
+    assert_eq!(main.emit_with_ack("echo", 1).await, json!([1]));
+    assert_eq!(server.metrics().events_after_disconnect, 3);
+    assert_eq!(server.metrics().bad_packets, 0);
+    main.join("/a", ()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn an_event_for_a_namespace_never_joined_closes_the_connection() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
+    for packet in ["2/other,[\"echo\"]", "1/other,", "3/other,0[]", "4{\"message\":\"x\"}", "0"] {
+        let client = server.connect("/", ()).await.unwrap();
+        client.connection().send_raw(packet);
+        assert_eq!(client.disconnected().await, Parting::Closed(1000), "{packet}");
+        server.settle().await;
+        assert_eq!(log.take()[1], "/ forced server close, in 0 rooms", "{packet}");
+    }
+    assert_eq!(server.metrics().bad_packets, 5);
+}
+
+#[actix_rt::test]
+async fn two_connects_during_a_slow_middleware_make_one_socket() {
+    let (open, pass) = gate();
+    let asked = Log::default();
+    let notes = asked.clone();
+    let namespace = Namespace::new("/").before_connect(move |_: Socket| {
+        notes.note("asked");
+        let pass = pass.clone();
+        async move {
+            pass().await;
+            Ok::<_, ConnectError>(())
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let connection = server.open().await.unwrap();
+    connection.send_raw("0");
+    connection.send_raw("0{\"token\":1}");
+    server.settle().await;
+    open.send(true).unwrap();
+    server.settle().await;
+    assert_eq!(asked.take(), ["asked"]);
+    assert_eq!(connection.transcript().len(), 1);
+    let namespace = server.io().namespace("/").unwrap();
+    assert_eq!(namespace.send(CountSockets).await.unwrap(), 1);
+}
+
+#[actix_rt::test]
+async fn a_client_may_leave_and_join_again_at_once() {
+    let log = Log::default();
+    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
+    let server = TestServer::start(builder);
+    let main = server.connect("/", ()).await.unwrap();
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..50 {
+        let a = main.join("/a", ()).await.unwrap();
+        assert!(ids.insert(a.id()));
+        a.leave();
+    }
+    server.settle().await;
+    assert_eq!(log.take().len(), 100);
+    let namespace = server.io().namespace("/a").unwrap();
+    assert_eq!(namespace.send(CountSockets).await.unwrap(), 0);
+    assert!(main.is_connected());
+}
+
+#[actix_rt::test]
+async fn an_ack_after_the_disconnection_is_dropped() {
+    let (open, pass) = gate();
+    let namespace = Namespace::new("/a").on("slow", move |_: Socket, (): ()| {
+        let pass = pass.clone();
+        async move {
+            pass().await;
+            Ack("too late")
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let main = server.connect("/", ()).await.unwrap();
+    let a = main.join("/a", ()).await.unwrap();
+    drop(a.emit_with_ack("slow", ()));
+    server.settle().await;
+    handle(&server, &a).await.disconnect(false).await;
+    open.send(true).unwrap();
+    server.settle().await;
+    assert_eq!(main.connection().transcript().last().unwrap(), "1/a,");
+}
+
+#[actix_rt::test]
+async fn a_server_closes_while_everything_is_under_way() {
+    let (_open, pass) = gate();
+    let namespace = Namespace::new("/")
+        .before_connect(|socket: Socket| async move {
+            match socket.handshake().auth["slow"].as_bool() {
+                Some(true) => std::future::pending().await,
+                _ => Ok::<_, ConnectError>(()),
+            }
+        })
+        .on("slow", move |_: Socket, (): ()| {
+            let pass = pass.clone();
+            async move { pass().await }
+        });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let asking = server.open().await.unwrap();
+    asking.send_raw("0{\"slow\":true}");
+    let client = server.connect("/", ()).await.unwrap();
+    client.emit("slow", ());
+    let _answer = handle(&server, &client).await.emit_with_ack::<u64>("ask", &());
+    server.close().await;
+    assert_eq!(client.disconnected().await, Parting::Closed(1001));
+    assert_eq!(asking.closed().await, Parting::Closed(1001));
+}
+
+// ---- the order of listeners --------------------------------------------------------------------
+
+/// Events that end in the reverse order of their coming.
+fn reversing(log: &Log) -> Namespace {
+    let log = log.clone();
+    Namespace::new("/").on("n", move |_: Socket, n: u32| {
+        let log = log.clone();
+        async move {
+            log.note(format!("start {n}"));
+            tokio::time::sleep(SECOND * (10 - n)).await;
+            log.note(format!("end {n}"));
+            Ack(n)
+        }
+    })
+}
+
+#[actix_rt::test]
+async fn listeners_start_in_order_and_run_side_by_side() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log)));
+    let client = server.connect("/", ()).await.unwrap();
+    let acks = [1, 2, 3].map(|n| client.emit_with_ack("n", n));
+    for (ack, n) in acks.into_iter().zip(1..) {
+        assert_eq!(ack.await, json!([n]));
+    }
+    assert_eq!(log.take(), ["start 1", "start 2", "start 3", "end 3", "end 2", "end 1"]);
+}
+
+#[actix_rt::test]
+async fn in_serial_mode_a_listener_starts_when_the_last_has_ended() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log).serial(true)));
+    let [client, other]: [_; 2] = server.many("/", 2).await.try_into().unwrap();
+    let acks = [1, 2].map(|n| client.emit_with_ack("n", n));
+    server.advance(SECOND).await;
+    let third = other.emit_with_ack("n", 3);
+    for (ack, n) in acks.into_iter().zip(1..) {
+        assert_eq!(ack.await, json!([n]));
+    }
+    assert_eq!(third.await, json!([3]));
+    // The other client does not wait for this one.
+    assert_eq!(log.take(), ["start 1", "start 3", "end 3", "end 1", "start 2", "end 2"]);
+}
+
+#[actix_rt::test]
+async fn what_waits_in_serial_mode_is_dropped_when_the_socket_leaves() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log).serial(true)));
+    let client = server.connect("/", ()).await.unwrap();
+    client.emit("n", 1);
+    client.emit("n", 2);
+    server.settle().await;
+    client.disconnect().await;
+    server.advance(60 * SECOND).await;
+    assert_eq!(log.take(), ["start 1", "end 1"]);
+    assert_eq!(server.io().clients_count(), 0);
+}
+
+#[actix_rt::test]
+async fn a_listener_under_way_ends_after_its_client_has_gone() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log)));
+    let client = server.connect("/", ()).await.unwrap();
+    client.emit("n", 1);
+    server.settle().await;
+    client.drop_connection();
+    server.advance(20 * SECOND).await;
+    assert_eq!(log.take(), ["start 1", "end 1"]);
+    server.close().await;
+}
+
+#[actix_rt::test]
+async fn the_values_of_a_listener_are_dropped_with_its_server() {
+    struct Guard(Log);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.note("dropped");
+        }
+    }
+    let log = Log::default();
+    let namespace = Namespace::new("/").share(Guard(log.clone()));
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let client = server.connect("/", ()).await.unwrap();
+    server.close().await;
+    drop(client);
+    let settled = Rc::new(Cell::new(false));
+    settled.set(true);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(log.take(), ["dropped"]);
+}

@@ -11,7 +11,7 @@ set_up() {
         case $step in
             fmt) need_component fmt rustfmt ;;
             clippy | features | measure) need_component clippy clippy ;;&
-            features) need_node ;;
+            features | examples) need_node ;;
             deny) install_cargo_deny ;;
             e2e | smoke) install_packages tests/e2e ;;
             browser) install_packages tests/browser; install_chromium ;;
@@ -57,7 +57,7 @@ install_packages() {
 find_chromium() {
     local name
     for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
-        [ -z "$name" ] || command -v "$name" 2>/dev/null && return
+        [ -n "$name" ] && command -v "$name" && return
     done
     return 1
 }

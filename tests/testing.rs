@@ -82,7 +82,7 @@ async fn a_ping_timeout_takes_no_real_time() {
 }
 
 #[actix_rt::test]
-#[should_panic(expected = "testing.rs:83:")]
+#[should_panic(expected = "testing.rs:89:")]
 async fn what_does_not_come_fails_the_test_and_names_its_line() {
     let server = TestServer::start(SocketIo::builder());
     let alice = server.connect("/", ()).await.unwrap();

@@ -18,7 +18,7 @@ use std::{
 use actix::prelude::*;
 use smallvec::{SmallVec, smallvec};
 use tokio::time::{Instant, Sleep};
-use tracing::{Span, debug, debug_span, trace};
+use tracing::{Span, debug, debug_span, trace, warn};
 
 use super::{
     config::Config,
@@ -166,7 +166,10 @@ impl<P: Protocol> Link<P> {
     /// Ends the session at once; what waits is dropped.
     pub(crate) fn abort(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         let code = match reason {
-            CloseReason::SlowClient => 1013,
+            CloseReason::SlowClient => {
+                warn!(address = ?self.request.address, "slow client closed");
+                1013
+            }
             CloseReason::ServerShuttingDown => 1001,
             _ => 1000,
         };

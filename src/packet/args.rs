@@ -78,7 +78,24 @@ impl Args {
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<&mut Self, EncodeError> {
         let sheet = Sheet::new(self.attachments.len());
         sheet.argument(value)?;
+        self.add(sheet)
+    }
+
+    /// Appends all of `others`.
+    pub fn append(&mut self, others: &Self) -> &mut Self {
+        let sheet = Sheet::new(self.attachments.len());
+        sheet.splice(others);
+        // Args are text already: no value that could fail to become it.
+        let added = self.add(sheet).is_ok();
+        debug_assert!(added, "arguments are UTF-8");
+        self
+    }
+
+    fn add(&mut self, sheet: Sheet) -> Result<&mut Self, EncodeError> {
         let (text, len, attachments) = sheet.finish()?;
+        if len == 0 {
+            return Ok(self);
+        }
         let body = self.body.make_mut();
         if self.len > 0 {
             body.push(',');
@@ -172,6 +189,17 @@ impl Args {
             Some(rest) => self.tail(rest, self.len - count),
             None => Self::default(),
         }
+    }
+
+    /// The first `count` arguments; attachments that only those behind them named are left out.
+    #[must_use]
+    pub fn take(&self, count: usize) -> Self {
+        let Some(rest) = self.text_from(count) else { return self.clone() };
+        let all = self.raw_json();
+        // What is left ends with the comma before the rest.
+        let text = all[..all.len() - rest.len()].trim_end().trim_end_matches(',');
+        Self { body: self.body.slice(text), len: count, attachments: self.attachments.clone() }
+            .compact()
     }
 
     /// The text from the argument at `index` to the end, `None` when there is no such argument.

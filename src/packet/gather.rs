@@ -76,7 +76,7 @@ impl Sheet {
     }
 
     /// Writes all of `args`: a copy of their text, unless attachments of others come before theirs.
-    fn splice(&self, args: &super::Args) {
+    pub(super) fn splice(&self, args: &super::Args) {
         if args.is_empty() {
             return;
         }

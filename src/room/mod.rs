@@ -156,11 +156,12 @@ impl Handler<Admit> for Rooms {
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) {
         let Admit { key, port, rooms, greeting } = admit;
-        self.everyone.insert(key, Arc::clone(&port));
+        // A namespace that finds this actor's predecessor dead admits its newest member twice.
+        let new = self.everyone.insert(key, Arc::clone(&port)).is_none();
         for room in rooms {
             self.enter(key, room);
         }
-        if let Some(frames) = greeting {
+        if let Some(frames) = greeting.filter(|_| new) {
             port.pipe().send(frames, false);
             port.admitted();
         }

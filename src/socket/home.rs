@@ -9,8 +9,9 @@ use std::{
     },
 };
 
-use actix::prelude::*;
+use actix::{dev::RecipientRequest, prelude::*};
 use hashbrown::HashMap;
+use tokio::sync::oneshot;
 
 use super::listeners::{ErrorHook, Listeners};
 use crate::{
@@ -105,6 +106,25 @@ impl Home {
             Some(pipe) => pipe.follow(self.way(), move || send(&home, None)),
             None => send(self, None),
         }
+    }
+
+    /// Asks the namespace something, in order with what the client of `pipe` did before. `None`
+    /// if the namespace has ended.
+    pub(crate) async fn ask<M>(
+        self: &Arc<Self>,
+        pipe: Option<&Pipe>,
+        send: impl FnOnce(&Self) -> RecipientRequest<M> + Send + 'static,
+    ) -> Option<M::Result>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let (sender, sent) = oneshot::channel();
+        self.submit(pipe, false, move |home, _| {
+            // Whoever asks may have given up.
+            let _ = sender.send(send(home));
+        });
+        sent.await.ok()?.await.ok()
     }
 
     /// A number that no other namespace has while this one lives.

@@ -210,8 +210,9 @@ impl Socket {
 
     /// The rooms the socket is in, the one of its own id first. Empty after its disconnection.
     pub async fn rooms(&self) -> Vec<Room> {
-        let rooms = self.0.home.rooms.send(RoomsOf(self.id().clone())).await;
-        rooms.ok().flatten().unwrap_or_default()
+        let ask = RoomsOf(self.id().clone());
+        let rooms = self.0.home.ask(Some(&self.0.pipe), move |home| home.rooms.send(ask)).await;
+        rooms.flatten().unwrap_or_default()
     }
 
     // ---- end ---------------------------------------------------------------------------------

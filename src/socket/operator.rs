@@ -12,6 +12,7 @@ use super::{
     home::Home,
 };
 use crate::{
+    engine::pipe::Pipe,
     packet::Payload,
     room::{
         Broadcast, Disconnect, IntoRooms, Join, Leave, MembersOf, SocketId, Target,
@@ -59,6 +60,12 @@ impl Socket {
         let mut operator = self.home().operator().except(self.id());
         operator.sender = Some(self.clone());
         operator
+    }
+
+    /// To everybody in the namespace, the socket itself included. What the socket sends afterwards
+    /// comes behind it, an ack included, also when it is done by an actor that got the event.
+    pub fn everyone(&self) -> BroadcastOperator {
+        BroadcastOperator { sender: Some(self.clone()), ..self.home().operator() }
     }
 
     /// To the others in one room or several.
@@ -121,8 +128,12 @@ impl BroadcastOperator {
 
     /// The same for what sends nothing.
     fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
-        let pipe = self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current);
-        self.home.submit(pipe.as_ref(), false, |home, _| send(home));
+        self.home.submit(self.pipe().as_ref(), false, |home, _| send(home));
+    }
+
+    /// The client whose operations must not overtake each other.
+    fn pipe(&self) -> Option<Pipe> {
+        self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current)
     }
 
     fn broadcast(&self, payload: Payload, ack: Option<AckRequest>) {
@@ -192,6 +203,8 @@ impl BroadcastOperator {
 
     /// The ids of the selected sockets, in no particular order.
     pub async fn members(&self) -> Vec<SocketId> {
-        self.home.members.send(MembersOf::target(self.target.clone())).await.unwrap_or_default()
+        let ask = MembersOf::target(self.target.clone());
+        let pipe = self.pipe();
+        self.home.ask(pipe.as_ref(), move |home| home.members.send(ask)).await.unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 // The server asks clients (features K11-K13, R6-R8; traps 3.3).
 import {
-  test, assert, describe, useServer, overTransports, client, clients, ask, call, next, Raw, fence, sleep, until,
+  test, greenroomOnly, assert, describe, useServer, overTransports, client, clients, ask, call, next, Raw, sleep,
 } from "./support.mjs";
 
 const server = useServer();
@@ -125,6 +125,16 @@ describe("details", { concurrency: 4 }, () => {
     b.on("q", () => b.disconnect());
     const { responses } = await ask(a, "emit", { to: "leavers", event: "q", ack: true, flags: { timeout: 400 } });
     assert.deepEqual(responses, ["a"]);
+  });
+
+  greenroomOnly("a client that goes away meanwhile: no need to wait for it", "the reference runs to the timeout", async (t) => {
+    const [a, b] = await clients(t, server, 2, "/rc", { auth: { room: "early leavers" } });
+    a.on("q", (done) => done("a"));
+    b.on("q", () => b.disconnect());
+    const begin = Date.now();
+    const { responses } = await ask(a, "emit", { to: "early leavers", event: "q", ack: true, flags: { timeout: 6000 } });
+    assert.deepEqual(responses, ["a"]);
+    assert.ok(Date.now() - begin < 3000);
   });
 
   test("a client that goes away while the server waits for its ack does no harm", async (t) => {

@@ -1,6 +1,7 @@
 // Who hears a broadcast (features K14-K16, N4, P11, R1-R5, R8, R11, R13, V2, V12; traps 3.3).
 import {
-  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, up, ask, call, next, take, fence, expectNothing, until, farewellReason, TRANSPORTS, Raw,
+  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, up, ask, call, next, take, fence,
+  expectNothing, until, farewellReason, TRANSPORTS,
 } from "./support.mjs";
 
 const server = useServer();

@@ -1,6 +1,6 @@
 // How a session opens: the open packet, ids, configuration, path, query string (features E1, E2, E5, H1, H10, H14, O1-O7).
 import { WebSocket } from "ws";
-import { test, assert, describe, useServer, startServer, http, Polling, engineWs, Ws, Tcp, upgradeRequest, wsFrame } from "./support.mjs";
+import { test, greenroomOnly, assert, describe, useServer, startServer, http, Polling, engineWs, Ws, Tcp, upgradeRequest, wsFrame } from "./support.mjs";
 
 const server = useServer();
 const ENDPOINTS = ["/engine.io/", "/socket.io/"];
@@ -204,5 +204,12 @@ describe("websocket handshake", () => {
     ws.on("error", () => seen.push("error"));
     await new Promise((resolve) => ws.once("close", resolve));
     assert.ok(seen.length === 0 || seen[0] === "error", seen.join());
+  });
+  greenroomOnly("transport=polling on an upgrade is a bad request", "the reference answers 101 first", async (t) => {
+    const tcp = await Tcp.connect(t, server);
+    tcp.write(upgradeRequest(server, "/engine.io/?EIO=4&transport=polling"));
+    assert.equal((await tcp.head()).status, 400);
+    await tcp.ended;
+    assert.equal(tcp.received.toString(), "Bad request");
   });
 });

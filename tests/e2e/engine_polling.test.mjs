@@ -190,7 +190,7 @@ describe("overlapping and aborted requests", { concurrency: 4 }, () => {
     const session = await pollingSocket(server);
     const first = session.post(undefined, { headers: { "content-length": "100" }, onRequest: (r) => r.write("4xx") });
     first.catch(() => {});
-    await sleep(40);
+    await sleep(100);
     const second = await session.post("4yy");
     assert.deepEqual([second.status, second.text], [400, ""]);
     await session.expectGone();
@@ -212,7 +212,7 @@ describe("overlapping and aborted requests", { concurrency: 4 }, () => {
     const session = await pollingSocket(server);
     const aborted = session.get({ onRequest: (r) => {
       r.end();
-      setTimeout(() => r.destroy(), 40);
+      setTimeout(() => r.destroy(), 100);
     } });
     await assert.rejects(aborted);
     await session.expectGone();
@@ -224,7 +224,7 @@ describe("overlapping and aborted requests", { concurrency: 4 }, () => {
     const session = await pollingSocket(server);
     const aborted = session.post(undefined, { headers: { "content-length": "100" }, onRequest: (r) => {
       r.write("4xx");
-      setTimeout(() => r.destroy(), 40);
+      setTimeout(() => r.destroy(), 100);
     } });
     await assert.rejects(aborted);
     await session.expectGone();
@@ -236,7 +236,7 @@ describe("overlapping and aborted requests", { concurrency: 4 }, () => {
     const poll = await session.hold();
     const aborted = session.post(undefined, { headers: { "content-length": "100" }, onRequest: (r) => {
       r.write("4xx");
-      setTimeout(() => r.destroy(), 40);
+      setTimeout(() => r.destroy(), 100);
     } });
     await assert.rejects(aborted);
     assert.equal((await poll.answer).text, "1");

@@ -1,7 +1,7 @@
 // From polling to WebSocket: the steps, the failures, and data that flows meanwhile (features B3-B7, O6, traps 3.1).
 import { Socket as EngineSocket } from "engine.io-client";
 import {
-  test, assert, describe, useServer, http, Polling, Ws, expectEcho, client, ask, farewellReason, pollingSocket, within,
+  test, greenroomOnly, assert, describe, useServer, http, Polling, Ws, expectEcho, client, ask, farewellReason, pollingSocket, within,
   until, dial, up, upgradeOf, call,
 } from "./support.mjs";
 
@@ -175,7 +175,6 @@ describe("failed upgrades", { concurrency: 4 }, () => {
       await expectEcho(again);
     });
     test(`${what} after the probe: the same`, async (t) => {
-      if (packet === "2") return; // a second probe is fine, a plain ping was shown above
       const session = await Polling.open(server);
       const ws = await openProbe(t, session);
       ws.send("2probe");
@@ -280,6 +279,17 @@ describe("time limit", { concurrency: 4 }, () => {
     assert.equal(await ws.next(), "3probe");
     await ws.expectClosed();
     assert.equal(await farewellReason(observer, session.socketId), "ping timeout");
+  });
+  greenroomOnly("a pong that is due at the upgrade is still due after it", "the heartbeat of the reference stops for good", async (t) => {
+    const observer = await client(t, quick, "/rc");
+    const session = await pollingSocket(quick);
+    assert.deepEqual(await session.poll(), ["2"]);
+    const ws = await openProbe(t, session);
+    ws.send("2probe");
+    assert.equal(await ws.next(), "3probe");
+    ws.send("5");
+    assert.equal(await farewellReason(observer, session.socketId), "ping timeout");
+    await ws.expectClosed();
   });
   test("the heartbeat goes on after an upgrade", async (t) => {
     const session = await Polling.open(quick);

@@ -1,7 +1,7 @@
 // WebSocket transport: messages, heartbeat, frames in every shape, violations (features E2, B1, B2, B9, O5, O7, traps 3.1).
 import {
-  test, greenroomOnly, assert, describe, useServer, startServer, engineWs, expectEcho, client, Raw, Tcp, tcpSession, wsFrame, closePayload, OP,
-  farewellReason, sleep, ask, until,
+  test, greenroomOnly, assert, describe, useServer, startServer, engineWs, expectEcho, client, Raw, tcpSession, wsFrame,
+  closePayload, OP, farewellReason, sleep, ask, until,
 } from "./support.mjs";
 
 const server = useServer();

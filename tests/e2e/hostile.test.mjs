@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import {
-  test, greenroomOnly, assert, describe, useServer, startServer, client, ask, call, next, Raw, Tcp, tcpSession, wsFrame, OP, http, Polling, pollingSocket, Ws, isReference,
-  upgradeRequest, until, within, sleep, engineWs, farewell, farewellReason, statusOrReset,
+  test, greenroomOnly, assert, describe, useServer, startServer, client, ask, call, Raw, Tcp, tcpSession, wsFrame, OP, http,
+  Polling, pollingSocket, Ws, upgradeRequest, until, within, sleep, engineWs,
 } from "./support.mjs";
 
 const server = useServer();

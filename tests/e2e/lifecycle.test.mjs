@@ -1,7 +1,7 @@
 // How connections end, as seen by the client and by the server's log (features K9, K20-K22, V8, P12; traps 3.2, 3.3).
 import {
-  test, assert, describe, useServer, startServer, overTransports, client, clients, alsoClient, dial, up, ask, call, next, until, farewell, farewellReason, Raw,
-  Polling, pollingSocket, tcpSession, wsFrame, sleep, within, engineWs, Ws, Server, TRANSPORTS, upgradeOf,
+  test, assert, describe, useServer, startServer, overTransports, client, clients, alsoClient, ask, call, until, farewell,
+  farewellReason, Raw, Polling, pollingSocket, tcpSession, wsFrame, sleep, within, Ws, TRANSPORTS,
 } from "./support.mjs";
 
 const server = useServer();

@@ -1,7 +1,7 @@
 // Namespaces: one connection for several, independence, unknown names, of() (features N1-N4, P10, V3, M1-M4; traps 3.2, 3.4).
 import {
-  test, assert, describe, useServer, overTransports, client, clients, alsoClient, alsoDial, dial, up, refusal, ask, call, next, until, expectNothing,
-  farewell, farewellReason, Raw, sleep, startServer,
+  test, assert, describe, useServer, overTransports, client, clients, alsoClient, alsoDial, dial, up, refusal, ask, call, next,
+  until, farewellReason, Raw, sleep, startServer,
 } from "./support.mjs";
 
 const server = useServer();

@@ -1,6 +1,7 @@
 // Rooms: membership, events of the adapter, sizes, names (features K2, K6-K9, K25, N2, R13, R14, A1, A2; traps 3.3).
 import {
-  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, refusal, ask, call, next, fence, expectNothing, until, farewell, Raw,
+  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, refusal, ask, call, next, expectNothing,
+  until, farewell, Raw,
 } from "./support.mjs";
 
 const server = useServer();

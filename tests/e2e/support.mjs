@@ -354,13 +354,6 @@ export function http(server, { method = "GET", path, headers = {}, body, agent =
   return within(answer, `${method} ${path}`, 15000);
 }
 
-/** The status, or "reset" when the connection was cut. */
-export const statusOrReset = (answer) =>
-  answer.then((a) => a.status, (error) => {
-    if (["ECONNRESET", "EPIPE"].includes(error.code)) return "reset";
-    throw error;
-  });
-
 export const SEPARATOR = "\x1e";
 
 /** An Engine.IO session on long-polling, driven by hand. */
@@ -411,7 +404,7 @@ export class Polling {
   async hold() {
     const answer = this.get();
     answer.catch(() => {});
-    await sleep(80); // no event tells that a poll has arrived
+    await sleep(100); // no event tells that a poll has arrived
     return { answer };
   }
 

@@ -3,7 +3,7 @@ use crate::{
     Figure, NAMESPACE, Result,
     client::{Way, open_many},
     server::Command,
-    swarm::{Outgoing, Swarm, Workload},
+    swarm::{Outgoing, Swarm, Workload, Writes},
 };
 use std::{
     collections::VecDeque,
@@ -22,7 +22,8 @@ pub fn measure(command: &Command, time: Duration) -> Result<Vec<Figure>> {
         .iter()
         .map(|&in_flight| {
             let server = command.start()?;
-            let mut swarm = Swarm::new(open_many(server.address, CLIENTS, Way::Direct)?)?;
+            let mut swarm =
+                Swarm::new(open_many(server.address, CLIENTS, Way::Direct)?, Writes::Single)?;
             swarm.run(&mut Broadcast::new(in_flight, time / 5))?;
             let before = server.cpu()?;
             let mut broadcast = Broadcast::new(in_flight, time);
@@ -68,7 +69,7 @@ impl Broadcast {
         }
     }
 
-    fn publish(&mut self, outgoing: &mut Outgoing) {
+    fn publish(&mut self, outgoing: &mut Outgoing) -> Result<()> {
         let number = self.published;
         self.published += 1;
         self.acks.push(number);
@@ -77,10 +78,11 @@ impl Broadcast {
         self.message.clear();
         write!(self.message, "42{NAMESPACE},{number}[\"publish-all\",\"{number:0PAYLOAD$}\"]")
             .expect("memory");
-        outgoing.send(0, &self.message);
+        outgoing.send(0, &self.message)
     }
 
-    fn event(&mut self, who: usize, event: &[u8], outgoing: &mut Outgoing) -> Option<()> {
+    /// The event must be the next one of this connection.
+    fn event(&mut self, who: usize, event: &[u8]) -> Option<()> {
         let number = self.expected[who];
         self.message.clear();
         write!(self.message, "[\"msg\",\"{number:0PAYLOAD$}\"]").ok()?;
@@ -91,14 +93,19 @@ impl Broadcast {
         self.outstanding -= 1;
         self.delivered += 1;
         self.missing[(number - self.oldest) as usize] -= 1;
+        Some(())
+    }
+
+    /// Publishes anew for whatever has reached everybody.
+    fn go_on(&mut self, outgoing: &mut Outgoing) -> Result<()> {
         while self.missing.front() == Some(&0) {
             self.missing.pop_front();
             self.oldest += 1;
             if !self.done() {
-                self.publish(outgoing);
+                self.publish(outgoing)?;
             }
         }
-        Some(())
+        Ok(())
     }
 
     fn ack(&mut self, who: usize, ack: &[u8]) -> Option<()> {
@@ -112,24 +119,27 @@ impl Broadcast {
 }
 
 impl Workload for Broadcast {
-    fn start(&mut self, outgoing: &mut Outgoing) {
+    fn start(&mut self, outgoing: &mut Outgoing) -> Result<()> {
         for _ in 0..self.in_flight {
-            self.publish(outgoing);
+            self.publish(outgoing)?;
         }
+        Ok(())
     }
 
     fn receive(&mut self, who: usize, message: &[u8], outgoing: &mut Outgoing) -> Result<()> {
         let header = NAMESPACE.len() + 3;
         let body = message.get(header..).unwrap_or_default();
         let right = match message.get(..2) {
-            Some(b"42") => self.event(who, body, outgoing),
+            Some(b"42") => self.event(who, body),
             Some(b"43") => self.ack(who, body),
             _ => None,
         };
-        right.ok_or_else(|| {
+        if right.is_none() {
             let (expected, message) = (self.expected[who], String::from_utf8_lossy(message));
-            format!("connection {who} expects message {expected} and gets {message}").into()
-        })
+            let error = format!("connection {who} expects message {expected} and gets {message}");
+            return Err(error.into());
+        }
+        self.go_on(outgoing)
     }
 
     fn outstanding(&self) -> usize {

@@ -20,8 +20,11 @@ pub enum Way {
     Upgraded,
 }
 
+/// An open connection, and the bytes it has received since it joined.
+pub type Opened = (TcpStream, Vec<u8>);
+
 /// Opens `count` connections which have joined the namespace and use WebSocket.
-pub fn open_many(address: SocketAddr, count: usize, way: Way) -> Result<Vec<TcpStream>> {
+pub fn open_many(address: SocketAddr, count: usize, way: Way) -> Result<Vec<Opened>> {
     let begun = AtomicUsize::new(0);
     let open_some = || {
         let mut opened = Vec::new();
@@ -40,7 +43,7 @@ pub fn open_many(address: SocketAddr, count: usize, way: Way) -> Result<Vec<TcpS
     })
 }
 
-fn open(address: SocketAddr, way: Way) -> Result<TcpStream> {
+fn open(address: SocketAddr, way: Way) -> Result<Opened> {
     let socket = match way {
         Way::Direct => {
             let mut socket = WebSocket::open(address, "")?;
@@ -51,20 +54,19 @@ fn open(address: SocketAddr, way: Way) -> Result<TcpStream> {
         }
         Way::Upgraded => {
             let mut polling = Polling::open(address)?;
-            polling.request("POST", &format!("40{NAMESPACE},"))?;
-            let joined = polling.request("GET", "")?;
-            check(joined.starts_with(&format!("40{NAMESPACE},{{")), &joined)?;
+            polling.post(&format!("40{NAMESPACE},"))?;
+            polling.send("GET", "")?;
+            polling.expect(&format!("40{NAMESPACE},{{"))?;
             polling.send("GET", "")?;
             let mut socket = WebSocket::open(address, &polling.session)?;
             socket.send("2probe")?;
             socket.expect("3probe")?;
-            let noop = polling.receive()?;
-            check(noop == "6", &noop)?;
+            polling.expect("6")?;
             socket.send("5")?;
             socket
         }
     };
-    socket.tcp.finish()
+    Ok((socket.tcp.stream, socket.tcp.received))
 }
 
 /// A condition of the protocol.
@@ -107,11 +109,6 @@ impl Tcp {
             self.read_more()?;
         }
     }
-
-    fn finish(self) -> Result<TcpStream> {
-        check(self.received.is_empty(), "more than the handshake")?;
-        Ok(self.stream)
-    }
 }
 
 struct WebSocket {
@@ -140,14 +137,22 @@ impl WebSocket {
         Ok(self.tcp.stream.write_all(&out)?)
     }
 
-    /// The next message must start with `text`.
+    /// The next message must start with `text`; a heartbeat may come before.
     fn expect(&mut self, text: &str) -> Result<()> {
         loop {
+            match self.receive()? {
+                ping if ping == "2" => self.send("3")?,
+                message => return check(message.starts_with(text), &message),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<String> {
+        loop {
             if let Some(frame) = frame::first(&self.tcp.received)? {
-                check(frame.payload.starts_with(text.as_bytes()), text)?;
-                let size = frame.size;
+                let (message, size) = (String::from_utf8(frame.payload.to_vec())?, frame.size);
                 self.tcp.received.drain(..size);
-                return Ok(());
+                return Ok(message);
             }
             self.tcp.read_more()?;
         }
@@ -163,15 +168,35 @@ struct Polling {
 impl Polling {
     fn open(address: SocketAddr) -> Result<Self> {
         let mut polling = Self { tcp: Tcp::connect(address)?, address, session: String::new() };
-        let open = polling.request("GET", "")?;
+        polling.send("GET", "")?;
+        let open = polling.receive()?;
         let session = open.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next());
         polling.session = session.ok_or("no session id")?.to_owned();
         Ok(polling)
     }
 
-    fn request(&mut self, method: &str, body: &str) -> Result<String> {
-        self.send(method, body)?;
-        self.receive()
+    fn post(&mut self, body: &str) -> Result<()> {
+        self.send("POST", body)?;
+        let answer = self.receive()?;
+        check(answer == "ok", &answer)
+    }
+
+    /// The poll that waits must bring a packet that starts with `text`; a heartbeat may come before.
+    fn expect(&mut self, text: &str) -> Result<()> {
+        loop {
+            let body = self.receive()?;
+            let rest = match body.strip_prefix('2') {
+                Some(rest) => {
+                    self.post("3")?;
+                    rest.trim_start_matches('\x1e')
+                }
+                None => &body,
+            };
+            if !rest.is_empty() {
+                return check(rest.starts_with(text), &body);
+            }
+            self.send("GET", "")?;
+        }
     }
 
     fn send(&mut self, method: &str, body: &str) -> Result<()> {

@@ -3,31 +3,33 @@ use crate::{
     Figure, NAMESPACE, Result,
     client::{Way, open_many},
     server::Command,
-    swarm::{Outgoing, Swarm, Workload},
+    swarm::{Outgoing, Swarm, Workload, Writes},
 };
 use std::{
     io::Write,
     time::{Duration, Instant},
 };
 
-/// Connections, and events in flight on each.
-const LOADS: [(usize, usize); 2] = [(100, 8), (4, 1)];
+/// Connections, events in flight on each, and how they are written.
+const LOADS: [(usize, usize, Writes); 3] =
+    [(100, 8, Writes::Single), (100, 8, Writes::Joined), (4, 1, Writes::Single)];
 const PAYLOAD: usize = 128;
 
 /// CPU per echo under every load.
 pub fn measure(command: &Command, time: Duration) -> Result<Vec<Figure>> {
     LOADS
         .iter()
-        .map(|&(clients, in_flight)| {
+        .map(|&(clients, in_flight, writes)| {
             let server = command.start()?;
-            let mut swarm = Swarm::new(open_many(server.address, clients, Way::Direct)?)?;
+            let mut swarm = Swarm::new(open_many(server.address, clients, Way::Direct)?, writes)?;
             swarm.run(&mut Echo::new(clients, in_flight, time / 5))?;
             let before = server.cpu()?;
             let mut echo = Echo::new(clients, in_flight, time);
             swarm.run(&mut echo)?;
             let used = server.cpu()? - before;
+            let joined = if writes == Writes::Joined { ", joined writes" } else { "" };
             Ok(Figure {
-                about: format!("{clients} × {in_flight} in flight"),
+                about: format!("{clients} × {in_flight} in flight{joined}"),
                 value: used * 1e6 / echo.answered as f64,
             })
         })
@@ -59,7 +61,7 @@ impl Echo {
         }
     }
 
-    fn send(&mut self, who: usize, outgoing: &mut Outgoing) {
+    fn send(&mut self, who: usize, outgoing: &mut Outgoing) -> Result<()> {
         let id = self.next[who];
         self.next[who] += 1;
         self.waiting[who].push(id);
@@ -67,7 +69,7 @@ impl Echo {
         self.message.clear();
         let payload = Payload { who, id };
         write!(self.message, "42{NAMESPACE},{id}[\"echo\",\"{payload}\"]").expect("memory");
-        outgoing.send(who, &self.message);
+        outgoing.send(who, &self.message)
     }
 
     /// The answer must be to an event of this connection that has none yet, with its payload.
@@ -85,12 +87,13 @@ impl Echo {
 }
 
 impl Workload for Echo {
-    fn start(&mut self, outgoing: &mut Outgoing) {
+    fn start(&mut self, outgoing: &mut Outgoing) -> Result<()> {
         for who in 0..self.next.len() {
             for _ in 0..self.in_flight {
-                self.send(who, outgoing);
+                self.send(who, outgoing)?;
             }
         }
+        Ok(())
     }
 
     fn receive(&mut self, who: usize, message: &[u8], outgoing: &mut Outgoing) -> Result<()> {
@@ -99,7 +102,7 @@ impl Workload for Echo {
         self.outstanding -= 1;
         self.answered += 1;
         if !self.done() {
-            self.send(who, outgoing);
+            self.send(who, outgoing)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::{
     client::{Way, open_many},
     echo::Echo,
     server::{Command, Server},
-    swarm::Swarm,
+    swarm::{Swarm, Writes},
 };
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ pub fn measure(command: &Command, clients: usize) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (way, name) in [(Way::Direct, "WebSocket"), (Way::Upgraded, "polling, upgraded")] {
         let server = command.start()?;
-        let before = idle_memory(&server, &mut Swarm::new(Vec::new())?)?;
-        let mut swarm = Swarm::new(open_many(server.address, clients, way)?)?;
+        let before = idle_memory(&server, &mut Swarm::new(Vec::new(), Writes::Single)?)?;
+        let mut swarm = Swarm::new(open_many(server.address, clients, way)?, Writes::Single)?;
         let mut per_connection = |about: String, swarm: &mut Swarm| -> Result<()> {
             let value = (idle_memory(&server, swarm)? - before) / clients as f64;
             figures.push(Figure { about, value });

@@ -1,6 +1,5 @@
-//! Many open connections in one thread. It must cost less than any server: one read and one write
-//! for whatever a connection has to say.
-use crate::{Result, frame};
+//! Many open connections in one thread, which must cost less than any server.
+use crate::{Result, client::Opened, frame};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use std::{
     io::{ErrorKind, Read, Write},
@@ -13,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the connections do.
 pub trait Workload {
     /// Sends what is sent unasked.
-    fn start(&mut self, outgoing: &mut Outgoing);
+    fn start(&mut self, outgoing: &mut Outgoing) -> Result<()>;
     /// A message for connection `who`, heartbeats excepted.
     fn receive(&mut self, who: usize, message: &[u8], outgoing: &mut Outgoing) -> Result<()>;
     /// How many messages must still come.
@@ -22,54 +21,104 @@ pub trait Workload {
     fn done(&self) -> bool;
 }
 
+/// How messages that could go together are written: a server that gets several in one read, and
+/// may answer with one write, has much less to do.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Writes {
+    /// All answers to what one read brought in one write.
+    Joined,
+    /// Every message on its own.
+    Single,
+}
+
 pub struct Swarm {
     poll: Poll,
-    sockets: Vec<TcpStream>,
     /// What is there of a frame whose rest has not come yet.
     partial: Vec<Vec<u8>>,
     outgoing: Outgoing,
     buffer: Vec<u8>,
 }
 
-/// Frames on their way to the server.
+/// The side of the connections that is written to.
 pub struct Outgoing {
+    sockets: Vec<TcpStream>,
+    writes: Writes,
+    /// What could not be written yet.
     pending: Vec<Vec<u8>>,
     changed: Vec<usize>,
     mask: u32,
 }
 
 impl Outgoing {
-    pub fn send(&mut self, who: usize, message: &[u8]) {
+    pub fn send(&mut self, who: usize, message: &[u8]) -> Result<()> {
         self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         frame::push_text(&mut self.pending[who], message, self.mask.to_be_bytes());
-        self.changed.push(who);
+        match self.writes {
+            Writes::Single => self.write(who),
+            Writes::Joined => {
+                self.changed.push(who);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        while let Some(who) = self.changed.pop() {
+            self.write(who)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, who: usize) -> Result<()> {
+        let pending = &mut self.pending[who];
+        while !pending.is_empty() {
+            match self.sockets[who].write(pending) {
+                Ok(size) => drop(pending.drain(..size)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 
 impl Swarm {
-    pub fn new(streams: Vec<std::net::TcpStream>) -> Result<Self> {
+    pub fn new(opened: Vec<Opened>, writes: Writes) -> Result<Self> {
         let poll = Poll::new()?;
-        let mut sockets = Vec::with_capacity(streams.len());
-        for (who, stream) in streams.into_iter().enumerate() {
+        let (mut sockets, mut partial) = (Vec::new(), Vec::new());
+        for (who, (stream, received)) in opened.into_iter().enumerate() {
             stream.set_nonblocking(true)?;
             let mut socket = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut socket, Token(who), interest)?;
             sockets.push(socket);
+            partial.push(received);
         }
-        let count = sockets.len();
+        let pending = vec![Vec::new(); sockets.len()];
         let outgoing =
-            Outgoing { pending: vec![Vec::new(); count], changed: Vec::new(), mask: 2_463_534_242 };
-        let partial = vec![Vec::new(); count];
-        Ok(Self { poll, sockets, partial, outgoing, buffer: vec![0; 1 << 16] })
+            Outgoing { sockets, writes, pending, changed: Vec::new(), mask: 0x9e37_79b9 };
+        let mut swarm = Self { poll, partial, outgoing, buffer: vec![0; 1 << 16] };
+        swarm.answer_early_heartbeats()?;
+        Ok(swarm)
+    }
+
+    /// Some servers send their first one at once.
+    fn answer_early_heartbeats(&mut self) -> Result<()> {
+        let mut nothing = Rest { until: Instant::now() };
+        for (who, received) in self.partial.iter_mut().enumerate() {
+            let taken = take(who, received, &mut nothing, &mut self.outgoing)?;
+            received.drain(..taken);
+        }
+        self.outgoing.flush()
     }
 
     /// Until the workload is done and all its answers have come.
     pub fn run(&mut self, workload: &mut impl Workload) -> Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut heard = Instant::now();
-        workload.start(&mut self.outgoing);
-        self.flush()?;
+        workload.start(&mut self.outgoing)?;
+        self.outgoing.flush()?;
         while !(workload.outstanding() == 0 && workload.done()) {
             self.poll.poll(&mut events, Some(Duration::from_millis(100)))?;
             if events.is_empty() && workload.outstanding() > 0 && heard.elapsed() > PATIENCE {
@@ -78,11 +127,11 @@ impl Swarm {
             for event in &events {
                 heard = Instant::now();
                 if event.is_writable() {
-                    self.write(event.token().0)?;
+                    self.outgoing.write(event.token().0)?;
                 }
                 if event.is_readable() {
                     self.read(event.token().0, workload)?;
-                    self.flush()?;
+                    self.outgoing.flush()?;
                 }
             }
         }
@@ -97,7 +146,7 @@ impl Swarm {
     /// Takes all that connection `who` has received.
     fn read(&mut self, who: usize, workload: &mut impl Workload) -> Result<()> {
         loop {
-            let size = match self.sockets[who].read(&mut self.buffer) {
+            let size = match self.outgoing.sockets[who].read(&mut self.buffer) {
                 Ok(0) => return Err("a connection was closed by the server".into()),
                 Ok(size) => size,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -120,26 +169,6 @@ impl Swarm {
             }
         }
     }
-
-    fn flush(&mut self) -> Result<()> {
-        while let Some(who) = self.outgoing.changed.pop() {
-            self.write(who)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, who: usize) -> Result<()> {
-        let pending = &mut self.outgoing.pending[who];
-        while !pending.is_empty() {
-            match self.sockets[who].write(pending) {
-                Ok(size) => drop(pending.drain(..size)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Hands every complete message of `bytes` to the workload; returns the bytes they took.
@@ -153,7 +182,7 @@ fn take(
     while let Some(frame) = frame::first(&bytes[taken..])? {
         taken += frame.size;
         match (frame.opcode, frame.payload) {
-            (frame::TEXT, b"2") => outgoing.send(who, b"3"),
+            (frame::TEXT, b"2") => outgoing.send(who, b"3")?,
             // a noop, as a server may send after an upgrade
             (frame::TEXT, b"6") => {}
             (frame::TEXT, message) => workload.receive(who, message, outgoing)?,
@@ -168,7 +197,9 @@ struct Rest {
 }
 
 impl Workload for Rest {
-    fn start(&mut self, _: &mut Outgoing) {}
+    fn start(&mut self, _: &mut Outgoing) -> Result<()> {
+        Ok(())
+    }
 
     fn receive(&mut self, _: usize, message: &[u8], _: &mut Outgoing) -> Result<()> {
         Err(format!("unasked: {}", String::from_utf8_lossy(message)).into())

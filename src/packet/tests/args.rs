@@ -294,6 +294,21 @@ fn arguments_are_read_one_by_one() {
         (args.clone(), Args::new(), Args::new())
     );
     assert_eq!(args.skip(3), json!([null]));
+    assert_eq!(args.take(1), json!([1]));
+    assert_eq!(args.take(3), json!([1, "a,]\"[", { "b": [1, 2] }]));
+    assert_eq!((args.take(0), args.take(4), args.take(99)), (Args::new(), args.clone(), args));
+}
+
+#[test]
+fn appending_and_taking_move_attachments_along() {
+    let mut list = Args::of(&(1, Bytes::from("own"))).unwrap();
+    list.append(&Args::new()).append(&binary().take(1)).append(&binary().skip(2));
+    let place = |num: u8| json!({ "_placeholder": true, "num": num });
+    assert_eq!(list, json!([1, place(0), place(1), place(2)]));
+    assert_eq!(list.attachments(), ["own", "zero", "two"]);
+    assert_eq!(list.take(2).attachments(), ["own"]);
+    assert_eq!(list.take(0).attachments().len(), 0);
+    assert_eq!(Args::new().append(&list), &list);
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! The server that the end-to-end tests and the measurements drive. What it does is fixed by the
+//! page SPEC.md of the test bed, event by event; how to use the library shows better in the other
+//! examples.
+
+#[path = "../chat/rooms/mod.rs"]
+mod chat;
+mod control;
+mod emitting;
+mod fixture;
+mod journal;
+mod operations;
+mod plain;
+mod selection;
+mod settings;
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_web::{
+    App, HttpServer,
+    rt::signal::unix::{SignalKind, signal},
+};
+use futures_util::future::{join, select};
+use greenroom::{
+    SocketIo, SubscribeRooms,
+    engine::{EngineIo, Opened},
+};
+use tracing_subscriber::EnvFilter;
+
+use self::{journal::Journal, settings::Settings};
+
+/// The namespaces whose logs are kept: all but `/bench`, which is measured.
+const LOGGED: [&str; 6] = ["/", "/custom", "/rc", "/rc2", "/chat", "/admin"];
+
+/// What the remote control can reach.
+struct World {
+    io: SocketIo,
+    journals: HashMap<&'static str, Addr<Journal>>,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("testbed: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(&settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn socket_io(settings: &Settings) -> SocketIo {
+    let io = settings.socket_io().namespace(plain::echoing("/")).start();
+    let journals: HashMap<_, _> =
+        LOGGED.into_iter().map(|name| (name, Journal::default().start())).collect();
+    let world = Arc::new(World { io: io.clone(), journals });
+    io.spawn(plain::echoing("/custom"));
+    io.spawn(plain::bench());
+    for name in ["/rc", "/rc2"] {
+        io.spawn(control::namespace(name, &world, &world.journals[name]));
+    }
+    chat::open(&io);
+    for (name, journal) in &world.journals {
+        if let Some(namespace) = io.namespace(name) {
+            namespace.do_send(SubscribeRooms(journal.clone().recipient()));
+        }
+    }
+    io
+}
+
+/// Engine.IO by itself: every message goes back as it came.
+fn engine_io(settings: &Settings) -> EngineIo {
+    EngineIo::with_allow_request(settings.engine_io(), settings::allow_request, |socket| {
+        Opened::new(move |message| socket.send(message))
+    })
+}
+
+async fn serve(settings: &Settings) -> io::Result<()> {
+    let (io, engine) = (socket_io(settings), engine_io(settings));
+    let services = (io.clone(), engine.clone());
+    let server = HttpServer::new(move || {
+        let (io, engine) = services.clone();
+        // Elsewhere: 404 with an empty body, as actix-web does by itself.
+        App::new().service(io).service(engine)
+    })
+    .workers(settings.workers)
+    .tcp_nodelay(true)
+    // A poll whose client went away is noticed at once.
+    .h1_allow_half_closed(false)
+    .keep_alive(Duration::from_secs(30))
+    .client_request_timeout(Duration::from_secs(10))
+    .max_connections(100_000)
+    .backlog(4096)
+    .disable_signals()
+    .shutdown_timeout(1)
+    .bind((settings.host.as_str(), settings.port))?;
+    let addresses = server.addrs();
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    writeln!(io::stdout(), "{}", settings.announce(&addresses))?;
+
+    asked_to_stop().await?;
+    // The HTTP server waits for open connections: ours are closed first.
+    let closed = join(io.close(), engine.close());
+    if tokio::time::timeout(Duration::from_millis(800), closed).await.is_err() {
+        eprintln!("testbed: not every client could be closed in time");
+    }
+    let stopped = handle.stop(true);
+    // What still hangs is cut off by the end of the process.
+    let _ = tokio::time::timeout(Duration::from_millis(800), stopped).await;
+    Ok(())
+}
+
+async fn asked_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The configuration: environment variables, as SPEC.md lists them.
+
+use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+
+use greenroom::{
+    SocketIo, SocketIoBuilder,
+    engine::{Config, Refusal, Request, Transport},
+};
+
+pub(crate) struct Settings {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) workers: usize,
+    connect_timeout: Duration,
+    engine: Config,
+}
+
+/// What a variable asks for that is not built.
+const NOT_BUILT: [(&str, fn(&str) -> bool); 8] = [
+    ("ALLOW_EIO3", |value| value == "1"),
+    ("PARSER", |value| value != "default"),
+    ("CORS_ORIGIN", |_| true),
+    ("COOKIE", |_| true),
+    ("ADAPTER", |value| value != "memory"),
+    ("RECOVERY_MS", |value| value != "0"),
+    ("CLEANUP_EMPTY_CHILD_NAMESPACES", |value| value == "1"),
+    ("PER_MESSAGE_DEFLATE", |value| value == "1"),
+];
+
+/// An empty variable counts as unset.
+fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn parsed<T: FromStr<Err: Display>>(name: &str, fallback: T) -> Result<T, String> {
+    let Some(value) = text(name) else { return Ok(fallback) };
+    value.parse().map_err(|error| format!("{name}={value}: {error}"))
+}
+
+fn millis(name: &str, fallback: Duration) -> Result<Duration, String> {
+    Ok(parsed(name, Millis(fallback))?.0)
+}
+
+struct Millis(Duration);
+
+impl FromStr for Millis {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(Duration::from_millis(text.parse()?)))
+    }
+}
+
+fn transports(fallback: Vec<Transport>) -> Result<Vec<Transport>, String> {
+    let Some(list) = text("TRANSPORTS") else { return Ok(fallback) };
+    let transport = |name: &str| name.trim().parse().map_err(|error| format!("{name}: {error}"));
+    list.split(',').map(transport).collect()
+}
+
+impl Settings {
+    pub(crate) fn from_env() -> Result<Self, String> {
+        for (name, asked) in NOT_BUILT {
+            if let Some(value) = text(name).filter(|value| asked(value)) {
+                return Err(format!("{name}={value} asks for what is not built yet"));
+            }
+        }
+        let mut engine = Config::default();
+        engine.path = text("PATH_PREFIX").unwrap_or(engine.path);
+        engine.transports = transports(engine.transports)?;
+        engine.ping_interval = millis("PING_INTERVAL", engine.ping_interval)?;
+        engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
+        engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
+        engine.max_http_buffer_size = parsed("MAX_HTTP_BUFFER_SIZE", engine.max_http_buffer_size)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            host: text("HOST").unwrap_or_else(|| "127.0.0.1".into()),
+            port: parsed("PORT", 3000)?,
+            workers: parsed("WORKERS", cores)?.max(1),
+            connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
+            engine,
+        })
+    }
+
+    /// The Socket.IO server.
+    pub(crate) fn socket_io(&self) -> SocketIoBuilder {
+        let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
+        SocketIo::builder()
+            .path(path)
+            .transports(transports.clone())
+            .ping_interval(ping_interval)
+            .ping_timeout(ping_timeout)
+            .upgrade_timeout(self.engine.upgrade_timeout)
+            .max_http_buffer_size(self.engine.max_http_buffer_size)
+            .connect_timeout(self.connect_timeout)
+            .allow_request(allow_request)
+    }
+
+    /// The same options for the endpoint of Engine.IO alone.
+    pub(crate) fn engine_io(&self) -> Config {
+        let mut config = self.engine.clone();
+        config.path = "/engine.io".into();
+        config
+    }
+
+    /// The line that says that the server is ready.
+    pub(crate) fn announce(&self, addresses: &[SocketAddr]) -> String {
+        let port = addresses.first().map_or(self.port, SocketAddr::port);
+        format!("listening on {}:{port}", self.host)
+    }
+}
+
+/// A handshake with the parameter `forbid` is refused, with a message unless it is empty.
+pub(crate) async fn allow_request(request: Arc<Request>) -> Result<(), Refusal> {
+    match request.query("forbid") {
+        None => Ok(()),
+        Some("") => Err(Refusal::new()),
+        Some(_) => Err(Refusal::message("forbidden by testbed")),
+    }
+}
