@@ -1,1 +1,452 @@
-//! To be written.
+//! The promises about order, thousands of rounds each.
+//!
+//! Every packet of a test carries a label that says when it was sent. A path that were shorter for
+//! one kind of packet than for another would let it overtake, and the labels would not rise.
+
+mod support;
+
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use greenroom::{
+    prelude::*,
+    testing::{Parting, TestConnection, TestServer, TestSocket},
+};
+use serde_json::Value;
+
+/// What is the same at every run, and yet mixes everything.
+#[derive(Clone, Copy)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Labels of one round; the ack has the last.
+const STEPS: u64 = 8;
+
+/// A server whose listeners do a bit of everything.
+#[derive(Default)]
+struct Stage {
+    io: OnceLock<SocketIo>,
+    /// Sockets of the clients in other namespaces.
+    others: Mutex<Vec<(Value, Socket)>>,
+}
+
+impl Stage {
+    fn io(&self, namespace: &str) -> greenroom::BroadcastOperator {
+        self.io.get().unwrap().of(namespace).unwrap()
+    }
+
+    fn other(&self, name: &Value, dice: &mut Dice) -> Option<Socket> {
+        let others = self.others.lock().unwrap();
+        let own: Vec<_> = others.iter().filter(|(owner, _)| owner == name).collect();
+        (!own.is_empty()).then(|| own[dice.roll(own.len() as u64) as usize].1.clone())
+    }
+
+    /// Sends one packet with this label to the client of `socket`, in some way.
+    fn step(&self, socket: &Socket, dice: &mut Dice, label: u64) -> Result<(), EmitError> {
+        let name = &socket.handshake().auth;
+        let room = name.to_string();
+        let data = Bytes::from(label.to_string());
+        match dice.roll(10) {
+            0 => socket.emit("own", &label),
+            1 => socket.emit("own, binary", &(label, &data, &data)),
+            2 => self.io("/").to(room).emit("io", &label),
+            3 => self.io("/").to([&*room, "empty"]).emit("io, binary", &(label, &data)),
+            // It has left its own room, so it hears itself.
+            4 => socket.to(room).emit("socket", &label),
+            5 => self.io("/a").to(room).emit("io of another", &label),
+            6 => self.io("/b").to(room).emit("io of another, binary", &(label, &data)),
+            7 => match self.other(name, dice) {
+                Some(other) => other.emit("own in another", &(label, &data)),
+                None => socket.emit("own", &label),
+            },
+            8 => {
+                let fresh = format!("{room} {label}");
+                socket.join(&fresh);
+                self.io("/").to(&fresh).emit("joined", &label)?;
+                socket.leave(&fresh);
+                self.io("/").to(fresh).emit("never", &0)
+            }
+            _ => {
+                drop(socket.emit_with_ack::<u64>("question", &label));
+                Ok(())
+            }
+        }
+    }
+
+    fn listener(self: &Arc<Self>, yields: bool) -> impl Fn(Socket, u64) -> Round + Send + Sync + use<> {
+        let stage = Arc::clone(self);
+        move |socket, round| {
+            let stage = Arc::clone(&stage);
+            Box::pin(async move {
+                let mut dice = Dice(round);
+                for step in 0..STEPS - 1 {
+                    stage.step(&socket, &mut dice, round * STEPS + step)?;
+                    if yields && dice.roll(3) == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Ok(Ack(round * STEPS + STEPS - 1))
+            })
+        }
+    }
+
+    /// The namespaces `/`, `/a` and `/b`; a client's name is its room in all of them.
+    fn builder(self: &Arc<Self>) -> SocketIoBuilder {
+        let join = |socket: Socket| async move {
+            socket.join(socket.handshake().auth.to_string());
+            socket.leave(socket.id());
+        };
+        let mut builder = SocketIo::builder().namespace(
+            Namespace::new("/")
+                .on_connect(join)
+                .on("round", self.listener(false))
+                .on("yielding round", self.listener(true)),
+        );
+        for name in ["/a", "/b"] {
+            let stage = Arc::clone(self);
+            builder = builder.namespace(Namespace::new(name).on_connect(join).on_connect(
+                move |socket: Socket| {
+                    let name = socket.handshake().auth.clone();
+                    stage.others.lock().unwrap().push((name, socket));
+                    std::future::ready(())
+                },
+            ));
+        }
+        builder
+    }
+}
+
+type Round = std::pin::Pin<Box<dyn Future<Output = Result<Ack<u64>, EmitError>>>>;
+use greenroom::SocketIoBuilder;
+
+/// The label of a packet: the first number in it.
+fn label(packet: &str) -> Option<u64> {
+    let list: Value = serde_json::from_str(&packet[packet.find('[')?..]).unwrap();
+    list.as_array().unwrap().iter().find_map(Value::as_u64)
+}
+
+fn labels(connection: &TestConnection) -> Vec<u64> {
+    let transcript = connection.transcript();
+    transcript.iter().filter(|p| p.starts_with(['2', '3', '5', '6'])).filter_map(|p| label(p)).collect()
+}
+
+/// A client in all namespaces of the stage.
+async fn performer(server: &TestServer, name: u64) -> TestSocket {
+    let auth = serde_json::json!({ "name": name });
+    let socket = server.connect("/", &auth).await.unwrap();
+    for namespace in ["/a", "/b"] {
+        // Its sockets there need no handle: they end with the connection.
+        socket.join(namespace, &auth).await.unwrap();
+    }
+    socket
+}
+
+async fn play(socket: &TestSocket, event: &str, rounds: std::ops::Range<u64>) {
+    let acks: Vec<_> = rounds.clone().map(|round| socket.emit_with_ack(event, round)).collect();
+    for (ack, round) in acks.into_iter().zip(rounds) {
+        assert_eq!(ack.await.parse::<u64>(), Ok(round * STEPS + STEPS - 1));
+    }
+}
+
+#[actix_rt::test]
+async fn what_a_listener_does_reaches_its_client_in_program_order_its_ack_last() {
+    const ROUNDS: u64 = 3000;
+    let stage = Arc::new(Stage::default());
+    let server = TestServer::start(stage.builder());
+    stage.io.set(server.io().clone()).unwrap();
+    let client = performer(&server, 0).await;
+    server.settle().await;
+    play(&client, "round", 0..ROUNDS).await;
+    let labels = labels(client.connection());
+    assert!(labels.iter().copied().eq(0..ROUNDS * STEPS), "{:?}", first_gap(&labels));
+}
+
+#[actix_rt::test]
+async fn program_order_holds_across_awaits() {
+    const ROUNDS: u64 = 2000;
+    let stage = Arc::new(Stage::default());
+    let server = TestServer::start(stage.builder());
+    stage.io.set(server.io().clone()).unwrap();
+    let client = performer(&server, 0).await;
+    server.settle().await;
+    play(&client, "yielding round", 0..ROUNDS).await;
+    let labels = labels(client.connection());
+    assert_eq!(labels.len() as u64, ROUNDS * STEPS);
+    let mut expected = vec![0; ROUNDS as usize];
+    for label in labels {
+        let (round, step) = ((label / STEPS) as usize, label % STEPS);
+        assert_eq!(step, expected[round], "round {round}");
+        expected[round] += 1;
+    }
+}
+
+#[actix_rt::test]
+async fn program_order_holds_on_several_workers() {
+    const ROUNDS: u64 = 1500;
+    let stage = Arc::new(Stage::default());
+    let server = TestServer::workers(stage.builder(), 3).await;
+    stage.io.set(server.io().clone()).unwrap();
+    let mut clients = Vec::new();
+    for name in 0..4 {
+        clients.push(performer(&server, name).await);
+    }
+    server.settle().await;
+    for window in 0..ROUNDS / 100 {
+        let rounds = window * 100..(window + 1) * 100;
+        futures_util::future::join_all(clients.iter().map(|c| play(c, "round", rounds.clone()))).await;
+    }
+    for client in &clients {
+        let labels = labels(client.connection());
+        assert!(labels.iter().copied().eq(0..ROUNDS * STEPS), "{:?}", first_gap(&labels));
+    }
+    server.close().await;
+}
+
+/// Where labels do not rise by one.
+fn first_gap(labels: &[u64]) -> Option<(usize, Vec<u64>)> {
+    let at = labels.iter().zip(0..).position(|(label, expected)| *label != expected)?;
+    Some((at, labels[at.saturating_sub(3)..labels.len().min(at + 5)].to_vec()))
+}
+
+// ---- promise 1 -------------------------------------------------------------------------------
+
+/// Clients that publish to a room they are all in, and what they hear there.
+async fn one_order_for_all(server: &TestServer, clients: &[TestSocket], rounds: u64) {
+    let acks: Vec<_> = (0..rounds)
+        .flat_map(|n| clients.iter().enumerate().map(move |(c, s)| s.emit_with_ack("publish", (c, n))))
+        .collect();
+    for ack in acks {
+        ack.await;
+    }
+    server.settle().await;
+    let heard = |client: &TestSocket| {
+        let transcript = client.connection().transcript();
+        transcript.into_iter().filter(|p| p.starts_with("2[\"published\"")).collect::<Vec<_>>()
+    };
+    let first = heard(&clients[0]);
+    assert_eq!(first.len() as u64, rounds * clients.len() as u64);
+    for client in clients {
+        assert!(heard(client) == first, "two clients heard two orders");
+    }
+    for sender in 0..clients.len() {
+        let own = first.iter().filter(|p| label(p) == Some(sender as u64));
+        let numbers = own.map(|p| p.rsplit([',', ']']).nth(1).unwrap().parse::<u64>().unwrap());
+        assert!(numbers.eq(0..rounds), "the broadcasts of one client changed places");
+    }
+}
+
+/// Alternates between a room that all are in, two that together are all, and everybody.
+fn publishing() -> (Arc<OnceLock<SocketIo>>, Namespace) {
+    let cell = Arc::new(OnceLock::<SocketIo>::new());
+    let io = Arc::clone(&cell);
+    let parity = AtomicU64::new(0);
+    let namespace = Namespace::new("/")
+        .on_connect(move |socket: Socket| {
+            let half = parity.fetch_add(1, Ordering::Relaxed) % 2;
+            socket.join(["all", ["even", "odd"][half as usize]]);
+            std::future::ready(())
+        })
+        .on("publish", move |_: Socket, (client, n): (u64, u64)| {
+            let io = io.get().unwrap();
+            let operator = match n % 3 {
+                0 => io.to("all"),
+                1 => io.to(["odd", "even"]),
+                _ => io.sockets(),
+            };
+            let sent = operator.emit("published", &(client, n));
+            async move { sent.map(|()| Ack(())) }
+        });
+    (cell, namespace)
+}
+
+#[actix_rt::test]
+async fn all_members_hear_the_broadcasts_in_one_order() {
+    let (cell, namespace) = publishing();
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    cell.set(server.io().clone()).unwrap();
+    let clients = server.many("/", 4).await;
+    server.settle().await;
+    one_order_for_all(&server, &clients, 1000).await;
+}
+
+#[actix_rt::test]
+async fn all_members_hear_one_order_on_several_workers() {
+    let (cell, namespace) = publishing();
+    let server = TestServer::workers(SocketIo::builder().namespace(namespace), 3).await;
+    cell.set(server.io().clone()).unwrap();
+    let clients = server.many("/", 4).await;
+    server.settle().await;
+    one_order_for_all(&server, &clients, 1000).await;
+    server.close().await;
+}
+
+// ---- the beginning and the end ---------------------------------------------------------------
+
+#[actix_rt::test]
+async fn the_greeting_comes_before_whatever_a_connect_listener_sends() {
+    let cell = Arc::new(OnceLock::<SocketIo>::new());
+    let io = Arc::clone(&cell);
+    let namespace = Namespace::new("/").on_connect(move |socket: Socket| {
+        let io = Arc::clone(&io);
+        async move {
+            let io = io.get().unwrap();
+            socket.join("fresh");
+            io.to("fresh").emit("first", &1)?;
+            socket.emit("second", &2)?;
+            io.to(socket.id()).emit("third", &3)?;
+            socket.leave("fresh");
+            io.to("fresh").emit("never", &0)?;
+            socket.emit("fourth", &4)
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    cell.set(server.io().clone()).unwrap();
+    for _ in 0..500 {
+        let connection = server.open().await.unwrap();
+        connection.send_raw("0");
+        server.settle().await;
+        let transcript = connection.transcript();
+        assert!(transcript[0].starts_with("0{\"sid\":"), "{transcript:?}");
+        let expected = ["2[\"first\",1]", "2[\"second\",2]", "2[\"third\",3]", "2[\"fourth\",4]"];
+        assert_eq!(transcript[1..], expected);
+        connection.drop_connection();
+        server.settle().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_disconnection_comes_behind_what_was_sent_and_before_nothing() {
+    let cell = Arc::new(OnceLock::<SocketIo>::new());
+    let io = Arc::clone(&cell);
+    let namespace = Namespace::new("/a").on("end", move |socket: Socket, n: u64| {
+        let io = Arc::clone(&io);
+        async move {
+            let everyone = io.get().unwrap().of("/a").unwrap();
+            let mut dice = Dice(n);
+            for label in 0..4 {
+                match dice.roll(2) {
+                    0 => everyone.emit("e", &label)?,
+                    _ => socket.emit("e", &(label, Bytes::from_static(b"x")))?,
+                }
+            }
+            match dice.roll(3) {
+                0 => drop(socket.disconnect(false)),
+                1 => drop(everyone.clone().to(socket.id()).disconnect(false)),
+                _ => drop(everyone.disconnect(false)),
+            }
+            everyone.emit("never", &9)?;
+            // A late one is an error or comes to nothing.
+            let _ = socket.emit("never", &9);
+            Ok::<_, EmitError>(Ack("never"))
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    cell.set(server.io().clone()).unwrap();
+    let main = server.connect("/", ()).await.unwrap();
+    let mut seen = main.connection().transcript().len();
+    for n in 0..1000 {
+        let a = main.join("/a", ()).await.unwrap();
+        drop(a.emit_with_ack("end", n));
+        assert_eq!(a.disconnected().await, Parting::ByServer, "round {n}");
+        server.settle().await;
+        let transcript = main.connection().transcript().split_off(seen);
+        seen += transcript.len();
+        let packets: Vec<_> = transcript.iter().filter(|p| !p.starts_with('<')).collect();
+        assert_eq!(packets.len(), 6, "round {n}: {transcript:?}");
+        assert!((0..4).eq(packets[1..5].iter().filter_map(|p| label(p))), "round {n}: {transcript:?}");
+        assert_eq!(packets[5], "1/a,", "round {n}");
+    }
+}
+
+#[actix_rt::test]
+async fn membership_changes_with_the_broadcasts_around_it() {
+    let (io, joined) = (Arc::new(OnceLock::<SocketIo>::new()), "joined");
+    let cell = Arc::clone(&io);
+    let namespace = Namespace::new("/").on("flicker", move |socket: Socket, n: u64| {
+        let io = io.get().unwrap().clone();
+        async move {
+            let room = io.to("flicker");
+            room.emit("out", &n)?;
+            socket.join("flicker");
+            room.emit(joined, &n)?;
+            socket.leave("flicker");
+            room.emit("out", &n)?;
+            Ok::<_, EmitError>(Ack(n))
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    cell.set(server.io().clone()).unwrap();
+    let client = server.connect("/", ()).await.unwrap();
+    let acks: Vec<_> = (0..2000_u64).map(|n| client.emit_with_ack("flicker", n)).collect();
+    for ack in acks {
+        ack.await;
+    }
+    let expected = (0..2000).flat_map(|n| [format!("2[\"joined\",{n}]"), format!("3{}[{n}]", n + 1)]);
+    assert!(client.connection().transcript().into_iter().skip(1).eq(expected));
+}
+
+// ---- promises 3 and 4 ------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn attachments_follow_their_packet_whoever_else_sends() {
+    let namespace = Namespace::new("/").on("both", |socket: Socket, data: Bytes| async move {
+        socket.to("r").emit("binary", &(&data, &data))?;
+        socket.emit("binary", &(&data, 1, &data))?;
+        Ok::<_, EmitError>(Ack((data.clone(), data)))
+    });
+    let server = TestServer::workers(SocketIo::builder().namespace(namespace), 2).await;
+    let clients = server.many("/", 3).await;
+    server.io().sockets().join("r");
+    server.settle().await;
+    for _ in 0..10 {
+        let acks: Vec<_> = (0..300)
+            .map(|n| clients[n % 3].emit_with_ack("both", Bytes::from(n.to_string())))
+            .collect();
+        server.io().emit("text", &"between").unwrap();
+        for (n, ack) in acks.into_iter().enumerate() {
+            let (a, b): (Bytes, Bytes) = ack.await.parse().unwrap();
+            assert_eq!((&*a, &*b), (n.to_string().as_bytes(), n.to_string().as_bytes()));
+        }
+    }
+    // A packet between a packet and its attachments would have broken the client's decoder.
+    for client in &clients {
+        let transcript = client.connection().transcript();
+        for (at, _) in transcript.iter().enumerate().filter(|(_, p)| p.starts_with(['5', '6'])) {
+            assert!(transcript[at + 1..at + 3].iter().all(|p| p.starts_with('<')));
+        }
+    }
+    server.close().await;
+}
+
+#[actix_rt::test]
+async fn listeners_start_in_the_order_of_the_events() {
+    let started = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&started);
+    let listener = move |_: Socket, n: u64| {
+        log.lock().unwrap().push(n);
+        async move {
+            for _ in 0..Dice(n).roll(4) {
+                tokio::task::yield_now().await;
+            }
+            Ack(n)
+        }
+    };
+    let namespace = Namespace::new("/").on("a", listener.clone()).on("b", listener);
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let client = server.connect("/", ()).await.unwrap();
+    let acks: Vec<_> =
+        (0..5000_u64).map(|n| client.emit_with_ack(["a", "b"][n as usize % 2], n)).collect();
+    for ack in acks {
+        ack.await;
+    }
+    assert!(started.lock().unwrap().iter().copied().eq(0..5000));
+}

@@ -44,7 +44,7 @@ need_node() {
 install_packages() {
     need_node
     local stamp=$1/node_modules/.installed wanted
-    wanted=$(cd "$1" && cat package.json package-lock.json 2>/dev/null | sha256sum)
+    wanted=$(cat "$1"/package*.json | sha256sum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     echo "npm packages of $1"
     local install=install

@@ -5,7 +5,7 @@
 
 mod rooms;
 
-use std::{env, io};
+use std::{env, io, pin::pin};
 
 use actix_web::{
     App, HttpResponse, HttpServer, Responder,
@@ -13,6 +13,7 @@ use actix_web::{
     rt::signal::unix::{SignalKind, signal},
     web,
 };
+use futures_util::future::select;
 use greenroom::SocketIo;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -54,24 +55,20 @@ async fn main() -> io::Result<()> {
 
     let io = SocketIo::builder().start();
     rooms::open(&io);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let service = io.clone();
     let server = HttpServer::new(move || App::new().service(service.clone()).configure(files))
         .h1_allow_half_closed(false)
-        .disable_signals()
         .shutdown_timeout(1)
+        .shutdown_signal(async move {
+            select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+            // The HTTP server waits for open connections: ours are closed first.
+            io.close().await;
+        })
         .bind((host.as_str(), port))?;
     for address in server.addrs() {
         println!("listening on {address}");
     }
-    let server = server.run();
-    let handle = server.handle();
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    actix_web::rt::spawn(async move {
-        futures_util::future::select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
-        // The HTTP server waits for open connections: ours are closed first.
-        io.close().await;
-        handle.stop(true).await;
-    });
-    server.await
+    server.run().await
 }

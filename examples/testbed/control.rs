@@ -14,7 +14,11 @@ use super::{
 };
 
 /// A namespace with the remote control.
-pub(crate) fn namespace(name: &'static str, world: &Arc<World>, journal: &Addr<Journal>) -> Namespace {
+pub(crate) fn namespace(
+    name: &'static str,
+    world: &Arc<World>,
+    journal: &Addr<Journal>,
+) -> Namespace {
     let (leaving, gone, errors) = (journal.clone(), journal.clone(), journal.clone());
     let own = Arc::clone(world);
     let namespace = Namespace::new(name)

@@ -109,13 +109,15 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     .disable_signals()
     .shutdown_timeout(1)
     .bind((settings.host.as_str(), settings.port))?;
+    // From here on a signal is heard: whoever reads that the server listens may send one.
+    let stop = asked_to_stop()?;
     let addresses = server.addrs();
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     writeln!(io::stdout(), "{}", settings.announce(&addresses))?;
 
-    asked_to_stop().await?;
+    stop.await;
     // The HTTP server waits for open connections: ours are closed first.
     let closed = join(io.close(), engine.close());
     if tokio::time::timeout(Duration::from_millis(800), closed).await.is_err() {
@@ -127,9 +129,10 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     Ok(())
 }
 
-async fn asked_to_stop() -> io::Result<()> {
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
-    Ok(())
+    Ok(async move {
+        select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+    })
 }

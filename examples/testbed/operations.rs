@@ -90,7 +90,7 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
         "close": close, "connClose": close_connection,
         "unlisten": unlisten,
         "roomLog": room_log, "disconnectLog": disconnect_log, "errorLog": error_log,
-        "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces,
+        "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces, "of": of,
         "blob": blob, "fixture": fixed,
     }
 }
@@ -241,7 +241,11 @@ async fn listen(call: Call, listens: Arc<AtomicU32>) -> Result<u32, Failure> {
             Ok::<_, EventError>(Ack(n))
         }
     };
-    if once { call.socket.once(&event, listener) } else { call.socket.on(&event, listener) };
+    if once {
+        call.socket.once(&event, listener)
+    } else {
+        call.socket.on(&event, listener)
+    };
     Ok(n)
 }
 
@@ -348,6 +352,20 @@ async fn room_sizes(call: Call) -> Result<BTreeMap<Room, usize>, Failure> {
         return Ok(BTreeMap::new());
     };
     Ok(namespace.send(RoomSizes).await?.into_iter().collect())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+async fn of(call: Call) -> Result<String, Failure> {
+    let namespace = Namespace::new(&call.params::<Named>()?.name);
+    let name = namespace.name().to_owned();
+    // One that runs already is left as it is.
+    call.world.io.spawn(namespace);
+    Ok(name)
 }
 
 async fn namespaces(call: Call) -> Result<Vec<Room>, Failure> {

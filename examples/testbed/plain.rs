@@ -6,9 +6,10 @@ use greenroom::prelude::*;
 pub(crate) fn echoing(name: &str) -> Namespace {
     Namespace::new(name)
         .on_connect(|socket: Socket| async move { socket.emit("auth", &socket.handshake().auth) })
-        .on("message", |socket: Socket, args: Args| async move {
-            socket.emit("message-back", &args)
-        })
+        .on(
+            "message",
+            |socket: Socket, args: Args| async move { socket.emit("message-back", &args) },
+        )
         .on("message-with-ack", |_: Socket, args: Args| async move { Ack(args) })
 }
 

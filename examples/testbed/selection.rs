@@ -72,7 +72,9 @@ impl Selection {
         let socket = &call.socket;
         let base = match self.target.as_deref() {
             Some("io") => call.world.io.sockets(),
-            None | Some("nsp") => call.world.io.of(socket.namespace()).ok_or("no such namespace")?,
+            None | Some("nsp") => {
+                call.world.io.of(socket.namespace()).ok_or("no such namespace")?
+            }
             Some("socket.broadcast") => socket.broadcast(),
             // With rooms it is a broadcast to others.
             Some("socket") if self.has_rooms() || local => socket.broadcast(),

@@ -15,8 +15,11 @@ pub(crate) struct Settings {
     engine: Config,
 }
 
-/// What a variable asks for that is not built.
-const NOT_BUILT: [(&str, fn(&str) -> bool); 8] = [
+/// Whether a value asks for something.
+type Asks = fn(&str) -> bool;
+
+/// The variables that can ask for what is not built.
+const NOT_BUILT: [(&str, Asks); 8] = [
     ("ALLOW_EIO3", |value| value == "1"),
     ("PARSER", |value| value != "default"),
     ("CORS_ORIGIN", |_| true),
@@ -59,8 +62,8 @@ fn transports(fallback: Vec<Transport>) -> Result<Vec<Transport>, String> {
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
-        for (name, asked) in NOT_BUILT {
-            if let Some(value) = text(name).filter(|value| asked(value)) {
+        for (name, asks) in NOT_BUILT {
+            if let Some(value) = text(name).filter(|value| asks(value)) {
                 return Err(format!("{name}={value} asks for what is not built yet"));
             }
         }

@@ -77,9 +77,9 @@ fn out_of_place(link: &mut Connection, namespace: &ByteString, ctx: &mut Context
     lifecycle::force_close(link, ctx);
 }
 
-fn answered(link: &mut Connection, index: usize, id: u64, args: Args) {
+fn answered(link: &mut Connection, index: usize, id: Option<u64>, args: Args) {
     let joined = &mut link.upper.joined[index];
-    match joined.waiting.remove(&id) {
+    match id.and_then(|id| joined.waiting.remove(&id)) {
         Some(waiting) => waiting.answer(joined.socket.id(), args),
         None => debug!(id, "answer that nobody waits for"),
     }

@@ -178,7 +178,7 @@ fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     let frames = control_frame(|out| {
         packet::write_connect_error(out, namespace, error.message(), data);
     });
-    link.pipe().send_own(frames, false);
+    link.pipe().send_own(frames, false, 0);
 }
 
 /// The namespace has let the socket in, and its greeting is out.

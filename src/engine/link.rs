@@ -165,15 +165,10 @@ impl<P: Protocol> Link<P> {
 
     /// Ends the session at once; what waits is dropped.
     pub(crate) fn abort(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
-        let code = match reason {
-            CloseReason::SlowClient => {
-                warn!(address = ?self.request.address, "slow client closed");
-                1013
-            }
-            CloseReason::ServerShuttingDown => 1001,
-            _ => 1000,
-        };
-        self.end(reason, Farewell::Close(code), ctx);
+        if reason == CloseReason::SlowClient {
+            warn!(address = ?self.request.address, "slow client closed");
+        }
+        self.end(reason, Farewell::Close(reason.close_code()), ctx);
     }
 
     /// Nothing is left to do: the actor ends.
@@ -199,7 +194,12 @@ impl<P: Protocol> Link<P> {
             return;
         }
         self.ended = true;
-        let lost = self.pipe.close_now(farewell);
+        // What a listener sent before the end still leaves, as long as there is somebody to read.
+        let discard = matches!(
+            reason,
+            CloseReason::SlowClient | CloseReason::PingTimeout | CloseReason::TransportClose
+        );
+        let lost = self.pipe.close_now(farewell, discard);
         self.sessions.remove(&self.sid);
         debug!(%reason, lost, "session closed");
         P::closed(self, reason, ctx);
@@ -221,12 +221,14 @@ impl<P: Protocol> Link<P> {
                 }
             }
             Inbound::Closed(reason) => {
-                if self.pipe.look().probing == Some(from) {
+                let look = self.pipe.look();
+                if look.probing == Some(from) {
                     let action = self.session.probe_closed();
                     self.act(action, ctx);
-                } else {
-                    self.end(reason, Farewell::Close(1000), ctx);
+                } else if look.current == from {
+                    self.abort(reason, ctx);
                 }
+                // Otherwise a transport that the session has left has ended at last.
             }
             Inbound::Barrier(done) => {
                 // Whoever waits may have left: its client has gone.
@@ -273,6 +275,9 @@ impl<P: Protocol> Link<P> {
                 Action::Nothing => break,
                 // A session that is being closed is pinged no more, only timed.
                 Action::SendPing if self.closing => {}
+                Action::Close(CloseReason::PingTimeout) if self.pipe.is_behind() => {
+                    self.session.postpone_timeout(now);
+                }
                 action => self.act(action, ctx),
             }
         }

@@ -46,12 +46,15 @@ pub(crate) enum Fill {
 /// Which way an operation takes: operations of one way stay in order by themselves.
 pub(crate) type Way = usize;
 
+/// Whose packet it is: a number that no other socket of the client has.
+pub(crate) type Owner = usize;
+
 /// Hands an operation to its way, once nothing on another way can be overtaken any more.
 pub(crate) type Start = Box<dyn FnOnce() + Send>;
 
 enum Held {
     /// Sent only when every operation up to this one is confirmed.
-    Frames { after: Sequence, frames: Frames, volatile: bool },
+    Frames { after: Sequence, frames: Frames, volatile: bool, owner: Owner },
     /// Started only when no earlier operation on another way is in flight.
     Operation { before: Sequence, way: Way, start: Start },
 }
@@ -157,7 +160,13 @@ impl Outbox {
     }
 
     /// Appends a packet that the client's own listener produced: behind what is in flight.
-    pub(crate) fn push_own(&mut self, frames: Frames, volatile: bool, writable: bool) {
+    pub(crate) fn push_own(
+        &mut self,
+        frames: Frames,
+        volatile: bool,
+        owner: Owner,
+        writable: bool,
+    ) {
         if self.in_flight.is_empty() && self.held.is_empty() {
             self.push(frames, volatile, writable);
             return;
@@ -166,7 +175,7 @@ impl Outbox {
             return;
         }
         self.bytes += size(&frames);
-        self.held.push_back(Held::Frames { after: self.last, frames, volatile });
+        self.held.push_back(Held::Frames { after: self.last, frames, volatile, owner });
     }
 
     /// Starts an operation that may come back to this client. It is in flight from now on.
@@ -202,7 +211,7 @@ impl Outbox {
         let mut starts = Vec::new();
         while let Some(held) = self.held.pop_front() {
             match held {
-                Held::Frames { after, frames, volatile } if !self.is_in_flight(after) => {
+                Held::Frames { after, frames, volatile, .. } if !self.is_in_flight(after) => {
                     self.bytes -= size(&frames);
                     self.append(frames, volatile, writable);
                 }
@@ -225,6 +234,18 @@ impl Outbox {
         self.in_flight.iter().any(|flight| flight.sequence <= last)
     }
 
+    /// Drops what is held of a socket that has got its goodbye.
+    pub(crate) fn drop_held(&mut self, gone: Owner) {
+        let bytes = &mut self.bytes;
+        self.held.retain(|held| match held {
+            Held::Frames { frames, owner, .. } if *owner == gone => {
+                *bytes -= size(frames);
+                false
+            }
+            _ => true,
+        });
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Frame> {
         let frame = self.queue.pop_front();
         match &frame {
@@ -244,23 +265,32 @@ impl Outbox {
         }
     }
 
-    /// Drops all that waits to be sent, and takes nothing new. Returns how many packets that were,
-    /// and the operations that waited: they concern others too.
+    /// Takes nothing new, and drops what is held behind operations; with `discard` also what is
+    /// ready to be sent. Returns how many packets were dropped, and the operations that waited:
+    /// they concern others too.
     #[must_use = "operations that nobody starts are lost"]
-    pub(crate) fn clear(&mut self) -> (usize, Vec<Start>) {
-        let held = std::mem::take(&mut self.held);
-        let waiting = held.len() + self.queue.len();
-        let starts: Vec<Start> = held
-            .into_iter()
-            .filter_map(|held| match held {
-                Held::Operation { start, .. } => Some(start),
-                Held::Frames { .. } => None,
-            })
-            .collect();
+    pub(crate) fn clear(&mut self, discard: bool) -> (usize, Vec<Start>) {
+        let mut starts = Vec::new();
+        let mut lost = 0;
+        for held in std::mem::take(&mut self.held) {
+            match held {
+                Held::Operation { start, .. } => {
+                    self.bytes -= FRAME_OVERHEAD;
+                    starts.push(start);
+                }
+                Held::Frames { frames, .. } => {
+                    self.bytes -= size(&frames);
+                    lost += frames.len();
+                }
+            }
+        }
+        if discard {
+            lost += self.queue.len();
+            self.queue = VecDeque::new();
+            self.bytes = 0;
+        }
         self.sealed = true;
-        self.queue = VecDeque::new();
-        self.bytes = 0;
-        (waiting - starts.len(), starts)
+        (lost, starts)
     }
 }
 

@@ -151,16 +151,13 @@ impl<S: Service> Endpoint<S> {
         {
             return Err(RequestError::BadRequest);
         }
-        if upgrade && transport != Transport::WebSocket {
-            // Polling cannot carry an upgraded connection (the reference accepts, then closes).
-            return Err(RequestError::BadRequest);
-        }
         let sid = get("sid");
         if sid.is_empty() {
             if req.method() != Method::GET {
                 return Err(RequestError::BadHandshakeMethod);
             }
-            if transport == Transport::WebSocket && !upgrade {
+            if (transport == Transport::WebSocket) != upgrade {
+                // Polling cannot carry an upgraded connection (the reference accepts, and closes).
                 return Err(RequestError::BadRequest);
             }
             return Ok(Checked::Open(transport));
@@ -168,7 +165,12 @@ impl<S: Service> Endpoint<S> {
         let sid = SessionId::from_client(sid);
         let found = self.engine.workers.find(&self.sessions, &sid).await;
         let pipe = found.ok_or(RequestError::UnknownSession)?;
-        if (!upgrade && pipe.transport() != transport) || get("EIO") != "4" {
+        let fits = if upgrade {
+            transport == Transport::WebSocket
+        } else {
+            transport == pipe.transport()
+        };
+        if !fits || get("EIO") != "4" {
             return Err(RequestError::BadRequest);
         }
         Ok(Checked::Session(pipe))

@@ -42,6 +42,15 @@ impl CloseReason {
             Self::ServerShuttingDown => "server shutting down",
         }
     }
+
+    /// The code of the close frame of a WebSocket that ends for this reason.
+    pub(crate) fn close_code(self) -> u16 {
+        match self {
+            Self::SlowClient => 1013,
+            Self::ServerShuttingDown => 1001,
+            _ => 1000,
+        }
+    }
 }
 
 impl fmt::Display for CloseReason {
@@ -178,6 +187,14 @@ impl Session {
     pub(crate) fn probe_closed(&mut self) -> Action {
         self.upgrade = None;
         Action::DropProbe
+    }
+
+    /// The pong may be among what the session itself has not read yet: the client gets the whole
+    /// time again.
+    pub(crate) fn postpone_timeout(&mut self, now: Duration) {
+        if let Heartbeat::Pinged { until, .. } = &mut self.heartbeat {
+            *until = now + self.timing.ping_timeout;
+        }
     }
 
     /// When [`Session::tick`] has something to do.

@@ -125,6 +125,7 @@ impl Namespace {
         keys: &[Key],
         enter: &[Room],
         exit: &[Room],
+        origin: Option<Origin>,
         ctx: &mut Context<Self>,
     ) {
         let mut events = Vec::new();
@@ -151,7 +152,8 @@ impl Namespace {
         }
         for (worker, keys) in moved {
             let (enter, exit) = (enter.iter().cloned().collect(), exit.iter().cloned().collect());
-            self.post(worker, Move { keys, enter, exit }, ctx);
+            let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
+            self.post(worker, Move { keys, enter, exit, confirm }, ctx);
         }
         self.tell_rooms(events.into_iter());
     }
@@ -282,7 +284,7 @@ impl Handler<Join> for Namespace {
 
     fn handle(&mut self, Join { target, rooms, socket }: Join, ctx: &mut Self::Context) {
         let keys = self.keys(socket.as_ref(), &target);
-        self.relocate(&keys, &rooms, &[], ctx);
+        self.relocate(&keys, &rooms, &[], None, ctx);
         self.rest(ctx);
     }
 }
@@ -290,9 +292,9 @@ impl Handler<Join> for Namespace {
 impl Handler<Leave> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Leave { target, rooms, socket }: Leave, ctx: &mut Self::Context) {
+    fn handle(&mut self, Leave { target, rooms, socket, origin }: Leave, ctx: &mut Self::Context) {
         let keys = self.keys(socket.as_ref(), &target);
-        self.relocate(&keys, &[], &rooms, ctx);
+        self.relocate(&keys, &[], &rooms, origin, ctx);
         self.rest(ctx);
     }
 }

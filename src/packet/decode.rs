@@ -17,8 +17,9 @@ pub enum DecodeError {
     /// The message is empty. (The reference reads it as CONNECT, because `Number("")` is 0.)
     #[error("empty packet")]
     Empty,
-    /// The first character is no packet type.
-    #[error("unknown packet type {0}")]
+    /// The first character is no packet type. (The text is that of the reference, to which what is
+    /// no digit is not a number.)
+    #[error("unknown packet type {}", .0.to_digit(10).map_or_else(|| "NaN".to_owned(), |digit| digit.to_string()))]
     UnknownType(char),
     /// The number of attachments is no number, or does not end in `-`.
     #[error("Illegal attachments")]
@@ -26,7 +27,7 @@ pub enum DecodeError {
     /// More attachments are announced than are allowed.
     #[error("too many attachments")]
     TooManyAttachments,
-    /// The ack id is beyond 64 bits, or an ack has none.
+    /// The ack id is beyond 64 bits.
     #[error("invalid ack id")]
     InvalidId,
     /// The JSON is broken, or not what this type of packet carries.
@@ -216,9 +217,6 @@ impl Decoder {
         if header.attachments == 0 {
             return finish(header, args).map(Some);
         }
-        if matches!(args, Body::Ack(_)) && header.id.is_none() {
-            return Err(DecodeError::InvalidId);
-        }
         self.waiting = Some(Waiting {
             header,
             args,
@@ -238,7 +236,7 @@ fn finish(header: Header, body: Body) -> Result<Packet, DecodeError> {
         },
         Body::Ack(args) => Packet::Ack {
             namespace,
-            id: id.ok_or(DecodeError::InvalidId)?,
+            id,
             args,
         },
     })

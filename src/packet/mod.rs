@@ -97,8 +97,8 @@ pub enum Packet {
     Ack {
         /// The namespace.
         namespace: ByteString,
-        /// The id of the event that is answered.
-        id: u64,
+        /// The id of the event that is answered; without one it answers nothing.
+        id: Option<u64>,
         /// The answer.
         args: Args,
     },

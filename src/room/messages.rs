@@ -183,12 +183,14 @@ pub struct Leave {
     pub(crate) target: Target,
     pub(crate) rooms: SmallVec<[Room; 1]>,
     pub(crate) socket: Option<SocketId>,
+    /// Behind a leave its client's acks wait: after them nothing more comes from the room.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Leave {
     /// The sockets of `target` leave one room or several.
     pub fn new(target: Target, rooms: impl IntoRooms) -> Self {
-        Self { target, rooms: rooms.into_rooms().collect(), socket: None }
+        Self { target, rooms: rooms.into_rooms().collect(), socket: None, origin: None }
     }
 
     /// One socket leaves.
@@ -302,6 +304,7 @@ pub(crate) struct Move {
     pub(crate) keys: SmallVec<[Key; 1]>,
     pub(crate) enter: SmallVec<[Room; 1]>,
     pub(crate) exit: SmallVec<[Room; 1]>,
+    pub(crate) confirm: Option<Origin>,
 }
 
 /// A socket takes part no more.

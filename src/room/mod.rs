@@ -171,7 +171,7 @@ impl Handler<Admit> for Rooms {
 impl Handler<Move> for Rooms {
     type Result = ();
 
-    fn handle(&mut self, Move { keys, enter, exit }: Move, ctx: &mut Self::Context) {
+    fn handle(&mut self, Move { keys, enter, exit, confirm }: Move, ctx: &mut Self::Context) {
         for key in &keys {
             for room in &exit {
                 self.exit(*key, room);
@@ -180,6 +180,7 @@ impl Handler<Move> for Rooms {
                 self.enter(*key, room.clone());
             }
         }
+        drop(confirm);
         self.rest(keys.len(), ctx);
     }
 }

@@ -72,7 +72,7 @@ impl AckSender {
             return;
         }
         let frames = ack_frames(pending.socket.namespace(), pending.id, payload);
-        pending.socket.pipe().send_own(frames, false);
+        pending.socket.pipe().send_own(frames, false, pending.socket.owner());
     }
 }
 

@@ -130,7 +130,7 @@ impl Emitter {
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = self.payload(event, data)?;
         let frames = event_frames(self.socket.namespace(), None, &payload);
-        self.socket.pipe().send_own(frames, self.volatile);
+        self.socket.pipe().send_own(frames, self.volatile, self.socket.owner());
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl Emitter {
             waiting: Waiting::One(sender),
         });
         let frames = event_frames(socket.namespace(), Some(id), &payload);
-        socket.pipe().send_own(frames, self.volatile);
+        socket.pipe().send_own(frames, self.volatile, socket.owner());
         AckFuture::new(socket, id, answer, self.timeout)
     }
 }

@@ -200,7 +200,10 @@ impl Socket {
         if leave.rooms.iter().any(|room| **room == **self.id()) {
             self.0.left_own_room.store(true, Ordering::Release);
         }
-        self.follow(move |home| home.leave.do_send(leave));
+        // What is sent afterwards, an ack above all, comes behind the last of the rooms' messages.
+        self.0.home.submit(Some(&self.0.pipe), true, move |home, origin| {
+            home.leave.do_send(Leave { origin, ..leave });
+        });
     }
 
     /// Hands to the namespace what sends nothing, in order with what was done before.
@@ -233,9 +236,7 @@ impl Socket {
                 done: Some(sender),
             });
         });
-        let (old, new) = (CONNECTED, LEAVING);
-        // Only what was sent before reaches the client; a socket that has left already stays so.
-        let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        self.set_leaving();
         async move {
             // Without its namespace the socket is disconnected anyway.
             let _ = done.await;
@@ -272,6 +273,17 @@ impl Socket {
         let (old, new) = (CONNECTING, CONNECTED);
         // A room actor that was rebuilt may say it again.
         let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Only what was sent before reaches the client; a socket that has left already stays so.
+    fn set_leaving(&self) {
+        let (old, new) = (CONNECTED, LEAVING);
+        let _ = self.0.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Marks packets as this socket's.
+    pub(crate) fn owner(&self) -> Owner {
+        Arc::as_ptr(&self.0).addr()
     }
 
     pub(crate) fn set_disconnected(&self) {
@@ -345,6 +357,8 @@ impl Port for Inner {
 
     fn dismissed(self: Arc<Self>, close: bool) {
         let socket = Socket(self);
+        socket.set_leaving();
+        socket.pipe().drop_held(socket.owner());
         socket.errand(Errand::Dismissed { socket: socket.clone(), close });
     }
 

@@ -186,7 +186,10 @@ impl BroadcastOperator {
     /// Lets the selected sockets leave one room or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
         let leave = Leave::new(self.target.clone(), rooms);
-        self.follow(move |home| home.leave.do_send(leave));
+        let pipe = self.pipe();
+        self.home.submit(pipe.as_ref(), true, move |home, origin| {
+            home.leave.do_send(Leave { origin, ..leave });
+        });
     }
 
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The

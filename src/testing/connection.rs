@@ -441,7 +441,11 @@ impl State {
                 seat.phase = Phase::Refused(refused);
             }
             Packet::Event { id, event, .. } => seat.events.push_back((event, id)),
-            Packet::Ack { id, args, .. } => drop(seat.acks.insert(id, args)),
+            Packet::Ack { id, args, .. } => {
+                if let Some(id) = Option::<u64>::from(id) {
+                    seat.acks.insert(id, args);
+                }
+            }
             Packet::Disconnect { .. } => seat.phase = Phase::Parted(Parting::ByServer),
         }
     }

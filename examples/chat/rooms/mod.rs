@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use self::{
     events::{
-        Announcement, Answer, Ask, Delivered, Enter, Entered, Kick, Kicked, Leave, Left, Say, Stats,
-        Typing, Watch, Who,
+        Announcement, Answer, Ask, Delivered, Enter, Entered, Kick, Kicked, Leave, Left, Say,
+        Stats, Typing, Watch, Who,
     },
     hall::{Arrive, Depart, Hall, Numbers},
 };
@@ -57,7 +57,8 @@ fn admin(hall: &Addr<Hall>, io: &SocketIo) -> Namespace {
             let (rooms, io) = (statistics.send(Numbers), stats_io.clone());
             async move {
                 let rooms = rooms.await?;
-                let (chat_users, admin_users) = (count(&io, "/chat").await?, count(&io, "/admin").await?);
+                let (chat_users, admin_users) =
+                    (count(&io, "/chat").await?, count(&io, "/admin").await?);
                 Ok::<_, EventError>(Ack(Stats { rooms, chat_users, admin_users }))
             }
         })

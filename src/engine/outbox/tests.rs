@@ -19,7 +19,7 @@ fn sent(outbox: &mut Outbox) -> Vec<String> {
 #[test]
 fn own_frames_pass_at_once_when_nothing_is_in_flight() {
     let mut outbox = outbox(1000, 10);
-    outbox.push_own(frames("a"), false, true);
+    outbox.push_own(frames("a"), false, 0, true);
     assert_eq!(sent(&mut outbox), ["a"]);
 }
 
@@ -27,7 +27,7 @@ fn own_frames_pass_at_once_when_nothing_is_in_flight() {
 fn own_frames_wait_behind_an_operation_in_flight() {
     let mut outbox = outbox(1000, 10);
     let first = outbox.begin(0);
-    outbox.push_own(frames("own"), false, true);
+    outbox.push_own(frames("own"), false, 0, true);
     outbox.push(frames("broadcast"), false, true);
     assert!(outbox.confirm(first, true).is_empty());
     assert_eq!(sent(&mut outbox), ["broadcast", "own"]);
@@ -37,9 +37,9 @@ fn own_frames_wait_behind_an_operation_in_flight() {
 fn a_frame_held_between_two_operations_leaves_between_them() {
     let mut outbox = outbox(1000, 10);
     let first = outbox.begin(0);
-    outbox.push_own(frames("2"), false, true);
+    outbox.push_own(frames("2"), false, 0, true);
     let second = outbox.begin(0);
-    outbox.push_own(frames("4"), false, true);
+    outbox.push_own(frames("4"), false, 0, true);
     outbox.push(frames("1"), false, true);
     assert!(outbox.confirm(first, true).is_empty());
     outbox.push(frames("3"), false, true);
@@ -51,7 +51,7 @@ fn a_frame_held_between_two_operations_leaves_between_them() {
 fn confirmations_that_overtake_each_other_release_nothing_early() {
     let mut outbox = outbox(1000, 10);
     let (one, two) = (outbox.begin(0), outbox.begin(0));
-    outbox.push_own(frames("own"), false, true);
+    outbox.push_own(frames("own"), false, 0, true);
     assert!(outbox.confirm(two, true).is_empty());
     assert!(outbox.is_empty());
     assert!(outbox.confirm(one, true).is_empty());
@@ -88,7 +88,7 @@ fn many_tiny_packets_are_bounded_by_count() {
         outbox.push(frames("x"), false, true);
     }
     assert_eq!(outbox.fill(), Fill::Slow);
-    assert_eq!(outbox.clear().0, 5);
+    assert_eq!(outbox.clear(true).0, 5);
     assert_eq!(outbox.fill(), Fill::Normal);
 }
 
@@ -97,7 +97,7 @@ fn held_packets_count_too() {
     let mut outbox = outbox(1 << 20, 4);
     let operation = outbox.begin(0);
     for _ in 0..13 {
-        outbox.push_own(frames("x"), false, true);
+        outbox.push_own(frames("x"), false, 0, true);
     }
     assert_eq!(outbox.fill(), Fill::Full);
     assert!(outbox.confirm(operation, true).is_empty());
@@ -120,7 +120,7 @@ fn an_operation_waits_for_those_on_another_way_and_what_follows_waits_behind_it(
     let second = outbox.begin(2);
     assert!(outbox.must_wait(2, Some(second)));
     outbox.hold(2, Some(second), note(&log, 2));
-    outbox.push_own(frames("3"), false, true);
+    outbox.push_own(frames("3"), false, 0, true);
     // Even on the first way nothing may pass what is held already.
     assert!(outbox.must_wait(1, None));
     outbox.hold(1, None, note(&log, 4));
@@ -132,5 +132,17 @@ fn an_operation_waits_for_those_on_another_way_and_what_follows_waits_behind_it(
     assert_eq!(sent(&mut outbox), ["3"]);
     starts.into_iter().for_each(|start| start());
     assert_eq!(*log.lock().unwrap(), [2, 4]);
+    assert_eq!(outbox.bytes, 0);
+}
+
+#[test]
+fn what_is_held_of_a_socket_that_is_gone_is_dropped() {
+    let mut outbox = outbox(1 << 20, 10);
+    let operation = outbox.begin(0);
+    outbox.push_own(frames("gone"), false, 1, true);
+    outbox.push_own(frames("stays"), false, 2, true);
+    outbox.drop_held(1);
+    assert!(outbox.confirm(operation, true).is_empty());
+    assert_eq!(sent(&mut outbox), ["stays"]);
     assert_eq!(outbox.bytes, 0);
 }

@@ -1,7 +1,7 @@
 //! Toward the client: what sockets and room actors send, in order.
 
 use super::{Pipe, wake};
-use crate::engine::outbox::{Frames, Outbox, Sequence, Way};
+use crate::engine::outbox::{Frames, Outbox, Owner, Sequence, Way};
 
 impl Pipe {
     /// Sends a packet that came the long way, through namespace and room actor.
@@ -10,8 +10,13 @@ impl Pipe {
     }
 
     /// Sends a packet of the client's own listeners: at once, or behind what is in flight.
-    pub(crate) fn send_own(&self, frames: Frames, volatile: bool) {
-        self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, writable));
+    pub(crate) fn send_own(&self, frames: Frames, volatile: bool, owner: Owner) {
+        self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, owner, writable));
+    }
+
+    /// Drops what its own listeners have sent to a socket after its goodbye.
+    pub(crate) fn drop_held(&self, gone: Owner) {
+        self.enqueue(|outbox, _| outbox.drop_held(gone));
     }
 
     /// Starts an operation that may come back to this client, once it cannot overtake another.

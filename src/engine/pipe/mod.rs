@@ -94,6 +94,8 @@ struct State {
     outbox: Outbox,
     inbox: VecDeque<(Generation, Inbound)>,
     inbox_bytes: usize,
+    /// The session stopped reading and has not caught up since.
+    behind: bool,
     /// The session, waiting for the inbox or for a change of the outbox's fill.
     session: Option<Waker>,
     /// A transport that waits for room in the inbox.
@@ -120,6 +122,8 @@ struct Shared {
 /// What a session looks at in each turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
+    /// The transport that carries the session now.
+    pub(crate) current: Generation,
     /// The transport under test, if there is one.
     pub(crate) probing: Option<Generation>,
     /// Somebody wants the session closed.
@@ -142,6 +146,7 @@ impl Pipe {
             outbox: Outbox::new(bounds),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            behind: false,
             session: None,
             stalled: None,
             carrier: Carrier {

@@ -22,6 +22,7 @@ impl Pipe {
     ) -> Poll<()> {
         let mut state = self.lock();
         if state.inbox.is_empty() {
+            state.behind = false;
             register(&mut state.session, cx);
             return Poll::Pending;
         }
@@ -44,15 +45,26 @@ impl Pipe {
         Poll::Ready(())
     }
 
-    /// Registers the session's waker without taking anything.
+    /// Registers the session's waker without taking anything: it reads no more for now.
     pub(crate) fn register_session(&self, cx: &mut Context<'_>) {
-        register(&mut self.lock().session, cx);
+        let mut state = self.lock();
+        state.behind = true;
+        register(&mut state.session, cx);
+    }
+
+    /// Whether the session stopped reading, has not caught up, and its client is there as far as
+    /// is known.
+    pub(crate) fn is_behind(&self) -> bool {
+        let state = self.lock();
+        let left = |(_, inbound): &(Generation, Inbound)| matches!(inbound, Inbound::Closed(_));
+        state.behind && !state.inbox.is_empty() && !state.inbox.iter().any(left)
     }
 
     /// What may have been changed from elsewhere.
     pub(crate) fn look(&self) -> Look {
         let state = self.lock();
         Look {
+            current: state.carrier.generation,
             probing: state.probe.as_ref().map(|probe| probe.generation),
             close_asked: state.close_asked,
             fill: state.fill,
@@ -136,11 +148,14 @@ impl Pipe {
         pending
     }
 
-    /// Closes now; what waits is dropped. Returns how many packets that were.
-    pub(crate) fn close_now(&self, farewell: Farewell) -> usize {
+    /// Closes now. What waits is still handed to a transport that can take it, unless `discard`
+    /// says that it is not wanted. Returns how many packets were dropped.
+    pub(crate) fn close_now(&self, farewell: Farewell, discard: bool) -> usize {
         let mut state = self.lock();
         state.phase = Phase::Closed(farewell);
-        let (lost, starts) = state.outbox.clear();
+        // Nobody comes to fetch what a polling session has left, once its id is unknown.
+        let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
+        let (lost, starts) = state.outbox.clear(discard || gone);
         state.inbox = VecDeque::new();
         let wakers = [state.carrier.waker.take(), state.stalled.take(), state.session.take()];
         let probe = state.probe.take();

@@ -63,9 +63,6 @@ impl Pipe {
         if state.carrier.generation != generation {
             return Poll::Ready(Err(1000));
         }
-        if let Phase::Closed(farewell) = state.phase {
-            return Poll::Ready(Err(farewell.code()));
-        }
         if let Some(frame) = state.outbox.pop() {
             // The session waits for a slow client that catches up, and for the end of a close.
             let fill = state.outbox.fill();
@@ -75,6 +72,9 @@ impl Pipe {
             drop(state);
             wake(session);
             return Poll::Ready(Ok(frame));
+        }
+        if let Phase::Closed(farewell) = state.phase {
+            return Poll::Ready(Err(farewell.code()));
         }
         if state.phase == Phase::Closing && state.outbox.is_idle() {
             let session = state.farewell_fetched(generation);
@@ -111,16 +111,19 @@ impl Pipe {
         while let Some(frame) = state.outbox.pop() {
             frame.append_to(&mut body);
         }
-        let farewell = state.phase == Phase::Closing && state.outbox.is_idle();
-        match state.phase {
-            Phase::Closed(Farewell::Close(_)) => Frame::text_packet("1").append_to(&mut body),
-            Phase::Closing if farewell => Frame::text_packet("1").append_to(&mut body),
-            Phase::Closed(Farewell::Noop) => Frame::text_packet("6").append_to(&mut body),
-            Phase::Open | Phase::Closing => {
-                let asked = state.probe.as_mut().is_some_and(|p| std::mem::take(&mut p.noop_asked));
-                if body.is_empty() && asked {
+        // A farewell comes by itself: clients handle a close before the packets it came with.
+        let farewell =
+            body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
+        let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
+        if body.is_empty() {
+            match state.phase {
+                Phase::Closed(Farewell::Close(_)) => Frame::text_packet("1").append_to(&mut body),
+                Phase::Closing if farewell => Frame::text_packet("1").append_to(&mut body),
+                Phase::Closed(Farewell::Noop) => Frame::text_packet("6").append_to(&mut body),
+                Phase::Open | Phase::Closing if asked => {
                     Frame::text_packet("6").append_to(&mut body);
                 }
+                Phase::Open | Phase::Closing => {}
             }
         }
         if body.is_empty() {

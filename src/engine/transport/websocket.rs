@@ -67,6 +67,10 @@ pub(crate) fn check(req: &HttpRequest) -> Result<(), HandshakeError> {
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
 /// protocol above does not depend on it, and a browser fails if none is.
 fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError> {
+    if req.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "7") {
+        // A draft that nothing speaks any more.
+        return Err(HandshakeError::UnsupportedVersion);
+    }
     let offered = req.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = offered.split(',').next().unwrap_or_default().trim();

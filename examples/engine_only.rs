@@ -1,0 +1,18 @@
+//! Engine.IO by itself, without the protocol of Socket.IO on it: every message goes back.
+use actix_web::{App, HttpServer};
+use greenroom::engine::{Config, EngineIo, Opened};
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let mut config = Config::default();
+    config.path = "/engine.io".into();
+    let engine = EngineIo::new(config, |socket| {
+        println!("opened over {}", socket.transport());
+        Opened::new(move |message| socket.send(message))
+            .on_close(|reason| println!("closed: {reason}"))
+    });
+    HttpServer::new(move || App::new().service(engine.clone()))
+        .bind(("127.0.0.1", 3000))?
+        .run()
+        .await
+}
