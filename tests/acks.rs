@@ -68,7 +68,8 @@ async fn nothing_is_sent_to_a_client_that_did_not_ask() {
 async fn an_error_is_answered_with_its_message_and_data_and_keeps_its_source_private() {
     let log = Log::default();
     let notes = log.clone();
-    let namespace = answering().on_error(move |_, event, error| notes.note(format!("{event}: {error}")));
+    let namespace =
+        answering().on_error(move |_, event, error| notes.note(format!("{event}: {error}")));
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     let client = server.connect("/", ()).await.unwrap();
     let public = client.emit_with_ack("public", ()).await;
@@ -246,7 +247,10 @@ async fn answers_to_a_broadcast_come_one_by_one_or_all_together() {
     for (n, client) in clients.iter().enumerate() {
         client.next_event().await.answer(n);
         let answered = answers.next().await.unwrap();
-        assert_eq!((answered.socket, answered.answer), (client.id(), greenroom::Args::of(&n).unwrap()));
+        assert_eq!(
+            (answered.socket, answered.answer),
+            (client.id(), greenroom::Args::of(&n).unwrap())
+        );
         assert_eq!(answers.receivers(), Some(3));
     }
     assert!(answers.next().await.is_none());

@@ -32,8 +32,10 @@ async fn a_namespace_is_spawned_while_the_server_runs() {
 #[actix_rt::test]
 async fn a_second_namespace_of_one_name_is_the_first() {
     let server = TestServer::start(SocketIo::builder());
-    let first = server.io().spawn(Namespace::new("/a").on("e", |_: Socket, (): ()| async { Ack(1) }));
-    let second = server.io().spawn(Namespace::new("/a").on("e", |_: Socket, (): ()| async { Ack(2) }));
+    let first =
+        server.io().spawn(Namespace::new("/a").on("e", |_: Socket, (): ()| async { Ack(1) }));
+    let second =
+        server.io().spawn(Namespace::new("/a").on("e", |_: Socket, (): ()| async { Ack(2) }));
     assert_eq!(first, second);
     let client = server.connect("/a", ()).await.unwrap();
     assert_eq!(client.emit_with_ack("e", ()).await, json!([1]));
@@ -298,7 +300,8 @@ async fn an_actor_that_keeps_a_socket_may_send_when_it_likes() {
     let server = TestServer::start(SocketIo::builder());
     let clock = Clock(Vec::new()).start();
     server.io().spawn(Namespace::new("/clock").on("watch", clock.recipient::<Watch>()));
-    let [a, b] = [server.connect("/clock", ()).await, server.connect("/clock", ()).await].map(Result::unwrap);
+    let [a, b] = [server.connect("/clock", ()).await, server.connect("/clock", ()).await]
+        .map(Result::unwrap);
     assert_eq!(a.emit_with_ack("watch", ()).await, json!([1]));
     assert_eq!(b.emit_with_ack("watch", ()).await, json!([2]));
     for _ in 0..3 {

@@ -277,8 +277,10 @@ async fn a_client_may_be_in_so_many_namespaces_and_no_more() {
 
 #[actix_rt::test]
 async fn a_packet_has_so_many_attachments_and_no_more() {
-    let namespace = Namespace::new("/")
-        .on("count", |_: Socket, data: greenroom::Args| async move { Ack(data.attachments().len()) });
+    let namespace =
+        Namespace::new("/").on("count", |_: Socket, data: greenroom::Args| async move {
+            Ack(data.attachments().len())
+        });
     let server = TestServer::start(SocketIo::builder().max_attachments(2).namespace(namespace));
     let client = server.connect("/", ()).await.unwrap();
     let data = Bytes::from_static(b"x");

@@ -117,7 +117,10 @@ async fn closing_the_server_ends_every_socket_and_every_namespace() {
     assert_eq!(io.clients_count(), 0);
     let mut log = log.take();
     log.sort();
-    assert_eq!(log[..2], ["/ server shutting down, in 0 rooms", "/a server shutting down, in 0 rooms"]);
+    assert_eq!(
+        log[..2],
+        ["/ server shutting down, in 0 rooms", "/a server shutting down, in 0 rooms"]
+    );
     assert_eq!(client.disconnected().await, Parting::Closed(1001));
     assert_eq!(idle.closed().await, Parting::Closed(1001));
     // No goodbye in a namespace, as in the reference.
@@ -232,10 +235,7 @@ async fn a_namespace_that_is_stopped_puts_its_sockets_out_and_can_be_started_aga
 async fn disconnecting_sees_the_rooms_and_disconnect_sees_none() {
     let log = Log::default();
     let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
-    for (end, reason) in [
-        (0, "client namespace disconnect"),
-        (1, "transport close"),
-    ] {
+    for (end, reason) in [(0, "client namespace disconnect"), (1, "transport close")] {
         let client = server.connect("/", ()).await.unwrap();
         if end == 0 {
             client.leave();
@@ -243,8 +243,7 @@ async fn disconnecting_sees_the_rooms_and_disconnect_sees_none() {
             client.drop_connection();
         }
         server.settle().await;
-        let expected =
-            ["disconnecting, in 2 rooms".to_owned(), format!("/ {reason}, in 0 rooms")];
+        let expected = ["disconnecting, in 2 rooms".to_owned(), format!("/ {reason}, in 0 rooms")];
         assert_eq!(log.take(), expected);
     }
 }
@@ -285,7 +284,9 @@ async fn listeners_of_one_socket_are_called_at_its_end_after_those_of_the_namesp
     let client = server.connect("/", ()).await.unwrap();
     let socket = handle(&server, &client).await;
     let (first, second) = (log.clone(), log.clone());
-    socket.on_disconnecting(move |_, reason| std::future::ready(first.note(format!("own: {reason}"))));
+    socket.on_disconnecting(move |_, reason| {
+        std::future::ready(first.note(format!("own: {reason}")))
+    });
     socket.on_disconnect(move |socket, _| {
         std::future::ready(second.note(format!("own: {}", socket.connected())))
     });

@@ -5,13 +5,17 @@
 
 mod support;
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use greenroom::{
+    SocketIoBuilder,
     prelude::*,
     testing::{Parting, TestConnection, TestServer, TestSocket},
 };
@@ -23,13 +27,16 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
 
 /// Labels of one round; the ack has the last.
 const STEPS: u64 = 8;
+
+type Round = Pin<Box<dyn Future<Output = Result<Ack<u64>, EmitError>>>>;
 
 /// A server whose listeners do a bit of everything.
 #[derive(Default)]
@@ -82,7 +89,10 @@ impl Stage {
         }
     }
 
-    fn listener(self: &Arc<Self>, yields: bool) -> impl Fn(Socket, u64) -> Round + Send + Sync + use<> {
+    fn listener(
+        self: &Arc<Self>,
+        yields: bool,
+    ) -> impl Fn(Socket, u64) -> Round + Send + Sync + use<> {
         let stage = Arc::clone(self);
         move |socket, round| {
             let stage = Arc::clone(&stage);
@@ -125,9 +135,6 @@ impl Stage {
     }
 }
 
-type Round = std::pin::Pin<Box<dyn Future<Output = Result<Ack<u64>, EmitError>>>>;
-use greenroom::SocketIoBuilder;
-
 /// The label of a packet: the first number in it.
 fn label(packet: &str) -> Option<u64> {
     let list: Value = serde_json::from_str(&packet[packet.find('[')?..]).unwrap();
@@ -136,7 +143,11 @@ fn label(packet: &str) -> Option<u64> {
 
 fn labels(connection: &TestConnection) -> Vec<u64> {
     let transcript = connection.transcript();
-    transcript.iter().filter(|p| p.starts_with(['2', '3', '5', '6'])).filter_map(|p| label(p)).collect()
+    transcript
+        .iter()
+        .filter(|p| p.starts_with(['2', '3', '5', '6']))
+        .filter_map(|p| label(p))
+        .collect()
 }
 
 /// A client in all namespaces of the stage.
@@ -159,7 +170,7 @@ async fn play(socket: &TestSocket, event: &str, rounds: std::ops::Range<u64>) {
 
 #[actix_rt::test]
 async fn what_a_listener_does_reaches_its_client_in_program_order_its_ack_last() {
-    const ROUNDS: u64 = 3000;
+    const ROUNDS: u64 = 2000;
     let stage = Arc::new(Stage::default());
     let server = TestServer::start(stage.builder());
     stage.io.set(server.io().clone()).unwrap();
@@ -172,7 +183,7 @@ async fn what_a_listener_does_reaches_its_client_in_program_order_its_ack_last()
 
 #[actix_rt::test]
 async fn program_order_holds_across_awaits() {
-    const ROUNDS: u64 = 2000;
+    const ROUNDS: u64 = 1000;
     let stage = Arc::new(Stage::default());
     let server = TestServer::start(stage.builder());
     stage.io.set(server.io().clone()).unwrap();
@@ -191,7 +202,7 @@ async fn program_order_holds_across_awaits() {
 
 #[actix_rt::test]
 async fn program_order_holds_on_several_workers() {
-    const ROUNDS: u64 = 1500;
+    const ROUNDS: u64 = 1000;
     let stage = Arc::new(Stage::default());
     let server = TestServer::workers(stage.builder(), 3).await;
     stage.io.set(server.io().clone()).unwrap();
@@ -202,7 +213,8 @@ async fn program_order_holds_on_several_workers() {
     server.settle().await;
     for window in 0..ROUNDS / 100 {
         let rounds = window * 100..(window + 1) * 100;
-        futures_util::future::join_all(clients.iter().map(|c| play(c, "round", rounds.clone()))).await;
+        futures_util::future::join_all(clients.iter().map(|c| play(c, "round", rounds.clone())))
+            .await;
     }
     for client in &clients {
         let labels = labels(client.connection());
@@ -222,7 +234,9 @@ fn first_gap(labels: &[u64]) -> Option<(usize, Vec<u64>)> {
 /// Clients that publish to a room they are all in, and what they hear there.
 async fn one_order_for_all(server: &TestServer, clients: &[TestSocket], rounds: u64) {
     let acks: Vec<_> = (0..rounds)
-        .flat_map(|n| clients.iter().enumerate().map(move |(c, s)| s.emit_with_ack("publish", (c, n))))
+        .flat_map(|n| {
+            clients.iter().enumerate().map(move |(c, s)| s.emit_with_ack("publish", (c, n)))
+        })
         .collect();
     for ack in acks {
         ack.await;
@@ -362,8 +376,49 @@ async fn a_disconnection_comes_behind_what_was_sent_and_before_nothing() {
         seen += transcript.len();
         let packets: Vec<_> = transcript.iter().filter(|p| !p.starts_with('<')).collect();
         assert_eq!(packets.len(), 6, "round {n}: {transcript:?}");
-        assert!((0..4).eq(packets[1..5].iter().filter_map(|p| label(p))), "round {n}: {transcript:?}");
+        assert!(
+            (0..4).eq(packets[1..5].iter().filter_map(|p| label(p))),
+            "round {n}: {transcript:?}"
+        );
         assert_eq!(packets[5], "1/a,", "round {n}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_goodbye_in_one_namespace_comes_before_what_follows_in_another() {
+    let (cell, other) =
+        (Arc::new(OnceLock::<SocketIo>::new()), Arc::new(Mutex::new(None::<Socket>)));
+    let (io, kept) = (Arc::clone(&cell), Arc::clone(&other));
+    let main = Namespace::new("/").on("kick", move |socket: Socket, n: u64| {
+        let (other, io) = (other.lock().unwrap().take().unwrap(), io.get().unwrap().clone());
+        async move {
+            match n % 3 {
+                0 => drop(other.disconnect(false)),
+                1 => drop(io.of("/a").unwrap().to(other.id()).disconnect(false)),
+                _ => drop(io.of("/a").unwrap().disconnect(false)),
+            }
+            if n % 2 == 0 {
+                socket.emit("kicked", &n)?;
+            }
+            Ok::<_, EmitError>(Ack(n))
+        }
+    });
+    let a = Namespace::new("/a")
+        .on_connect(move |socket: Socket| std::future::ready(*kept.lock().unwrap() = Some(socket)));
+    let server = TestServer::start(SocketIo::builder().namespace(main).namespace(a));
+    cell.set(server.io().clone()).unwrap();
+    let client = server.connect("/", ()).await.unwrap();
+    for n in 0..500_u64 {
+        let a = client.join("/a", ()).await.unwrap();
+        server.settle().await;
+        let seen = client.connection().transcript().len();
+        client.emit_with_ack("kick", n).await;
+        let mut expected = vec!["1/a,".to_owned(), format!("3{}[{n}]", n + 1)];
+        if n % 2 == 0 {
+            expected.insert(1, format!("2[\"kicked\",{n}]"));
+        }
+        assert_eq!(client.connection().transcript()[seen..], expected);
+        assert!(!a.is_connected());
     }
 }
 
@@ -390,7 +445,8 @@ async fn membership_changes_with_the_broadcasts_around_it() {
     for ack in acks {
         ack.await;
     }
-    let expected = (0..2000).flat_map(|n| [format!("2[\"joined\",{n}]"), format!("3{}[{n}]", n + 1)]);
+    let expected =
+        (0..2000).flat_map(|n| [format!("2[\"joined\",{n}]"), format!("3{}[{n}]", n + 1)]);
     assert!(client.connection().transcript().into_iter().skip(1).eq(expected));
 }
 

@@ -298,7 +298,8 @@ async fn a_room_joined_in_a_middleware_is_left_when_the_client_is_refused() {
     let log = observe_rooms(&server, "/").await;
     server.connect("/", ()).await.unwrap_err();
     server.settle().await;
-    let events: Vec<_> = log.take().iter().map(|e| e.rsplitn(2, ' ').last().unwrap().to_owned()).collect();
+    let events: Vec<_> =
+        log.take().iter().map(|e| e.rsplitn(2, ' ').last().unwrap().to_owned()).collect();
     assert_eq!(events, ["create", "join early", "leave early", "delete"]);
     let namespace = server.io().namespace("/").unwrap();
     assert_eq!(namespace.send(RoomSizes).await.unwrap(), []);

@@ -3,7 +3,11 @@
 mod support;
 
 use bytes::Bytes;
-use greenroom::{Args, prelude::*, testing::{Parting, TestConnection, TestServer}};
+use greenroom::{
+    Args,
+    prelude::*,
+    testing::{Parting, TestConnection, TestServer},
+};
 use serde_json::json;
 use support::{Log, handle, hears};
 
@@ -79,9 +83,28 @@ async fn what_is_no_packet_closes_the_connection() {
     let log = Log::default();
     let server = TestServer::start(SocketIo::builder().namespace(listening(&log)));
     let broken = [
-        "", "7", "x", "2", "2{}", "2[]", "2[null]", "2[\"a\"", "2[\"a\"]]", "2/[\"a\"]", "0[]", "0\"a\"",
-        "1{}", "2[\"connect\"]", "2[\"disconnect\"]", "2[\"newListener\"]", "2 [\"a\"]",
-        "5[\"a\"]", "5x-[\"a\"]", "511-[\"a\"]", "299999999999999999999999[\"a\"]", "2[{\"name\":1}]",
+        "",
+        "7",
+        "x",
+        "2",
+        "2{}",
+        "2[]",
+        "2[null]",
+        "2[\"a\"",
+        "2[\"a\"]]",
+        "2/[\"a\"]",
+        "0[]",
+        "0\"a\"",
+        "1{}",
+        "2[\"connect\"]",
+        "2[\"disconnect\"]",
+        "2[\"newListener\"]",
+        "2 [\"a\"]",
+        "5[\"a\"]",
+        "5x-[\"a\"]",
+        "511-[\"a\"]",
+        "299999999999999999999999[\"a\"]",
+        "2[{\"name\":1}]",
     ];
     for packet in broken {
         let connection = raw(&server).await;
@@ -97,9 +120,10 @@ async fn what_is_no_packet_closes_the_connection() {
 async fn what_is_no_engine_packet_closes_the_connection() {
     let reasons = Log::default();
     let log = reasons.clone();
-    let namespace = Namespace::new("/").on_disconnect(move |_: Socket, reason: DisconnectReason| {
-        std::future::ready(log.note(reason.as_str()))
-    });
+    let namespace =
+        Namespace::new("/").on_disconnect(move |_: Socket, reason: DisconnectReason| {
+            std::future::ready(log.note(reason.as_str()))
+        });
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     for (packet, reason) in [
         ("", "parse error"),
@@ -120,7 +144,8 @@ async fn what_is_no_engine_packet_closes_the_connection() {
 async fn a_packet_that_cannot_be_decoded_is_reported_to_the_error_hook() {
     let log = Log::default();
     let notes = log.clone();
-    let namespace = Namespace::new("/").on_error(move |_, event, error| notes.note(format!("{event:?} {error}")));
+    let namespace = Namespace::new("/")
+        .on_error(move |_, event, error| notes.note(format!("{event:?} {error}")));
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     let connection = raw(&server).await;
     connection.send_raw("2[1");
@@ -148,8 +173,14 @@ async fn arguments_come_and_go_as_they_are() {
     let server = TestServer::start(SocketIo::builder().namespace(listening(&log)));
     let connection = raw(&server).await;
     let bodies = [
-        "[]", "[null]", "[1,[2,{\"a\":[]}],\"x\"]", "[1e400]", "[12345678901234567890123]", "[\"\\ud800\"]",
-        "[{\"_placeholder\":true,\"num\":0}]", "[\"\\u0000\\\"\"]",
+        "[]",
+        "[null]",
+        "[1,[2,{\"a\":[]}],\"x\"]",
+        "[1e400]",
+        "[12345678901234567890123]",
+        "[\"\\ud800\"]",
+        "[{\"_placeholder\":true,\"num\":0}]",
+        "[\"\\u0000\\\"\"]",
     ];
     for (id, body) in bodies.iter().enumerate() {
         let args = &body[1..];
@@ -204,7 +235,10 @@ async fn data_types_take_the_arguments_they_need() {
     assert_eq!(client.emit_with_ack("pair", (1, 2)).await, json!([2, 1]));
     assert_eq!(client.emit_with_ack("pair", 1).await, json!([null, 1]));
     assert_eq!(client.emit_with_ack("rest", (1, 2, 3)).await, json!([2, 3, 1]));
-    assert_eq!(client.emit_with_ack("struct", json!({ "x": 1 })).await, json!([{ "x": 1, "y": null }]));
+    assert_eq!(
+        client.emit_with_ack("struct", json!({ "x": 1 })).await,
+        json!([{ "x": 1, "y": null }])
+    );
     assert_eq!(client.emit_with_ack("list", json!([1, 2])).await, json!([[1, 2]]));
 }
 
@@ -276,9 +310,8 @@ async fn a_binary_packet_without_attachments_is_an_event_like_others() {
 #[actix_rt::test]
 async fn namespaces_on_one_connection_hear_their_own_events_alone() {
     let other = |name| {
-        Namespace::new(name).on("who", |socket: Socket, (): ()| async move {
-            Ack(socket.namespace().to_owned())
-        })
+        Namespace::new(name)
+            .on("who", |socket: Socket, (): ()| async move { Ack(socket.namespace().to_owned()) })
     };
     let builder = SocketIo::builder().namespace(other("/a")).namespace(other("b"));
     let server = TestServer::start(builder);

@@ -79,7 +79,8 @@ async fn panics_without_a_question_are_answered_to_nobody() {
 async fn a_panic_in_serial_mode_lets_the_next_event_pass() {
     let server = TestServer::start(SocketIo::builder().namespace(fragile().serial(true)));
     let client = server.connect("/", ()).await.unwrap();
-    let acks = ["later", "at once", "later", "echo", "in the call"].map(|e| client.emit_with_ack(e, 1));
+    let acks =
+        ["later", "at once", "later", "echo", "in the call"].map(|e| client.emit_with_ack(e, 1));
     for (n, ack) in acks.into_iter().enumerate() {
         assert_eq!(ack.await, if n == 3 { json!([1]) } else { internal_error() });
     }

@@ -92,7 +92,8 @@ async fn what_does_not_come_fails_the_test_and_names_its_line() {
 #[actix_rt::test]
 #[should_panic(expected = "expected silence, but got \"hello\" [1]")]
 async fn silence_is_broken_by_an_event() {
-    let noisy = Namespace::new("/").on_connect(|socket: Socket| async move { socket.emit("hello", &1) });
+    let noisy =
+        Namespace::new("/").on_connect(|socket: Socket| async move { socket.emit("hello", &1) });
     let server = TestServer::start(SocketIo::builder().namespace(noisy));
     let alice = server.connect("/", ()).await.unwrap();
     alice.expect_silence().await;

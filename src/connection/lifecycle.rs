@@ -235,6 +235,9 @@ pub(super) fn leave(
     joined.phase = Phase::Leaving;
     joined.serial = None;
     let socket = joined.socket.clone();
+    if reason == DisconnectReason::ClientNamespaceDisconnect {
+        socket.set_gone();
+    }
     for (_, waiting) in std::mem::take(&mut joined.waiting) {
         waiting.fail();
     }

@@ -129,11 +129,7 @@ impl Protocol for Client {
         inbound::message(link, message, ctx);
     }
 
-    fn noticed(
-        link: &mut Link<Self>,
-        event: ConnectionEvent,
-        ctx: &mut Context<Link<Self>>,
-    ) {
+    fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
         let joined = link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined);
         let sockets: SmallVec<[Socket; 1]> = joined.map(|joined| joined.socket.clone()).collect();
         for socket in sockets {

@@ -213,7 +213,11 @@ impl End {
             }
             Err(Panicked) => {
                 self.metrics.panics.increment();
-                error!(namespace = self.socket.namespace(), event = &*self.event, "listener panicked");
+                error!(
+                    namespace = self.socket.namespace(),
+                    event = &*self.event,
+                    "listener panicked"
+                );
                 self.fail(&EventError::panicked());
             }
         }

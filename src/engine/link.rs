@@ -354,7 +354,7 @@ impl Driver {
                 link.tick(ctx);
             }
             let deadline = link.opened + link.deadline();
-            if !fired && !(link.rearm && deadline < self.sleep.deadline()) {
+            if !(fired || link.rearm && deadline < self.sleep.deadline()) {
                 link.rearm = false;
                 return;
             }

@@ -25,11 +25,11 @@ pub use self::{
     standalone::{EngineIo, EngineSocket, Opened},
     transport::{Transport, UnknownTransport},
 };
-pub use crate::config::Config;
 use self::{
     link::{Opening, Protocol},
     registry::{Sessions, Workers},
 };
+pub use crate::config::Config;
 
 pub(crate) mod frame;
 pub(crate) mod handshake;

@@ -59,9 +59,7 @@ pub(crate) fn push_binary(out: &mut Vec<u8>, data: &[u8]) {
     let start = out.len();
     out.resize(start + encoded, 0);
     // The room is what padded base64 takes: this cannot fail.
-    let written = BASE64
-        .encode_slice(data, &mut out[start..])
-        .unwrap_or_default();
+    let written = BASE64.encode_slice(data, &mut out[start..]).unwrap_or_default();
     out.truncate(start + written);
 }
 

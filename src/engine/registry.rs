@@ -121,11 +121,8 @@ impl Workers {
     /// Makes the current arbiter a worker; returns its own sessions.
     pub(crate) fn join(&self) -> Sessions {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let sessions = Sessions {
-            worker: list.len(),
-            map: Rc::default(),
-            census: Arc::clone(&self.census),
-        };
+        let sessions =
+            Sessions { worker: list.len(), map: Rc::default(), census: Arc::clone(&self.census) };
         let registry = Registry(sessions.clone()).start();
         list.push(Worker { registry });
         sessions

@@ -165,11 +165,8 @@ impl<S: Service> Endpoint<S> {
         let sid = SessionId::from_client(sid);
         let found = self.engine.workers.find(&self.sessions, &sid).await;
         let pipe = found.ok_or(RequestError::UnknownSession)?;
-        let fits = if upgrade {
-            transport == Transport::WebSocket
-        } else {
-            transport == pipe.transport()
-        };
+        let fits =
+            if upgrade { transport == Transport::WebSocket } else { transport == pipe.transport() };
         if !fits || get("EIO") != "4" {
             return Err(RequestError::BadRequest);
         }
@@ -217,10 +214,13 @@ impl<S: Service> Endpoint<S> {
         query: Vec<(String, String)>,
         transport: Transport,
     ) -> Result<HttpResponse, RequestError> {
-        let revision_4 = query.iter().rev().find(|(n, _)| n == "EIO").is_some_and(|(_, v)| v == "4");
+        let revision_4 =
+            query.iter().rev().find(|(n, _)| n == "EIO").is_some_and(|(_, v)| v == "4");
         let request = Arc::new(facts(req, query, transport));
         if let Some(allow) = &self.engine.allow_request {
-            allow(Arc::clone(&request)).await.map_err(|refusal| RequestError::Forbidden(refusal.0))?;
+            allow(Arc::clone(&request))
+                .await
+                .map_err(|refusal| RequestError::Forbidden(refusal.0))?;
         }
         if !revision_4 {
             return Err(RequestError::UnsupportedVersion);

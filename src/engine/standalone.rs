@@ -128,10 +128,8 @@ impl Service for Standalone {
     type Protocol = Raw;
 
     fn open(&self, _worker: usize, opening: &Opening) -> Raw {
-        let socket = EngineSocket {
-            pipe: opening.pipe.clone(),
-            request: Arc::clone(&opening.request),
-        };
+        let socket =
+            EngineSocket { pipe: opening.pipe.clone(), request: Arc::clone(&opening.request) };
         Raw { listeners: (self.on_open)(socket) }
     }
 

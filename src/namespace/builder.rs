@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-
     sync::{Arc, Weak},
 };
 
@@ -301,4 +300,3 @@ impl<A: Actor<Context = Context<A>>> On<A> {
         self.change(|namespace| namespace.on_disconnect(recipient));
     }
 }
-

@@ -189,9 +189,8 @@ impl Membership {
 
     /// The connected sockets that a target means, each once.
     pub(super) fn select(&self, target: &Target) -> Vec<Key> {
-        let connected = |key: &Key| {
-            self.members.get(key).is_some_and(|member| member.phase != Phase::Pending)
-        };
+        let connected =
+            |key: &Key| self.members.get(key).is_some_and(|member| member.phase != Phase::Pending);
         let excepted: HashSet<Key> = self.union(&target.except).collect();
         let wanted = |key: &Key| connected(key) && !excepted.contains(key);
         if target.rooms.is_empty() {

@@ -19,12 +19,17 @@ use actix::prelude::*;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
-pub use self::{
-    builder::{BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware, NamespaceActor, On},
-    messages::{FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets},
-};
 #[cfg(feature = "testing")]
 pub use self::messages::KillRooms;
+pub use self::{
+    builder::{
+        BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware,
+        NamespaceActor, On,
+    },
+    messages::{
+        FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
+    },
+};
 use self::{membership::Membership, messages::Entrance, supervisor::Crew};
 use crate::{
     metrics::Metrics,
@@ -86,11 +91,7 @@ impl Namespace {
     /// What connections need to reach the actor at `addr`, which is or will be this namespace.
     pub(crate) fn entrance(&mut self, addr: &Addr<Self>) -> Arc<Entrance> {
         let home = self.home.upgrade().unwrap_or_else(|| {
-            let home = Home::new(
-                Arc::clone(&self.name),
-                Arc::clone(&self.description),
-                addr,
-            );
+            let home = Home::new(Arc::clone(&self.name), Arc::clone(&self.description), addr);
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);

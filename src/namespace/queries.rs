@@ -2,9 +2,7 @@
 
 use actix::prelude::*;
 
-use super::{
-    FindSocket, Namespace, Sockets, SubscribeRooms, SubscribeSockets, membership::Phase,
-};
+use super::{FindSocket, Namespace, Sockets, SubscribeRooms, SubscribeSockets, membership::Phase};
 use crate::{
     room::{CountSockets, MembersOf, Room, RoomSizes, RoomsOf, SocketId},
     socket::Socket,

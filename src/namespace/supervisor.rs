@@ -11,9 +11,7 @@ use tracing::{debug, error};
 use super::{
     Namespace,
     membership::{Phase, Workers},
-    messages::{
-        Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop,
-    },
+    messages::{Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop},
 };
 use crate::{
     packet,
@@ -175,7 +173,12 @@ impl Namespace {
     }
 
     /// Puts a connected socket out; whoever asks may wait until it has left.
-    fn put_out(&mut self, key: Key, close: bool, ctx: &mut Context<Self>) -> Option<oneshot::Receiver<()>> {
+    fn put_out(
+        &mut self,
+        key: Key,
+        close: bool,
+        ctx: &mut Context<Self>,
+    ) -> Option<oneshot::Receiver<()>> {
         let member = self.members.get_mut(key).filter(|member| member.phase != Phase::Pending)?;
         let id = member.socket.id().clone();
         if member.phase == Phase::Connected {

@@ -64,11 +64,7 @@ impl Args {
         let sheet = Sheet::new(0);
         sheet.spread(data)?;
         let (text, len, attachments) = sheet.finish()?;
-        Ok(Self {
-            body: Body::from(text),
-            len,
-            attachments: attachments.into(),
-        })
+        Ok(Self { body: Body::from(text), len, attachments: attachments.into() })
     }
 
     /// Appends one argument: a tuple is one array here.
@@ -127,11 +123,7 @@ impl Args {
     /// # Errors
     /// When it is missing, or of another type.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgsError> {
-        T::deserialize(Argument {
-            args: self,
-            rest: self.text_from(index),
-            index,
-        })
+        T::deserialize(Argument { args: self, rest: self.text_from(index), index })
     }
 
     /// Reads the arguments as a `T`: a tuple takes as many as it has, `Args` all, `()` none, any
@@ -219,21 +211,12 @@ impl Args {
         if len == self.len {
             return self.clone();
         }
-        Self {
-            body: self.body.slice(rest),
-            len,
-            attachments: self.attachments.clone(),
-        }
-        .compact()
+        Self { body: self.body.slice(rest), len, attachments: self.attachments.clone() }.compact()
     }
 
     /// Arguments from the text between the brackets of a JSON array, whose syntax has been checked.
     pub(super) fn from_checked(body: ByteString, len: usize) -> Self {
-        Self {
-            body: Body::from(body),
-            len,
-            attachments: Attachments::default(),
-        }
+        Self { body: Body::from(body), len, attachments: Attachments::default() }
     }
 
     /// Arguments from the text of any JSON value, whose syntax has been checked; `None` when it is
@@ -247,14 +230,7 @@ impl Args {
             len += 1;
         }
         let body = Body::from(ByteString::from(body));
-        Some(
-            Self {
-                body,
-                len,
-                attachments: attachments.clone(),
-            }
-            .compact(),
-        )
+        Some(Self { body, len, attachments: attachments.clone() }.compact())
     }
 
     /// Puts attachments in their places, and drops those without one. `None` when a placeholder
@@ -282,16 +258,8 @@ impl Args {
             true => self.body,
             false => Body::from(scan::renumber(self.raw_json(), &slots, Some)),
         };
-        let args = Self {
-            body,
-            len: self.len,
-            attachments: list.into(),
-        };
-        Some(if slots.len() < taken.len() {
-            args.compact()
-        } else {
-            args
-        })
+        let args = Self { body, len: self.len, attachments: list.into() };
+        Some(if slots.len() < taken.len() { args.compact() } else { args })
     }
 
     /// Drops attachments that no placeholder names, and numbers the others from 0 in order.
@@ -308,21 +276,12 @@ impl Args {
                 kept.push(all[num].clone());
             }
         }
-        if numbers
-            .iter()
-            .enumerate()
-            .all(|(num, number)| *number == Some(num))
-        {
+        if numbers.iter().enumerate().all(|(num, number)| *number == Some(num)) {
             return self;
         }
-        let text = scan::renumber(self.raw_json(), &slots, |num| {
-            numbers.get(num).copied().flatten()
-        });
-        Self {
-            body: Body::from(text),
-            len: self.len,
-            attachments: kept.into(),
-        }
+        let text =
+            scan::renumber(self.raw_json(), &slots, |num| numbers.get(num).copied().flatten());
+        Self { body: Body::from(text), len: self.len, attachments: kept.into() }
     }
 
     pub(super) fn shared_attachments(&self) -> &Attachments {

@@ -15,9 +15,7 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn as_str(&self) -> &str {
-        self.built
-            .as_ref()
-            .map_or(&*self.slice, |text| text.as_str())
+        self.built.as_ref().map_or(&*self.slice, |text| text.as_str())
     }
 
     /// `part`, which is a slice of this text.
@@ -31,10 +29,7 @@ impl Body {
     /// The text to append to: copied once from a slice, or while it is shared.
     pub(super) fn make_mut(&mut self) -> &mut String {
         let slice = &self.slice;
-        Arc::make_mut(
-            self.built
-                .get_or_insert_with(|| Arc::new(String::from(&**slice))),
-        )
+        Arc::make_mut(self.built.get_or_insert_with(|| Arc::new(String::from(&**slice))))
     }
 }
 

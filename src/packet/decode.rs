@@ -83,10 +83,7 @@ impl Decoder {
     /// allows 10.
     #[must_use]
     pub fn new(max_attachments: usize) -> Self {
-        Self {
-            max_attachments,
-            waiting: None,
-        }
+        Self { max_attachments, waiting: None }
     }
 
     /// Whether attachments are outstanding.
@@ -110,18 +107,10 @@ impl Decoder {
         let (header, json) = self.header(&text, matches!(kind, '5' | '6'))?;
         let namespace = || header.namespace.clone();
         let packet = match kind {
-            '0' => Packet::Connect {
-                namespace: namespace(),
-                auth: object(json, false)?,
-            },
-            '1' if json.is_empty() => Packet::Disconnect {
-                namespace: namespace(),
-            },
+            '0' => Packet::Connect { namespace: namespace(), auth: object(json, false)? },
+            '1' if json.is_empty() => Packet::Disconnect { namespace: namespace() },
             '1' => return Err(DecodeError::InvalidPayload),
-            '4' => Packet::ConnectError {
-                namespace: namespace(),
-                data: object(json, true)?,
-            },
+            '4' => Packet::ConnectError { namespace: namespace(), data: object(json, true)? },
             '2' | '5' => return self.body(header, Body::Event(event(&json)?)),
             _ => return self.body(header, Body::Ack(ack(&json)?)),
         };
@@ -140,20 +129,10 @@ impl Decoder {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        let Waiting {
-            header,
-            args,
-            attachments,
-        } = waiting;
-        let attach = |args: Args| {
-            args.attach(attachments)
-                .ok_or(DecodeError::IllegalAttachments)
-        };
+        let Waiting { header, args, attachments } = waiting;
+        let attach = |args: Args| args.attach(attachments).ok_or(DecodeError::IllegalAttachments);
         let body = match args {
-            Body::Event(Event { name, args }) => Body::Event(Event {
-                name,
-                args: attach(args)?,
-            }),
+            Body::Event(Event { name, args }) => Body::Event(Event { name, args: attach(args)? }),
             Body::Ack(args) => Body::Ack(attach(args)?),
         };
         finish(header, body).map(Some)
@@ -184,14 +163,7 @@ impl Decoder {
             "" => None,
             id => Some(id.parse().map_err(|_| DecodeError::InvalidId)?),
         };
-        Ok((
-            Header {
-                attachments,
-                namespace,
-                id,
-            },
-            text.slice_ref(json),
-        ))
+        Ok((Header { attachments, namespace, id }, text.slice_ref(json)))
     }
 
     /// The number of attachments: decimal digits. (The reference also reads `1e0` or ` 1`, which no
@@ -201,11 +173,7 @@ impl Decoder {
             return Err(DecodeError::IllegalCount);
         }
         let count = digits.parse().unwrap_or(usize::MAX);
-        if count > self.max_attachments {
-            Err(DecodeError::TooManyAttachments)
-        } else {
-            Ok(count)
-        }
+        if count > self.max_attachments { Err(DecodeError::TooManyAttachments) } else { Ok(count) }
     }
 
     /// Delivers an event or ack, or waits for its attachments.
@@ -217,11 +185,7 @@ impl Decoder {
         if header.attachments == 0 {
             return finish(header, args).map(Some);
         }
-        self.waiting = Some(Waiting {
-            header,
-            args,
-            attachments: Vec::new(),
-        });
+        self.waiting = Some(Waiting { header, args, attachments: Vec::new() });
         Ok(None)
     }
 }
@@ -229,16 +193,8 @@ impl Decoder {
 fn finish(header: Header, body: Body) -> Result<Packet, DecodeError> {
     let Header { namespace, id, .. } = header;
     Ok(match body {
-        Body::Event(event) => Packet::Event {
-            namespace,
-            id,
-            event,
-        },
-        Body::Ack(args) => Packet::Ack {
-            namespace,
-            id,
-            args,
-        },
+        Body::Event(event) => Packet::Event { namespace, id, event },
+        Body::Ack(args) => Packet::Ack { namespace, id, args },
     })
 }
 
@@ -260,10 +216,7 @@ fn event(json: &ByteString) -> Result<Event, DecodeError> {
     let list = List::read(json)?;
     let first = list.first.ok_or(DecodeError::InvalidPayload)?;
     let name = name(json, first).ok_or(DecodeError::InvalidPayload)?;
-    Ok(Event {
-        name,
-        args: list.args(json, list.second, list.len - 1),
-    })
+    Ok(Event { name, args: list.args(json, list.second, list.len - 1) })
 }
 
 /// The arguments of an ack, which may have no JSON at all.
@@ -309,9 +262,7 @@ impl<'a> List<'a> {
             return Err(DecodeError::InvalidPayload);
         }
         let mut parser = serde_json::Deserializer::from_str(json);
-        let list = parser
-            .deserialize_seq(ListVisitor)
-            .map_err(|_| DecodeError::InvalidPayload)?;
+        let list = parser.deserialize_seq(ListVisitor).map_err(|_| DecodeError::InvalidPayload)?;
         parser.end().map_err(|_| DecodeError::InvalidPayload)?;
         Ok(list)
     }
@@ -337,11 +288,7 @@ impl<'de> Visitor<'de> for ListVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<'de>, A::Error> {
-        let mut list = List {
-            first: None,
-            second: None,
-            len: 0,
-        };
+        let mut list = List { first: None, second: None, len: 0 };
         list.first = seq.next_element::<&RawValue>()?.map(RawValue::get);
         if list.first.is_some() {
             list.second = seq.next_element::<&RawValue>()?.map(RawValue::get);

@@ -69,10 +69,7 @@ impl Payload {
         write(&sheet)?;
         sheet.close();
         let (json, _, attachments) = sheet.finish()?;
-        Ok(Self {
-            json: json.into(),
-            attachments: attachments.into(),
-        })
+        Ok(Self { json: json.into(), attachments: attachments.into() })
     }
 
     /// The text: a JSON array.

@@ -26,10 +26,7 @@ pub(super) struct Collected {
 
 impl Collected {
     pub(super) fn new(base: usize) -> Self {
-        Self {
-            base,
-            list: RefCell::default(),
-        }
+        Self { base, list: RefCell::default() }
     }
 
     /// Adds one attachment and answers its number.
@@ -49,11 +46,7 @@ impl Collected {
             return write(args.raw_json());
         }
         let number = |num| (num < attachments.len()).then_some(num + offset);
-        write(&scan::renumber(
-            args.raw_json(),
-            &scan::slots(args.raw_json()),
-            number,
-        ))
+        write(&scan::renumber(args.raw_json(), &scan::slots(args.raw_json()), number))
     }
 
     pub(super) fn into_list(self) -> Vec<Bytes> {
@@ -77,10 +70,7 @@ pub(super) struct Extract<'a, T> {
 
 impl<'a, T> Extract<'a, T> {
     fn around<U>(&self, of: U) -> Extract<'a, U> {
-        Extract {
-            of,
-            collected: self.collected,
-        }
+        Extract { of, collected: self.collected }
     }
 }
 
@@ -155,10 +145,7 @@ impl<'a, S: Serializer> Serializer for Extract<'a, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        match Some(value)
-            .filter(|_| name == handoff::ARGS)
-            .and_then(handoff::ask)
-        {
+        match Some(value).filter(|_| name == handoff::ARGS).and_then(handoff::ask) {
             Some(args) => self.collected.splice(&args, |body| {
                 let array = format!("[{body}]");
                 let raw = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(&array));
@@ -179,8 +166,7 @@ impl<'a, S: Serializer> Serializer for Extract<'a, S> {
         value: &T,
     ) -> Result<S::Ok, S::Error> {
         let value = self.around(value);
-        self.of
-            .serialize_newtype_variant(name, index, variant, &value)
+        self.of.serialize_newtype_variant(name, index, variant, &value)
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {

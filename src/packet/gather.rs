@@ -27,29 +27,18 @@ type Json<'a> = serde_json::Serializer<&'a Sheet>;
 impl Sheet {
     /// An empty sheet; attachments are numbered from `base`.
     pub(super) fn new(base: usize) -> Self {
-        Self {
-            text: RefCell::default(),
-            len: Cell::new(0),
-            collected: Collected::new(base),
-        }
+        Self { text: RefCell::default(), len: Cell::new(0), collected: Collected::new(base) }
     }
 
     /// Writes `data` as one argument.
     pub(super) fn argument<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), Error> {
         self.begin();
-        data.serialize(Extract {
-            of: &mut Json::new(self),
-            collected: &self.collected,
-        })
+        data.serialize(Extract { of: &mut Json::new(self), collected: &self.collected })
     }
 
     /// Writes `data` as the arguments that it stands for.
     pub(super) fn spread<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), Error> {
-        data.serialize(Gather {
-            sheet: self,
-            json: &mut Json::new(self),
-            level: Level::Top,
-        })
+        data.serialize(Gather { sheet: self, json: &mut Json::new(self), level: Level::Top })
     }
 
     /// The text, the number of arguments in it, and their attachments.
@@ -82,9 +71,8 @@ impl Sheet {
         }
         self.begin();
         self.len.set(self.len.get() + args.len() - 1);
-        self.collected.splice(args, |body| {
-            self.text.borrow_mut().extend_from_slice(body.as_bytes())
-        });
+        self.collected
+            .splice(args, |body| self.text.borrow_mut().extend_from_slice(body.as_bytes()));
     }
 }
 
@@ -117,10 +105,7 @@ impl<'a, 's> Gather<'a, 's> {
     /// Begins an argument, which the serializer that is returned writes.
     fn one(self) -> Extract<'s, &'a mut Json<'s>> {
         self.sheet.begin();
-        Extract {
-            of: self.json,
-            collected: &self.sheet.collected,
-        }
+        Extract { of: self.json, collected: &self.sheet.collected }
     }
 }
 
@@ -183,10 +168,7 @@ impl<'a, 's> Serializer for Gather<'a, 's> {
         name: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        match Some(value)
-            .filter(|_| name == handoff::ARGS)
-            .and_then(handoff::ask)
-        {
+        match Some(value).filter(|_| name == handoff::ARGS).and_then(handoff::ask) {
             Some(args) => {
                 self.sheet.splice(&args);
                 Ok(())
@@ -202,8 +184,7 @@ impl<'a, 's> Serializer for Gather<'a, 's> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.one()
-            .serialize_newtype_variant(name, index, variant, value)
+        self.one().serialize_newtype_variant(name, index, variant, value)
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Tuple<'a, 's>, Error> {
@@ -229,11 +210,9 @@ impl SerializeTuple for Tuple<'_, '_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         match self {
-            Self::Spread(Gather { sheet, json, .. }) => value.serialize(Gather {
-                sheet,
-                json,
-                level: Level::Element,
-            }),
+            Self::Spread(Gather { sheet, json, .. }) => {
+                value.serialize(Gather { sheet, json, level: Level::Element })
+            }
             Self::Array(array) => array.serialize_element(value),
         }
     }

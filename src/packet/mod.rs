@@ -51,14 +51,8 @@ use bytestring::ByteString;
 
 /// Event names that both sides keep for themselves; a packet that carries one is refused, in either
 /// direction.
-pub const RESERVED_EVENTS: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
+pub const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Says whether `name` is one of [`RESERVED_EVENTS`].
 #[must_use]

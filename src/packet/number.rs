@@ -14,11 +14,7 @@ pub(super) fn javascript_name(literal: &str) -> Option<String> {
 /// its exponent.
 fn to_javascript(value: f64) -> String {
     if value.is_infinite() {
-        return if value > 0.0 {
-            "Infinity".into()
-        } else {
-            "-Infinity".into()
-        };
+        return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
     }
     if value == 0.0 {
         return "0".into(); // also -0

@@ -59,11 +59,7 @@ pub(super) struct Slot {
 /// it holds; what is nested in such an object is thrown away with it. Of a repeated key the last
 /// one counts.
 pub(super) fn slots(text: &str) -> Vec<Slot> {
-    let mut scanner = Scanner {
-        text,
-        slots: Vec::new(),
-        open: Vec::new(),
-    };
+    let mut scanner = Scanner { text, slots: Vec::new(), open: Vec::new() };
     let mut at = 0;
     while at < text.len() {
         at = scanner.step(at);
@@ -144,9 +140,7 @@ impl Scanner<'_> {
             b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
             _ => {
                 let rest = &self.text[at..];
-                let len = rest
-                    .find([',', ']', '}', ' ', '\t', '\n', '\r'])
-                    .unwrap_or(rest.len());
+                let len = rest.find([',', ']', '}', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
                 self.value(&rest[..len]);
                 return at + len.max(1);
             }
@@ -171,10 +165,7 @@ impl Scanner<'_> {
         let Some(frame) = self.open.pop() else { return };
         if frame.marked {
             self.slots.truncate(frame.slots_before);
-            self.slots.push(Slot {
-                range: frame.start..at + 1,
-                num: frame.num,
-            });
+            self.slots.push(Slot { range: frame.start..at + 1, num: frame.num });
         }
     }
 

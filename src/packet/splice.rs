@@ -28,10 +28,7 @@ pub(super) struct Splice<'a, T> {
 
 impl<'a, T> Splice<'a, T> {
     fn around<U>(&self, of: U) -> Splice<'a, U> {
-        Splice {
-            of,
-            attachments: self.attachments,
-        }
+        Splice { of, attachments: self.attachments }
     }
 }
 
@@ -62,31 +59,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let attachments = self.attachments;
         if keeps_content::<V::Value>() {
-            return self.of.deserialize_any(ContentVisitor(Splice {
-                of: visitor,
-                attachments,
-            }));
+            return self.of.deserialize_any(ContentVisitor(Splice { of: visitor, attachments }));
         }
-        self.of.deserialize_any(Splice {
-            of: visitor,
-            attachments,
-        })
+        self.of.deserialize_any(Splice { of: visitor, attachments })
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let visitor = self.around(visitor);
-        self.of.deserialize_any(BytesVisitor {
-            visitor,
-            owned: false,
-        })
+        self.of.deserialize_any(BytesVisitor { visitor, owned: false })
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let visitor = self.around(visitor);
-        self.of.deserialize_any(BytesVisitor {
-            visitor,
-            owned: true,
-        })
+        self.of.deserialize_any(BytesVisitor { visitor, owned: true })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -124,13 +109,8 @@ fn keeps_content<T>() -> bool {
 
 /// The attachment that a finished object names, if it is a placeholder.
 fn named<'a>(fields: &[(String, Value)], attachments: &'a Attachments) -> Option<&'a Bytes> {
-    let last = |key: &str| {
-        fields
-            .iter()
-            .rev()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
-    };
+    let last =
+        |key: &str| fields.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value);
     last("_placeholder").filter(|marker| **marker == Value::Bool(true))?;
     let num = usize::try_from(last("num")?.as_u64()?).ok()?;
     attachments.as_slice().get(num)

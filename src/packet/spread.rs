@@ -7,19 +7,13 @@ use super::{Args, ArgsError, handoff, scan};
 
 impl ArgsError {
     fn invalid(index: usize, error: &dyn std::error::Error) -> Self {
-        Self::Invalid {
-            index,
-            reason: error.to_string(),
-        }
+        Self::Invalid { index, reason: error.to_string() }
     }
 }
 
 impl de::Error for ArgsError {
     fn custom<T: std::fmt::Display>(reason: T) -> Self {
-        Self::Invalid {
-            index: 0,
-            reason: reason.to_string(),
-        }
+        Self::Invalid { index: 0, reason: reason.to_string() }
     }
 }
 
@@ -31,11 +25,7 @@ pub(super) struct Spread<'a> {
 impl<'a> Spread<'a> {
     fn first(self) -> Argument<'a> {
         let rest = Some(self.args.raw_json()).filter(|_| !self.args.is_empty());
-        Argument {
-            args: self.args,
-            rest,
-            index: 0,
-        }
+        Argument { args: self.args, rest, index: 0 }
     }
 }
 
@@ -55,9 +45,7 @@ impl<'a> Argument<'a> {
 
     /// This argument and those behind it.
     fn all(self) -> Args {
-        self.rest.map_or_else(Args::new, |rest| {
-            self.args.tail(rest, self.args.len() - self.index)
-        })
+        self.rest.map_or_else(Args::new, |rest| self.args.tail(rest, self.args.len() - self.index))
     }
 }
 
@@ -155,10 +143,7 @@ impl<'de> Deserializer<'de> for Spread<'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, ArgsError> {
-        visitor.visit_seq(Elements {
-            next: self.first(),
-            len,
-        })
+        visitor.visit_seq(Elements { next: self.first(), len })
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
@@ -211,16 +196,8 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
             return Ok(None);
         }
         // The text behind the last element is nobody's: the scan is saved.
-        let behind = if index + 1 == self.len {
-            None
-        } else {
-            rest.and_then(scan::after_value)
-        };
-        self.next = Argument {
-            args,
-            rest: behind,
-            index: index + 1,
-        };
+        let behind = if index + 1 == self.len { None } else { rest.and_then(scan::after_value) };
+        self.next = Argument { args, rest: behind, index: index + 1 };
         seed.deserialize(Argument { args, rest, index }).map(Some)
     }
 

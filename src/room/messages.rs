@@ -149,7 +149,11 @@ impl BroadcastTarget {
     ///
     /// # Errors
     /// If the name is reserved or the data has no JSON form.
-    pub fn event<T: Serialize + ?Sized>(self, name: &str, data: &T) -> Result<Broadcast, EncodeError> {
+    pub fn event<T: Serialize + ?Sized>(
+        self,
+        name: &str,
+        data: &T,
+    ) -> Result<Broadcast, EncodeError> {
         Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.volatile))
     }
 }
@@ -344,7 +348,9 @@ pub(crate) struct Selection {
 /// What an operation sent has been delivered before this.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Confirm(#[allow(dead_code, reason = "its drop is what it is for")] pub(crate) Origin);
+pub(crate) struct Confirm(
+    #[allow(dead_code, reason = "its drop is what it is for")] pub(crate) Origin,
+);
 
 /// Panic.
 #[cfg(feature = "testing")]

@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use indexmap::IndexMap;
 use tracing::trace;
 
+use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Selection};
 pub use self::{
     id::{IntoRooms, Room, SocketId},
     messages::{
@@ -21,7 +22,6 @@ pub use self::{
         RoomsOf, Target,
     },
 };
-use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Selection};
 use crate::engine::pipe::Pipe;
 
 /// Deliveries after which a room actor lets the other actors of its thread work.
@@ -33,6 +33,8 @@ pub(crate) type Key = u64;
 /// What a room actor needs of a member: its outbox, and its connection for what is not a packet.
 pub(crate) trait Port: Send + Sync + fmt::Debug {
     fn pipe(&self) -> &Pipe;
+    /// Whether its client still wants what is sent to the namespace.
+    fn listens(&self) -> bool;
     /// The namespace has let the socket in; its greeting is on its way.
     fn admitted(self: Arc<Self>);
     /// The namespace has put the socket out.
@@ -94,10 +96,9 @@ impl Rooms {
     fn select(&self, selection: &Selection, mut each: impl FnMut(&Arc<dyn Port>)) -> usize {
         let excepted = |key: &Key| {
             selection.except_keys.contains(key)
-                || selection
-                    .except_rooms
-                    .iter()
-                    .any(|room| self.rooms.get(room).is_some_and(|members| members.contains_key(key)))
+                || selection.except_rooms.iter().any(|room| {
+                    self.rooms.get(room).is_some_and(|members| members.contains_key(key))
+                })
         };
         let no_exceptions = selection.except_keys.is_empty() && selection.except_rooms.is_empty();
         let mut count = 0;
@@ -212,7 +213,10 @@ impl Handler<Fanout> for Rooms {
                 // Before the packet, so that no answer can come first.
                 Arc::clone(port).expect_answer(request);
             }
-            port.pipe().send(frames.clone(), volatile);
+            // A client that has just left must not find old events when it comes back.
+            if port.listens() {
+                port.pipe().send(frames.clone(), volatile);
+            }
         });
         if let Some(request) = ack {
             // The caller may have given up.

@@ -30,7 +30,11 @@ impl Namespaces {
     }
 
     /// Lists a namespace, or gives the one of that name that runs already.
-    pub(super) fn register(&self, name: &str, entrance: Arc<Entrance>) -> Result<(), Arc<Entrance>> {
+    pub(super) fn register(
+        &self,
+        name: &str,
+        entrance: Arc<Entrance>,
+    ) -> Result<(), Arc<Entrance>> {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match list.get(name) {
             Some(known) if known.addr.connected() => Err(known.clone()),

@@ -16,7 +16,10 @@ use crate::{
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
     metrics::{Metrics, Snapshot},
-    namespace::{Namespace, messages::{Entrance, Place}},
+    namespace::{
+        Namespace,
+        messages::{Entrance, Place},
+    },
     room::{IntoRooms, SocketId},
     socket::{BroadcastOperator, OperatorBase, home::Home},
 };

@@ -115,7 +115,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for EventError {
         match error.downcast::<ArgsError>() {
             // The client sent what does not fit: it may know.
             Ok(args) => Self::new(format!("invalid payload: {args}")),
-            Err(source) => Self { message: "internal error".into(), data: None, source: Some(source) },
+            Err(source) => {
+                Self { message: "internal error".into(), data: None, source: Some(source) }
+            }
         }
     }
 }

@@ -63,11 +63,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new<A>(
-        name: Arc<str>,
-        description: Arc<Description>,
-        addr: &Addr<A>,
-    ) -> Self
+    pub(crate) fn new<A>(name: Arc<str>, description: Arc<Description>, addr: &Addr<A>) -> Self
     where
         A: Actor<Context = Context<A>>
             + Handler<Broadcast>

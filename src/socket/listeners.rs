@@ -152,7 +152,8 @@ where
     fn into_handler(self) -> BoxedListener {
         BoxedListener(Arc::new(move |call| match call.args.parse() {
             Ok(data) => {
-                let answer = self.send(FromSocket { socket: call.socket, data, answer: PhantomData });
+                let answer =
+                    self.send(FromSocket { socket: call.socket, data, answer: PhantomData });
                 Box::pin(async move {
                     match answer.await {
                         Ok(answer) => answer.into_outcome(),

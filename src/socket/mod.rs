@@ -24,6 +24,11 @@ use std::{
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+pub(crate) use self::{
+    ack::Waiting,
+    emit::{control_frame, event_frames},
+    operator::OperatorBase,
+};
 pub use self::{
     ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
     data::Data,
@@ -34,17 +39,12 @@ pub use self::{
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
 };
-pub(crate) use self::{
-    ack::Waiting,
-    emit::{control_frame, event_frames},
-    operator::OperatorBase,
-};
 use self::{
     home::Home,
     listeners::{OnConnection, OnDisconnect, OwnListeners},
 };
 use crate::{
-    engine::{Transport, pipe::Pipe},
+    engine::{Transport, outbox::Owner, pipe::Pipe},
     room::{
         Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
         messages::AckRequest,
@@ -71,7 +71,9 @@ const CONNECTING: u8 = 0;
 const CONNECTED: u8 = 1;
 /// Asked to be put out: it sends nothing more, but still is in its rooms.
 const LEAVING: u8 = 2;
-const DISCONNECTED: u8 = 3;
+/// Its client has left by itself: it wants nothing more, but still is in its rooms.
+const GONE: u8 = 3;
+const DISCONNECTED: u8 = 4;
 
 struct Inner {
     id: SocketId,
@@ -150,7 +152,7 @@ impl Socket {
 
     /// Whether the socket is in its namespace: not yet in a middleware, no more after its end.
     pub fn connected(&self) -> bool {
-        matches!(self.0.state.load(Ordering::Acquire), CONNECTED | LEAVING)
+        (CONNECTED..=GONE).contains(&self.0.state.load(Ordering::Acquire))
     }
 
     /// What carries the connection's bytes now.
@@ -286,6 +288,11 @@ impl Socket {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// The client has left; its `disconnecting` listeners come next.
+    pub(crate) fn set_gone(&self) {
+        self.0.state.store(GONE, Ordering::Release);
+    }
+
     pub(crate) fn set_disconnected(&self) {
         self.0.state.store(DISCONNECTED, Ordering::Release);
     }
@@ -347,6 +354,10 @@ impl fmt::Debug for Inner {
 impl Port for Inner {
     fn pipe(&self) -> &Pipe {
         &self.pipe
+    }
+
+    fn listens(&self) -> bool {
+        self.state.load(Ordering::Acquire) != GONE
     }
 
     fn admitted(self: Arc<Self>) {

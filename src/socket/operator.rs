@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    BroadcastAcks, Socket,
-    current::current,
-    errors::EmitError,
-    home::Home,
-};
+use super::{BroadcastAcks, Socket, current::current, errors::EmitError, home::Home};
 use crate::{
     engine::pipe::Pipe,
     packet::Payload,

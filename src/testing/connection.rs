@@ -139,12 +139,12 @@ impl TestConnection {
         self.0.write_text(format!("0{}{auth}", prefix(namespace)));
         let line = Rc::clone(&self.0);
         line.wait(at, "an answer to its CONNECT", |state| match &state.seats[index].phase {
-                Phase::Asking => Ok(None),
-                Phase::Refused(refused) => Ok(Some(Err(refused.clone()))),
-                Phase::Parted(_) => Ok(Some(Err(Refused::new("the connection was closed")))),
-                Phase::Joined(_) => Ok(Some(Ok(()))),
-            })
-            .await?;
+            Phase::Asking => Ok(None),
+            Phase::Refused(refused) => Ok(Some(Err(refused.clone()))),
+            Phase::Parted(_) => Ok(Some(Err(Refused::new("the connection was closed")))),
+            Phase::Joined(_) => Ok(Some(Ok(()))),
+        })
+        .await?;
         Ok(TestSocket::new(self.clone(), index))
     }
 
@@ -420,7 +420,8 @@ impl Drop for Line {
 impl State {
     fn seat(&mut self, namespace: &str) -> Option<&mut Seat> {
         let seats = self.seats.iter_mut().rev();
-        seats.filter(|seat| matches!(seat.phase, Phase::Asking | Phase::Joined(_)))
+        seats
+            .filter(|seat| matches!(seat.phase, Phase::Asking | Phase::Joined(_)))
             .find(|seat| seat.namespace == namespace)
     }
 
@@ -431,11 +432,13 @@ impl State {
         let Some(seat) = self.seat(&namespace) else { return };
         match packet {
             Packet::Connect { auth, .. } => {
-                let auth: Value = auth.and_then(|auth| serde_json::from_str(&auth).ok()).unwrap_or_default();
+                let auth: Value =
+                    auth.and_then(|auth| serde_json::from_str(&auth).ok()).unwrap_or_default();
                 seat.phase = Phase::Joined(auth["sid"].as_str().unwrap_or_default().to_owned());
             }
             Packet::ConnectError { data, .. } => {
-                let data: Value = data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_default();
+                let data: Value =
+                    data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_default();
                 let message = data["message"].as_str().unwrap_or_default().to_owned();
                 let refused = Refused { message, data: data.get("data").cloned() };
                 seat.phase = Phase::Refused(refused);

@@ -124,7 +124,9 @@ pub(super) fn join_worker(io: &SocketIo) -> Sessions {
     let engine = io.engine();
     JOINED.with_borrow_mut(|joined| {
         joined.retain(|(engine, _)| engine.strong_count() > 0);
-        if let Some((_, sessions)) = joined.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(engine)) {
+        if let Some((_, sessions)) =
+            joined.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(engine))
+        {
             return sessions.clone();
         }
         let sessions = engine.join_worker();

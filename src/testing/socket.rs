@@ -201,7 +201,11 @@ impl TestSocket {
             tokio::time::sleep(self.line().patience.silence).await;
             self.with_seat(|seat| {
                 if let Some((event, _)) = seat.events.front() {
-                    panic!("{at}: expected silence, but got {:?} {}", &*event.name, event.args.to_json());
+                    panic!(
+                        "{at}: expected silence, but got {:?} {}",
+                        &*event.name,
+                        event.args.to_json()
+                    );
                 }
                 if let Some((id, args)) = seat.acks.iter().next() {
                     panic!("{at}: expected silence, but got ack {id}: {}", args.to_json());

@@ -5,9 +5,7 @@ fn decode(text: &str) -> Result<Packet, PacketError> {
 }
 
 fn binary(data: &[u8]) -> Result<Packet, PacketError> {
-    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(
-        data,
-    ))))
+    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(data))))
 }
 
 #[test]
@@ -20,16 +18,10 @@ fn every_type_is_read_and_written() {
         ("3", Packet::Pong("".into())),
         ("3probe", Packet::Pong("probe".into())),
         ("4", Packet::Message(Message::Text("".into()))),
-        (
-            "4hé\u{1e}",
-            Packet::Message(Message::Text("hé\u{1e}".into())),
-        ),
+        ("4hé\u{1e}", Packet::Message(Message::Text("hé\u{1e}".into()))),
         ("5", Packet::Upgrade),
         ("6", Packet::Noop),
-        (
-            "bAQIDBA==",
-            Packet::Message(Message::Binary(Bytes::from_static(&[1, 2, 3, 4]))),
-        ),
+        ("bAQIDBA==", Packet::Message(Message::Binary(Bytes::from_static(&[1, 2, 3, 4])))),
         ("b", Packet::Message(Message::Binary(Bytes::new()))),
     ];
     for (text, packet) in packets {
@@ -47,9 +39,7 @@ fn data_of_a_type_that_has_none_is_ignored() {
 #[test]
 fn a_text_without_a_known_type_is_refused() {
     assert_eq!(decode(""), Err(PacketError::Empty));
-    for kind in [
-        '7', '9', 'a', 'B', ' ', '\0', '-', '\u{feff}', '\u{fffd}', '😀', '４',
-    ] {
+    for kind in ['7', '9', 'a', 'B', ' ', '\0', '-', '\u{feff}', '\u{fffd}', '😀', '４'] {
         let expected = Err(PacketError::UnknownType(kind));
         assert_eq!(decode(&kind.to_string()), expected);
         assert_eq!(decode(&format!("{kind}4hello")), expected);

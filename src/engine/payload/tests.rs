@@ -9,9 +9,7 @@ fn text(data: &str) -> Result<Packet, PacketError> {
 }
 
 fn binary(data: &[u8]) -> Result<Packet, PacketError> {
-    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(
-        data,
-    ))))
+    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(data))))
 }
 
 fn packets(body: &[u8]) -> Vec<Result<Packet, PacketError>> {
@@ -22,13 +20,7 @@ fn packets(body: &[u8]) -> Vec<Result<Packet, PacketError>> {
 fn a_body_is_read_in_order() {
     let body = b"4hello\x1e2\x1e4\xe2\x82\xac\x1ebAQIDBA==\x1e4";
     let ping = Ok(Packet::Ping(ByteString::new()));
-    let expected = vec![
-        text("hello"),
-        ping,
-        text("€"),
-        binary(&[1, 2, 3, 4]),
-        text(""),
-    ];
+    let expected = vec![text("hello"), ping, text("€"), binary(&[1, 2, 3, 4]), text("")];
     assert_eq!(packets(body), expected);
     assert_eq!(packets(b"1"), [Ok(Packet::Close)]);
 }
@@ -38,10 +30,7 @@ fn an_empty_text_is_refused_wherever_it_is() {
     assert_eq!(packets(b""), [Err(PacketError::Empty)]);
     assert_eq!(packets(b"\x1e4a"), [Err(PacketError::Empty)]);
     assert_eq!(packets(b"4a\x1e"), [text("a"), Err(PacketError::Empty)]);
-    assert_eq!(
-        packets(b"4a\x1e\x1e4b"),
-        [text("a"), Err(PacketError::Empty)]
-    );
+    assert_eq!(packets(b"4a\x1e\x1e4b"), [text("a"), Err(PacketError::Empty)]);
 }
 
 #[test]
@@ -60,10 +49,7 @@ fn invalid_utf8_is_replaced() {
         packets(b"4a\xffb\xe2\x82\x1e4\xc3"),
         [text("a\u{fffd}b\u{fffd}"), text("\u{fffd}")]
     );
-    assert_eq!(
-        packets(b"\xff4"),
-        [Err(PacketError::UnknownType('\u{fffd}'))]
-    );
+    assert_eq!(packets(b"\xff4"), [Err(PacketError::UnknownType('\u{fffd}'))]);
     assert_eq!(packets(b"bYW\xffJj"), [binary(b"abc")]);
 }
 

@@ -214,4 +214,3 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
-

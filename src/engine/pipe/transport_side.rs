@@ -89,7 +89,8 @@ impl Pipe {
     /// Makes a GET request the one that takes what is sent next.
     pub(crate) fn begin_poll(&self) -> Result<Generation, Refused> {
         let mut state = self.lock();
-        if state.carrier.transport != Transport::Polling || matches!(state.phase, Phase::Closed(_)) {
+        if state.carrier.transport != Transport::Polling || matches!(state.phase, Phase::Closed(_))
+        {
             return Err(Refused::Gone);
         }
         if state.carrier.poll_waiting {
@@ -112,8 +113,7 @@ impl Pipe {
             frame.append_to(&mut body);
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
-        let farewell =
-            body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
+        let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
         let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
         if body.is_empty() {
             match state.phase {
@@ -132,11 +132,8 @@ impl Pipe {
         }
         state.carrier.poll_waiting = false;
         state.fill = state.outbox.fill();
-        let session = if farewell {
-            state.farewell_fetched(generation)
-        } else {
-            state.session.take()
-        };
+        let session =
+            if farewell { state.farewell_fetched(generation) } else { state.session.take() };
         drop(state);
         wake(session);
         Poll::Ready(body)

@@ -5,7 +5,11 @@ const TIMEOUT: Duration = Duration::from_millis(200);
 const UPGRADE: Duration = Duration::from_millis(1000);
 
 fn session() -> Session {
-    Session::new(Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, upgrade_timeout: UPGRADE })
+    Session::new(Timing {
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        upgrade_timeout: UPGRADE,
+    })
 }
 
 fn ms(n: u64) -> Duration {
@@ -54,7 +58,10 @@ fn an_upgrade_probes_then_switches() {
     let mut session = session();
     session.probe_started(ms(0), 1);
     assert_eq!(session.packet(ms(1), 1, Packet::Ping("probe".into())), Action::AnswerProbe);
-    assert_eq!(session.packet(ms(2), 0, text("still polling")), Action::Deliver(Message::Text("still polling".into())));
+    assert_eq!(
+        session.packet(ms(2), 0, text("still polling")),
+        Action::Deliver(Message::Text("still polling".into()))
+    );
     assert_eq!(session.tick(ms(101)), Action::ReleasePoll);
     assert_eq!(session.packet(ms(102), 1, Packet::Upgrade), Action::Switch);
     assert!(!session.is_upgrading());

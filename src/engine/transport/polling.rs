@@ -84,11 +84,7 @@ enum BodyError {
     Broken,
 }
 
-async fn collect(
-    req: &HttpRequest,
-    mut body: Payload,
-    limit: usize,
-) -> Result<Vec<u8>, BodyError> {
+async fn collect(req: &HttpRequest, mut body: Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let announced = req.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -133,9 +129,8 @@ fn respond(req: &HttpRequest, status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     let agent = req.headers().get(header::USER_AGENT).map(|value| value.as_bytes());
-    let has = |needle: &[u8]| {
-        agent.is_some_and(|agent| memchr::memmem::find(agent, needle).is_some())
-    };
+    let has =
+        |needle: &[u8]| agent.is_some_and(|agent| memchr::memmem::find(agent, needle).is_some());
     if has(b";MSIE") || has(b"Trident/") {
         // XHR2 of these browsers guesses content types (as the reference does).
         response.insert_header((header::X_XSS_PROTECTION, "0"));

@@ -74,7 +74,10 @@ fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError>
     let offered = req.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = offered.split(',').next().unwrap_or_default().trim();
-    ws::handshake_with_protocols(req, if first.is_empty() { &[] } else { std::slice::from_ref(&first) })
+    ws::handshake_with_protocols(
+        req,
+        if first.is_empty() { &[] } else { std::slice::from_ref(&first) },
+    )
 }
 
 #[derive(Debug, PartialEq)]

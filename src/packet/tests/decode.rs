@@ -12,44 +12,22 @@ fn every_type_is_read() {
     assert_eq!(decode("0", &[]), Ok(Some(connect("/", None))));
     assert_eq!(decode("0/admin,", &[]), Ok(Some(connect("/admin", None))));
     assert_eq!(decode("0/a?b=1", &[]), Ok(Some(connect("/a?b=1", None))));
-    assert_eq!(
-        decode(r#"0/admin,{"a":1} "#, &[]),
-        Ok(Some(connect("/admin", Some(r#"{"a":1}"#))))
-    );
-    let disconnect = |namespace: &str| {
-        Ok(Some(Packet::Disconnect {
-            namespace: namespace.into(),
-        }))
-    };
+    assert_eq!(decode(r#"0/admin,{"a":1} "#, &[]), Ok(Some(connect("/admin", Some(r#"{"a":1}"#)))));
+    let disconnect = |namespace: &str| Ok(Some(Packet::Disconnect { namespace: namespace.into() }));
     assert_eq!(decode("1", &[]), disconnect("/"));
     assert_eq!(decode("11", &[]), disconnect("/"));
     assert_eq!(decode("1/admin", &[]), disconnect("/admin"));
     assert_eq!(decode("1/admin,", &[]), disconnect("/admin"));
-    for (text, data) in [
-        ("4", None),
-        (r#"4"x""#, Some(r#""x""#)),
-        ("4{}", Some("{}")),
-    ] {
+    for (text, data) in [("4", None), (r#"4"x""#, Some(r#""x""#)), ("4{}", Some("{}"))] {
         let namespace = "/".into();
         let data = data.map(Into::into);
-        assert_eq!(
-            decode(text, &[]),
-            Ok(Some(Packet::ConnectError { namespace, data }))
-        );
+        assert_eq!(decode(text, &[]), Ok(Some(Packet::ConnectError { namespace, data })));
     }
-    let Ok(Some(Packet::Ack {
-        namespace,
-        id,
-        args,
-    })) = decode("3/admin,456[]", &[])
-    else {
+    let Ok(Some(Packet::Ack { namespace, id, args })) = decode("3/admin,456[]", &[]) else {
         panic!()
     };
     assert_eq!((&*namespace, id, args.len()), ("/admin", Some(456), 0));
-    assert!(matches!(
-        decode("31", &[]),
-        Ok(Some(Packet::Ack { id: Some(1), .. }))
-    ));
+    assert!(matches!(decode("31", &[]), Ok(Some(Packet::Ack { id: Some(1), .. }))));
 }
 
 #[test]
@@ -58,21 +36,13 @@ fn ids_are_kept_exactly() {
         (r#"2["x"]"#, None),
         (r#"20["x"]"#, Some(0)),
         (r#"2007["x"]"#, Some(7)),
-        (
-            r#"2/admin,9007199254740993["x"]"#,
-            Some(9_007_199_254_740_993),
-        ),
+        (r#"2/admin,9007199254740993["x"]"#, Some(9_007_199_254_740_993)),
         (r#"218446744073709551615["x"]"#, Some(u64::MAX)),
     ] {
-        let Ok(Some(Packet::Event { id, .. })) = decode(text, &[]) else {
-            panic!("{text}")
-        };
+        let Ok(Some(Packet::Event { id, .. })) = decode(text, &[]) else { panic!("{text}") };
         assert_eq!(id, expected, "{text}");
     }
-    assert_eq!(
-        decode(r#"218446744073709551616["x"]"#, &[]),
-        Err(DecodeError::InvalidId)
-    );
+    assert_eq!(decode(r#"218446744073709551616["x"]"#, &[]), Err(DecodeError::InvalidId));
     assert_eq!(
         decode(&format!("2{}[\"x\"]", "9".repeat(100_000)), &[]),
         Err(DecodeError::InvalidId)
@@ -111,10 +81,7 @@ fn what_the_reference_refuses_is_refused_in_its_words() {
         ("51", count),
         ("5-1-", count),
         (r#"511-["x"]"#, "too many attachments"),
-        (
-            r#"599999999999999999999999999-["x"]"#,
-            "too many attachments",
-        ),
+        (r#"599999999999999999999999999-["x"]"#, "too many attachments"),
         ("999", "unknown packet type 9"),
         ("7", "unknown packet type 7"),
         ("é", "unknown packet type NaN"),
@@ -143,11 +110,7 @@ fn an_ack_without_an_id_answers_nothing() {
 fn what_only_javascript_takes_is_refused() {
     assert_eq!(decode("", &[]), Err(DecodeError::Empty));
     for text in ["2", "2 [\"x\"]", "21 [\"x\"]", "51-", r#"2["\ud83d"]"#] {
-        assert_eq!(
-            decode(text, &[]),
-            Err(DecodeError::InvalidPayload),
-            "{text}"
-        );
+        assert_eq!(decode(text, &[]), Err(DecodeError::InvalidPayload), "{text}");
     }
     assert_eq!(decode(r#"51e0-["x"]"#, &[]), Err(DecodeError::IllegalCount));
 }
@@ -199,37 +162,23 @@ fn attachments_complete_a_packet() {
     assert!(decoder.is_waiting());
     assert_eq!(decoder.binary(Bytes::from_static(b"a")), Ok(None));
     let text = decoder.text("2[\"x\"]".into()).unwrap_err();
-    assert_eq!(
-        text.to_string(),
-        "got plaintext data when reconstructing a packet"
-    );
+    assert_eq!(text.to_string(), "got plaintext data when reconstructing a packet");
     let Ok(Some(Packet::Event { id, event, .. })) = decoder.binary(Bytes::from_static(b"b")) else {
         panic!()
     };
     assert_eq!(id, Some(7));
-    assert_eq!(
-        event.args.parse::<(Bytes, Bytes)>().unwrap(),
-        ("b".into(), "a".into())
-    );
+    assert_eq!(event.args.parse::<(Bytes, Bytes)>().unwrap(), ("b".into(), "a".into()));
     let binary = decoder.binary(Bytes::new()).unwrap_err();
-    assert_eq!(
-        binary.to_string(),
-        "got binary data when not reconstructing a packet"
-    );
+    assert_eq!(binary.to_string(), "got binary data when not reconstructing a packet");
 }
 
 #[test]
 fn no_attachments_are_nothing_to_wait_for() {
     let mut decoder = Decoder::new(10);
-    let packet = decoder
-        .text(r#"50-["x",{"_placeholder":true,"num":0}]"#.into())
-        .unwrap();
+    let packet = decoder.text(r#"50-["x",{"_placeholder":true,"num":0}]"#.into()).unwrap();
     assert!(packet.is_some() && !decoder.is_waiting());
     assert!(decoder.text("2[\"y\"]".into()).unwrap().is_some());
-    assert!(matches!(
-        decode("60-1[]", &[]),
-        Ok(Some(Packet::Ack { id: Some(1), .. }))
-    ));
+    assert!(matches!(decode("60-1[]", &[]), Ok(Some(Packet::Ack { id: Some(1), .. }))));
 }
 
 #[test]
@@ -244,11 +193,7 @@ fn placeholders_name_one_attachment_each() {
         r#"{"num":0,"_placeholder":true,"z":[{"_placeholder":true,"num":44}]}"#,
     ] {
         let args = args(&format!("51-[\"x\",[{place}]]"), &[b"!"]);
-        assert_eq!(
-            args.raw_json(),
-            r#"[{"_placeholder":true,"num":0}]"#,
-            "{place}"
-        );
+        assert_eq!(args.raw_json(), r#"[{"_placeholder":true,"num":0}]"#, "{place}");
         assert_eq!(args.parse::<Vec<Bytes>>().unwrap(), ["!"]);
     }
     for place in [
@@ -273,10 +218,7 @@ fn placeholders_name_one_attachment_each() {
         r#"["_placeholder",true,"num",4]"#,
         r#"{"a":"{\"_placeholder\":true,\"num\":4}"}"#,
     ] {
-        assert_eq!(
-            args(&format!("51-[\"x\",{data}]"), &[b"!"]).raw_json(),
-            data
-        );
+        assert_eq!(args(&format!("51-[\"x\",{data}]"), &[b"!"]).raw_json(), data);
     }
     // An attachment without a place is dropped, and the others are numbered anew.
     let args = args_of_two(r#"["x",{"_placeholder":true,"num":1}]"#);

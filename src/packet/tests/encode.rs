@@ -36,41 +36,26 @@ fn packets_are_the_bytes_of_the_reference() {
         a: Vec<Bytes>,
         b: Bytes,
     }
-    let data = Data {
-        a: vec![vec![1, 2].into()],
-        b: vec![3].into(),
-    };
+    let data = Data { a: vec![vec![1, 2].into()], b: vec![3].into() };
     let payload = Payload::event("x", &(data, 1.5)).unwrap();
     let text = written(|out| write_event(out, "/admin", None, &payload));
     let places = r#"{"a":[{"_placeholder":true,"num":0}],"b":{"_placeholder":true,"num":1}}"#;
     assert_eq!(text, format!(r#"52-/admin,["x",{places},1.5]"#));
     assert_eq!(payload.attachments(), [&[1, 2][..], &[3]]);
 
-    assert_eq!(
-        written(|out| write_ack(out, "/", 0, &Payload::ack(&()).unwrap())),
-        "30[]"
-    );
+    assert_eq!(written(|out| write_ack(out, "/", 0, &Payload::ack(&()).unwrap())), "30[]");
     let payload = Payload::ack(&Bytes::from(vec![9])).unwrap();
     let text = written(|out| write_ack(out, "/admin", 7, &payload));
     assert_eq!(text, r#"61-/admin,7[{"_placeholder":true,"num":0}]"#);
 
-    assert_eq!(
-        written(|out| write_connect(out, "/", "abc")),
-        r#"0{"sid":"abc"}"#
-    );
-    assert_eq!(
-        written(|out| write_connect(out, "/admin", "a\"")),
-        r#"0/admin,{"sid":"a\""}"#
-    );
+    assert_eq!(written(|out| write_connect(out, "/", "abc")), r#"0{"sid":"abc"}"#);
+    assert_eq!(written(|out| write_connect(out, "/admin", "a\"")), r#"0/admin,{"sid":"a\""}"#);
     assert_eq!(written(|out| write_disconnect(out, "/")), "1");
     assert_eq!(written(|out| write_disconnect(out, "/admin")), "1/admin,");
     let error = |namespace: &str, message: &str, data: Option<Value>| {
         written(|out| write_connect_error(out, namespace, message, data.as_ref()))
     };
-    assert_eq!(
-        error("/", "Invalid namespace", None),
-        r#"4{"message":"Invalid namespace"}"#
-    );
+    assert_eq!(error("/", "Invalid namespace", None), r#"4{"message":"Invalid namespace"}"#);
     let refused = error("/admin", "no", Some(json!({ "code": 401 })));
     assert_eq!(refused, r#"4/admin,{"message":"no","data":{"code":401}}"#);
 }
@@ -80,10 +65,7 @@ fn reserved_names_are_refused() {
     for name in RESERVED_EVENTS {
         let error = Payload::event(name, &()).unwrap_err();
         assert_eq!(error, EncodeError::Reserved(name.into()));
-        assert_eq!(
-            error.to_string(),
-            format!("\"{name}\" is a reserved event name")
-        );
+        assert_eq!(error.to_string(), format!("\"{name}\" is a reserved event name"));
     }
     assert!(Payload::event("error", &()).is_ok());
 }
@@ -103,18 +85,12 @@ fn data_becomes_arguments_as_arguments_become_data() {
         Tuple(u8, u8),
         Struct { a: u8 },
     }
-    assert_eq!(
-        (ack(&()), ack(&Unit), ack(&Newtype(()))),
-        ("[]".into(), "[]".into(), "[]".into())
-    );
+    assert_eq!((ack(&()), ack(&Unit), ack(&Newtype(()))), ("[]".into(), "[]".into(), "[]".into()));
     assert_eq!(
         (ack(&7), ack(&"s"), ack(&None::<u8>)),
         ("[7]".into(), r#"["s"]"#.into(), "[null]".into())
     );
-    assert_eq!(
-        (ack(&(1, "b")), ack(&Newtype((1, 2)))),
-        (r#"[1,"b"]"#.into(), "[1,2]".into())
-    );
+    assert_eq!((ack(&(1, "b")), ack(&Newtype((1, 2)))), (r#"[1,"b"]"#.into(), "[1,2]".into()));
     assert_eq!(
         (ack(&[1, 2]), ack(&vec![1, 2]), ack(&Pair(1, 2))),
         ("[1,2]".into(), "[[1,2]]".into(), "[[1,2]]".into())
@@ -131,10 +107,7 @@ fn data_becomes_arguments_as_arguments_become_data() {
         ack(&(Choice::Tuple(1, 2), Choice::Struct { a: 3 })),
         r#"[{"Tuple":[1,2]},{"Struct":{"a":3}}]"#
     );
-    assert_eq!(
-        ack(&BTreeMap::from([(1, "a"), (2, "b")])),
-        r#"[{"1":"a","2":"b"}]"#
-    );
+    assert_eq!(ack(&BTreeMap::from([(1, "a"), (2, "b")])), r#"[{"1":"a","2":"b"}]"#);
     assert_eq!(
         ack(&(f64::NAN, f64::INFINITY, 0.1, u64::MAX)),
         "[null,null,0.1,18446744073709551615]"
@@ -143,10 +116,7 @@ fn data_becomes_arguments_as_arguments_become_data() {
         ack(&(1i128 << 90, 'c', format_args!("d"))),
         r#"[1237940039285380274899124224,"c","d"]"#
     );
-    assert!(matches!(
-        Payload::ack(&BTreeMap::from([(vec![1], 1)])),
-        Err(EncodeError::Json(_))
-    ));
+    assert!(matches!(Payload::ack(&BTreeMap::from([(vec![1], 1)])), Err(EncodeError::Json(_))));
 }
 
 #[test]
@@ -155,10 +125,7 @@ fn arguments_pass_through_as_they_came() {
     assert_eq!(ack(&text), "[1.0 ,\t{\"b\":1e400}]");
     assert_eq!(event("/", None, &text), "2[\"x\",1.0 ,\t{\"b\":1e400}]");
     assert_eq!(event("/", None, &Args::new()), r#"2["x"]"#);
-    assert_eq!(
-        ack(&(Args::new(), 1, &text, Args::new())),
-        "[1,1.0 ,\t{\"b\":1e400}]"
-    );
+    assert_eq!(ack(&(Args::new(), 1, &text, Args::new())), "[1,1.0 ,\t{\"b\":1e400}]");
 
     let list = args(
         r#"52-["x",{"_placeholder":true,"num":1},[{"_placeholder":true,"num":0}]]"#,
@@ -166,10 +133,7 @@ fn arguments_pass_through_as_they_came() {
     );
     let payload = Payload::ack(&list).unwrap();
     assert_eq!(payload.json(), &format!("[{}]", list.raw_json()));
-    assert_eq!(
-        payload.attachments()[0].as_ptr(),
-        list.attachments()[0].as_ptr()
-    );
+    assert_eq!(payload.attachments()[0].as_ptr(), list.attachments()[0].as_ptr());
 }
 
 #[test]
@@ -183,21 +147,11 @@ fn placeholders_of_several_sources_are_renumbered() {
         list: &'a Args,
         more: Bytes,
     }
-    let nested = Nested {
-        list: &list,
-        more: "d".into(),
-    };
+    let nested = Nested { list: &list, more: "d".into() };
     let payload = Payload::event("x", &(Bytes::from("c"), &list, nested, &list)).unwrap();
     let text = written(|out| write_event(out, "/", None, &payload));
-    let attachments: Vec<&[u8]> = payload
-        .attachments()
-        .iter()
-        .map(|bytes| &bytes[..])
-        .collect();
-    assert_eq!(
-        attachments,
-        [&b"c"[..], b"a", b"b", b"a", b"b", b"d", b"a", b"b"]
-    );
+    let attachments: Vec<&[u8]> = payload.attachments().iter().map(|bytes| &bytes[..]).collect();
+    assert_eq!(attachments, [&b"c"[..], b"a", b"b", b"a", b"b", b"d", b"a", b"b"]);
     let back = args(&text, &attachments);
     type Pair = (Bytes, (Bytes,));
     #[derive(serde::Deserialize)]
@@ -209,31 +163,18 @@ fn placeholders_of_several_sources_are_renumbered() {
     let (c, b1, a1, nested, b2, a2): (Bytes, Bytes, (Bytes,), Back, Bytes, (Bytes,)) =
         back.parse().unwrap();
     assert_eq!((c, nested.more), (Bytes::from("c"), Bytes::from("d")));
-    assert_eq!(
-        [(b1, a1), nested.list, (b2, a2)],
-        [pair.clone(), pair.clone(), pair]
-    );
+    assert_eq!([(b1, a1), nested.list, (b2, a2)], [pair.clone(), pair.clone(), pair]);
 }
 
 #[test]
 fn what_is_written_is_read_back() {
-    let payload = Payload::event(
-        "say \"hi\"",
-        &(json!({ "a": [1, 2.5, null, "é"] }), Bytes::from("!")),
-    )
-    .unwrap();
+    let payload =
+        Payload::event("say \"hi\"", &(json!({ "a": [1, 2.5, null, "é"] }), Bytes::from("!")))
+            .unwrap();
     let text = written(|out| write_event(out, "/chat", Some(3), &payload));
-    let Ok(Some(Packet::Event {
-        namespace,
-        id,
-        event,
-    })) = decode(&text, &[b"!"])
-    else {
+    let Ok(Some(Packet::Event { namespace, id, event })) = decode(&text, &[b"!"]) else {
         panic!("{text}")
     };
-    assert_eq!(
-        (&*namespace, id, &*event.name),
-        ("/chat", Some(3), "say \"hi\"")
-    );
+    assert_eq!((&*namespace, id, &*event.name), ("/chat", Some(3), "say \"hi\""));
     assert_eq!(Payload::event(&event.name, &event.args).unwrap(), payload);
 }

@@ -16,12 +16,7 @@ fn depth_costs_no_stack() {
         let place = r#"{"_placeholder":true,"num":0}"#;
         let binary = args(&format!("51-[\"x\",{json},{place}]"), &[b"!"]);
         for args in [text, binary] {
-            assert!(
-                args.parse::<Value>()
-                    .unwrap_err()
-                    .to_string()
-                    .contains("recursion limit")
-            );
+            assert!(args.parse::<Value>().unwrap_err().to_string().contains("recursion limit"));
             assert_eq!(args.to_json()[0], Value::String(json.clone()));
             assert!(args.get::<Value>(1).is_ok());
             let payload = Payload::event("y", &("first", Bytes::from("1"), &args)).unwrap();
@@ -47,29 +42,19 @@ fn many_arguments_take_linear_time() {
     for number in 0..200_000 {
         built.push(&number).unwrap();
     }
-    let places: Vec<String> = (0..20_000)
-        .map(|num| format!(r#"{{"_placeholder":true,"num":{num}}}"#))
-        .collect();
+    let places: Vec<String> =
+        (0..20_000).map(|num| format!(r#"{{"_placeholder":true,"num":{num}}}"#)).collect();
     let mut decoder = Decoder::new(20_000);
-    assert_eq!(
-        decoder.text(format!("520000-[\"x\",{}]", places.join(",")).into()),
-        Ok(None)
-    );
+    assert_eq!(decoder.text(format!("520000-[\"x\",{}]", places.join(",")).into()), Ok(None));
     for _ in 0..19_999 {
         assert_eq!(decoder.binary(Bytes::new()), Ok(None));
     }
-    let Ok(Some(Packet::Event { event, .. })) = decoder.binary(Bytes::new()) else {
-        panic!()
-    };
+    let Ok(Some(Packet::Event { event, .. })) = decoder.binary(Bytes::new()) else { panic!() };
     assert_eq!(event.args.skip(10_000).attachments().len(), 10_000);
     for bytes in event.args.attachments() {
         built.push(bytes).unwrap();
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 /// xorshift64: the same packets in every run.
@@ -86,11 +71,8 @@ impl Random {
 
 /// Uses a packet in every way there is.
 fn exercise(packet: Packet) {
-    let (Packet::Event {
-        event: super::Event { args, .. },
-        ..
-    }
-    | Packet::Ack { args, .. }) = packet
+    let (Packet::Event { event: super::Event { args, .. }, .. } | Packet::Ack { args, .. }) =
+        packet
     else {
         return;
     };
@@ -106,15 +88,11 @@ fn exercise(packet: Packet) {
     let mut text = Vec::new();
     super::super::write_event(&mut text, "/", None, &payload);
     let mut decoder = Decoder::new(usize::MAX);
-    let mut again = decoder
-        .text(String::from_utf8(text).unwrap().into())
-        .unwrap();
+    let mut again = decoder.text(String::from_utf8(text).unwrap().into()).unwrap();
     for bytes in payload.attachments() {
         again = decoder.binary(bytes.clone()).unwrap();
     }
-    let Some(Packet::Event { event, .. }) = again else {
-        panic!("{payload:?}")
-    };
+    let Some(Packet::Event { event, .. }) = again else { panic!("{payload:?}") };
     assert_eq!(event.args, args);
 }
 
@@ -157,10 +135,10 @@ fn no_mutation_makes_it_panic() {
                 0 => bytes.truncate(at),
                 1 if at < bytes.len() => bytes[at] = random.below(256) as u8,
                 2 if at < bytes.len() => drop(bytes.remove(at)),
-                _ => drop(bytes.splice(
-                    at..at,
-                    dictionary[random.below(dictionary.len())].iter().copied(),
-                )),
+                _ => drop(
+                    bytes
+                        .splice(at..at, dictionary[random.below(dictionary.len())].iter().copied()),
+                ),
             }
         }
         let mut decoder = Decoder::new(4);

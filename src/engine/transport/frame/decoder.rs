@@ -67,11 +67,7 @@ struct Collected {
 impl Decoder {
     /// A decoder that refuses messages of more than `max_message` bytes.
     pub(crate) fn new(max_message: usize) -> Self {
-        Self {
-            max_message,
-            partial: None,
-            done: false,
-        }
+        Self { max_message, partial: None, done: false }
     }
 
     /// Reads one portion and hands every message that it completes to `out`. Bytes after a close
@@ -147,10 +143,7 @@ impl Decoder {
     /// Reads a header and its length, `None` when more bytes are needed. Each byte is judged as
     /// soon as it is there, the announced length before any payload.
     fn parse(&self, bytes: &[u8]) -> Result<Option<(FrameHead, usize)>, FrameError> {
-        let message = self
-            .partial
-            .as_ref()
-            .and_then(|partial| partial.message.as_ref());
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
@@ -186,12 +179,7 @@ impl Decoder {
         let Some((&mask, rest)) = rest.split_first_chunk() else {
             return Ok(None);
         };
-        let frame = FrameHead {
-            opcode,
-            fin,
-            remaining,
-            mask,
-        };
+        let frame = FrameHead { opcode, fin, remaining, mask };
         Ok(Some((frame, bytes.len() - rest.len())))
     }
 
@@ -207,14 +195,9 @@ impl Decoder {
         let room = if opcode.is_control() {
             MAX_CONTROL
         } else {
-            self.max_message
-                .min(isize::MAX as usize)
-                .saturating_sub(collected)
+            self.max_message.min(isize::MAX as usize).saturating_sub(collected)
         };
-        usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= room)
-            .ok_or(FrameError::TooBig)
+        usize::try_from(length).ok().filter(|length| *length <= room).ok_or(FrameError::TooBig)
     }
 
     /// Keeps a part of a frame, and delivers what it completes.
@@ -233,9 +216,7 @@ impl Decoder {
                 finished = Some((frame.opcode, std::mem::take(&mut partial.control)));
             }
         } else {
-            let message = partial
-                .message
-                .get_or_insert_with(|| Collected::new(frame.opcode));
+            let message = partial.message.get_or_insert_with(|| Collected::new(frame.opcode));
             message.append(part, &frame)?;
             message.fragments += u32::from(complete);
             if complete && frame.fin {
@@ -294,12 +275,7 @@ impl Decoder {
 
 impl Collected {
     fn new(opcode: OpCode) -> Self {
-        Self {
-            opcode,
-            bytes: Vec::new(),
-            checked: 0,
-            fragments: 0,
-        }
+        Self { opcode, bytes: Vec::new(), checked: 0, fragments: 0 }
     }
 
     /// Adds a part of `frame`. The buffer grows with what has come, never to what was announced.

@@ -114,16 +114,11 @@ fn nothing_is_read_after_a_close_or_an_error() {
     let mut bytes = frame(0x88, b"\x03\xe8bye");
     bytes.extend(frame(0x81, b"late"));
     let mut decoder = Decoder::new(100);
-    let close = Message::Close(Some(CloseFrame {
-        code: 1000,
-        reason: ByteString::from_static("bye"),
-    }));
+    let close =
+        Message::Close(Some(CloseFrame { code: 1000, reason: ByteString::from_static("bye") }));
     assert_eq!(feed(&mut decoder, &bytes), (vec![close], None));
     assert_eq!(feed(&mut decoder, &[0xff; 9]), (vec![], None));
-    assert_eq!(
-        feed_parts(9, [&frame(0x88, b"")[..]]),
-        (vec![Message::Close(None)], None)
-    );
+    assert_eq!(feed_parts(9, [&frame(0x88, b"")[..]]), (vec![Message::Close(None)], None));
 
     let mut decoder = Decoder::new(100);
     let mut bytes = frame(0x81, b"before");
@@ -151,10 +146,7 @@ fn a_forbidden_first_byte_is_refused_at_once() {
         let mut bytes = frame(0x01, b"a");
         let started = bytes.len();
         bytes.push(opcode);
-        assert_eq!(
-            refusal(9, &bytes),
-            (FrameError::InterruptedMessage, started + 1)
-        );
+        assert_eq!(refusal(9, &bytes), (FrameError::InterruptedMessage, started + 1));
     }
 }
 
@@ -163,19 +155,13 @@ fn a_forbidden_length_is_refused_before_the_payload() {
     assert_eq!(refusal(9, &[0x81, 0x01]), (FrameError::Unmasked, 2));
     for opcode in [0x88, 0x89, 0x8a] {
         for length in [0xfe, 0xff] {
-            assert_eq!(
-                refusal(999, &[opcode, length]),
-                (FrameError::ControlLength, 2)
-            );
+            assert_eq!(refusal(999, &[opcode, length]), (FrameError::ControlLength, 2));
         }
     }
     assert_eq!(refusal(9, &[0x88, 0x81]), (FrameError::ControlLength, 2));
 
     assert_eq!(refusal(9, &[0x81, 0x8a]), (FrameError::TooBig, 2));
-    assert_eq!(
-        refusal(999, &[0x82, 0xfe, 0x03, 0xe8]),
-        (FrameError::TooBig, 4)
-    );
+    assert_eq!(refusal(999, &[0x82, 0xfe, 0x03, 0xe8]), (FrameError::TooBig, 4));
     let top = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(refusal(9, &top), (FrameError::TooBig, 10));
     assert_eq!(refusal(usize::MAX, &top), (FrameError::TooBig, 10));
@@ -197,10 +183,7 @@ fn only_close_codes_that_may_travel_are_accepted() {
         if named || (3000..=4999).contains(&code) {
             assert_eq!((messages.len(), error), (1, None));
         } else {
-            assert_eq!(
-                (messages, error),
-                (vec![], Some(FrameError::CloseCode(code)))
-            );
+            assert_eq!((messages, error), (vec![], Some(FrameError::CloseCode(code))));
         }
     }
     let (_, error) = feed_parts(9, [&frame(0x88, b"\x03\xe8\xc3")[..]]);
@@ -225,19 +208,13 @@ fn invalid_utf8_is_refused_as_soon_as_it_is_certain() {
         (b"\xe2\x82\x28", 3),
         (b"\xf0\x9f\x98a", 4),
         // Autobahn 6.4.1: valid Greek, then a surrogate.
-        (
-            b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited",
-            13,
-        ),
+        (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 13),
     ];
     for (payload, certain) in cases {
         let mut padded = payload.to_vec();
         padded.extend(b"more text that never has to be read");
         let in_one_frame = frame(0x81, &padded);
-        assert_eq!(
-            refusal(99, &in_one_frame),
-            (FrameError::InvalidUtf8, 6 + certain)
-        );
+        assert_eq!(refusal(99, &in_one_frame), (FrameError::InvalidUtf8, 6 + certain));
         let whole = feed_parts(99, [&in_one_frame[..]]);
         assert_eq!(whole, (vec![], Some(FrameError::InvalidUtf8)));
 
@@ -245,10 +222,7 @@ fn invalid_utf8_is_refused_as_soon_as_it_is_certain() {
         for byte in &padded[1..] {
             fragments.extend(frame(0x00, &[*byte]));
         }
-        assert_eq!(
-            refusal(99, &fragments),
-            (FrameError::InvalidUtf8, 7 * certain)
-        );
+        assert_eq!(refusal(99, &fragments), (FrameError::InvalidUtf8, 7 * certain));
     }
 }
 
@@ -273,10 +247,7 @@ fn a_character_may_be_split_but_not_left_open() {
     }
     // Bytes are no text.
     let binary = Message::Binary(Bytes::from_static(b"\xff\xc3"));
-    assert_eq!(
-        feed_parts(9, frame(0x82, b"\xff\xc3").chunks(1)).0,
-        [binary]
-    );
+    assert_eq!(feed_parts(9, frame(0x82, b"\xff\xc3").chunks(1)).0, [binary]);
 }
 
 #[test]
@@ -293,10 +264,7 @@ fn a_message_has_a_bounded_number_of_fragments() {
         bytes.extend(frame(0x00, payload));
         let filled = bytes.len();
         bytes.extend(frame(0x80, payload));
-        assert_eq!(
-            refusal(1 << 20, &bytes),
-            (FrameError::TooManyFragments, filled + 1)
-        );
+        assert_eq!(refusal(1 << 20, &bytes), (FrameError::TooManyFragments, filled + 1));
     }
 }
 
@@ -323,16 +291,10 @@ fn an_idle_decoder_is_small_and_keeps_no_buffer() {
 fn an_announced_length_reserves_little() {
     let capacity = |decoder: &Decoder| {
         let partial = decoder.partial.as_ref().expect("unfinished");
-        partial
-            .message
-            .as_ref()
-            .map_or(0, |message| message.bytes.capacity())
+        partial.message.as_ref().map_or(0, |message| message.bytes.capacity())
     };
     let mut decoder = Decoder::new(usize::MAX);
-    feed(
-        &mut decoder,
-        &[0x82, 0xff, 0, 0, 0, 0x40, 0, 0, 0, 0, 1, 2, 3, 4],
-    );
+    feed(&mut decoder, &[0x82, 0xff, 0, 0, 0, 0x40, 0, 0, 0, 0, 1, 2, 3, 4]);
     assert_eq!(capacity(&decoder), 0);
     let mut received = 0;
     for size in [1, 100, 1000, 65536, 1 << 20] {
@@ -384,17 +346,12 @@ fn the_portions_of_the_input_make_no_difference() {
 fn noise_never_panics() {
     let mut random = XorShift(0x2545_f491_4f6c_dd1d);
     for _ in 0..50_000 {
-        let mut bytes: Vec<u8> = (0..random.below(64))
-            .map(|_| random.below(256) as u8)
-            .collect();
+        let mut bytes: Vec<u8> = (0..random.below(64)).map(|_| random.below(256) as u8).collect();
         if bytes.len() > 1 {
             // Past the first two checks more often than by chance.
             bytes[0] &= 0x8b;
             bytes[1] |= MASKED;
         }
-        assert_eq!(
-            feed_parts(50, [&bytes[..]]),
-            feed_parts(50, bytes.chunks(1))
-        );
+        assert_eq!(feed_parts(50, [&bytes[..]]), feed_parts(50, bytes.chunks(1)));
     }
 }
