@@ -269,7 +269,7 @@ fn a_planted_violation_is_found() {
         ("server/mod.rs", "const A: &str = \"//\"; use crate::testing::TestServer;"),
         ("room/messages.rs", "use crate::unheard_of::Thing;"),
         ("packet/mod.rs", "use actix::prelude::*;"),
-        ("packet/tests/args.rs", "let now = std::time::Instant::now();"),
+        ("packet/args.rs", "let now = std::time::Instant::now();"),
         ("engine/outbox.rs", "let _ = '\"'; tokio::spawn(async {});"),
         ("engine/transport/frame/decoder.rs", "use actix_http::ws;"),
     ];
@@ -291,6 +291,7 @@ fn a_planted_violation_is_found() {
         ("testing/mod.rs", "use crate::{engine, server::SocketIo, Socket};"),
         ("lib.rs", "pub use crate::{server::SocketIo, socket::Socket};"),
         ("engine/session.rs", "use std::time::Duration; // no tokio::time"),
+        ("engine/session/tests.rs", "let now = std::time::Instant::now();"),
         ("engine/link.rs", "use actix::prelude::*; use tokio::time::Instant;"),
         (
             "socket/current.rs",

@@ -445,7 +445,7 @@ impl State {
             }
             Packet::Event { id, event, .. } => seat.events.push_back((event, id)),
             Packet::Ack { id, args, .. } => {
-                if let Some(id) = Option::<u64>::from(id) {
+                if let Some(id) = id {
                     seat.acks.insert(id, args);
                 }
             }

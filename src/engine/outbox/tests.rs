@@ -108,7 +108,7 @@ fn held_packets_count_too() {
 /// Notes in `log` that it was started.
 fn note(log: &std::sync::Arc<std::sync::Mutex<Vec<u8>>>, n: u8) -> Start {
     let log = std::sync::Arc::clone(log);
-    Box::new(move || log.lock().unwrap().push(n))
+    Box::new(move || log.lock().expect("nobody panics here").push(n))
 }
 
 #[test]
