@@ -209,13 +209,11 @@ fn violations(path: &str, source: &str, exports: &BTreeMap<String, usize>) -> Ve
             }
         }
     }
-    if PURE.iter().any(|pure| path.starts_with(pure)) {
-        let words = tokens.iter().filter_map(Token::word);
-        found.extend(
-            words
-                .filter(|word| IMPURE.contains(word))
-                .map(|word| format!("{path}: not pure, names {word}")),
-        );
+    // Tests may look at a clock.
+    let tests = path.ends_with("/tests.rs") || path.contains("/tests/");
+    if !tests && PURE.iter().any(|pure| path.starts_with(pure)) {
+        let impure = tokens.iter().filter_map(Token::word).filter(|word| IMPURE.contains(word));
+        found.extend(impure.map(|word| format!("{path}: not pure, names {word}")));
     }
     found
 }

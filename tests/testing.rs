@@ -1,11 +1,15 @@
-//! `TestSocket` and `TestServer` themselves.
+//! `TestSocket` and `TestServer` themselves, and the examples of `docs/testing.md`.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
+use futures_util::FutureExt;
 use greenroom::{
     prelude::*,
-    testing::{Parting, TestRequest, TestServer, TestSocket},
+    testing::{KillRooms, Parting, TestRequest, TestServer, TestSocket},
 };
 use serde_json::json;
 
@@ -82,11 +86,124 @@ async fn a_ping_timeout_takes_no_real_time() {
 }
 
 #[actix_rt::test]
-#[should_panic(expected = "testing.rs:89:")]
+async fn an_order_is_confirmed_by_its_client() {
+    let shop = Namespace::new("/shop").on("order", |socket: Socket, dish: String| async move {
+        let yes: bool = socket.emit_with_ack("really?", &dish).await?;
+        Ok::<_, EventError>(Ack(if yes { "ordered" } else { "cancelled" }))
+    });
+    let client = TestSocket::connect(&shop.start(), ()).await.unwrap();
+    let answer = client.emit_with_ack("order", "soup");
+    let question = client.next_event().await;
+    assert_eq!(question, ("really?".into(), json!(["soup"])));
+    question.answer(true);
+    assert_eq!(answer.await, json!(["ordered"]));
+}
+
+#[actix_rt::test]
+async fn an_admin_stops_a_game() {
+    let builder = SocketIo::builder()
+        .namespace(Namespace::new("/game").on_connect(|socket: Socket| async move {
+            socket.join(socket.handshake().auth["table"].as_str().unwrap_or("none").to_owned());
+        }))
+        .namespace(Namespace::new("/admin"));
+    let server = TestServer::start(builder);
+    let player = server.connect("/game", json!({ "table": "green" })).await.unwrap();
+    let admin = player.join("/admin", ()).await.unwrap();
+    server.io().of("/game").unwrap().to("green").disconnect(false).await;
+    assert_eq!(player.disconnected().await, Parting::ByServer);
+    assert!(admin.is_connected());
+    server.close().await;
+}
+
+#[actix_rt::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let server = TestServer::start(SocketIo::builder().max_outbox_packets(10));
+    let slow = server.connect("/", ()).await.unwrap();
+    slow.connection().stop_reading();
+    for price in 0..20 {
+        server.io().emit("price", &price).unwrap();
+    }
+    server.advance(Duration::from_secs(3)).await;
+    slow.connection().resume_reading();
+    assert_eq!(slow.disconnected().await, Parting::Closed(1013));
+    assert_eq!(server.metrics().slow_clients_closed, 1);
+}
+
+#[actix_rt::test]
+async fn a_room_survives_its_actor() {
+    let server = TestServer::start(SocketIo::builder());
+    let clients = server.many("/", 3).await;
+    server.io().sockets().join("lobby");
+    server.settle().await;
+    server.io().namespace("/").unwrap().send(KillRooms).await.unwrap();
+    server.settle().await;
+    server.io().to("lobby").emit("still there", &()).unwrap();
+    for client in &clients {
+        assert_eq!(client.next_event().await, ("still there".into(), json!([])));
+    }
+    assert_eq!(server.metrics().rooms_rebuilt, 1);
+}
+
+#[actix_rt::test]
+async fn a_room_spans_all_workers() {
+    let lobby =
+        Namespace::new("/").on_connect(|socket: Socket| async move { socket.join("lobby") });
+    let server = TestServer::workers(SocketIo::builder().namespace(lobby), 3).await;
+    let clients = server.many("/", 6).await;
+    server.io().to("lobby").emit("hello", &()).unwrap();
+    for client in &clients {
+        assert_eq!(client.next_event().await, ("hello".into(), json!([])));
+    }
+    server.close().await;
+}
+
+#[actix_rt::test]
 async fn what_does_not_come_fails_the_test_and_names_its_line() {
+    let started = Instant::now();
     let server = TestServer::start(SocketIo::builder());
     let alice = server.connect("/", ()).await.unwrap();
-    alice.next_event().await;
+    let here = line!() + 1;
+    let waiting = alice.next_event();
+    let failure = AssertUnwindSafe(waiting).catch_unwind().await.unwrap_err();
+    let message = failure.downcast::<String>().unwrap();
+    let expected =
+        format!("tests/testing.rs:{here}:25: waiting for an event: nothing came in 105s");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[actix_rt::test]
+async fn nobody_waits_for_a_socket_that_has_gone() {
+    let server = TestServer::start(SocketIo::builder());
+    let alice = server.connect("/", ()).await.unwrap();
+    let waiting = AssertUnwindSafe(alice.emit_with_ack("ask", ()));
+    let before = tokio::time::Instant::now();
+    server.io().sockets().disconnect(false).await;
+    let failure = waiting.catch_unwind().await.unwrap_err();
+    let message = failure.downcast::<String>().unwrap();
+    assert!(message.contains("the socket is disconnected: io server disconnect"), "{message}");
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[actix_rt::test]
+async fn a_dropped_client_breaks_its_connection() {
+    let server = TestServer::start(SocketIo::builder());
+    let [alice, bob]: [_; 2] = server.many("/", 2).await.try_into().unwrap();
+    let again = alice.clone();
+    drop(alice);
+    server.settle().await;
+    assert_eq!(server.io().clients_count(), 2);
+    drop(again);
+    server.settle().await;
+    assert_eq!(server.io().members().await, [bob.id()]);
+}
+
+#[actix_rt::test]
+async fn a_clock_that_is_paused_already_stays_so() {
+    tokio::time::pause();
+    let server = TestServer::start(SocketIo::builder());
+    server.connect("/", ()).await.unwrap();
+    TestSocket::connect(&server, ()).await.unwrap();
 }
 
 #[actix_rt::test]
@@ -125,4 +242,15 @@ async fn several_workers_are_real_threads() {
     }
     assert_eq!(names.len(), 3);
     server.close().await;
+}
+
+#[test]
+fn every_example_of_the_page_is_run_here() {
+    let (page, here) = (include_str!("../docs/testing.md"), include_str!("testing.rs"));
+    let blocks: Vec<&str> = page.split("```rust").skip(1).collect();
+    assert!(blocks.len() > 5);
+    for block in blocks {
+        let code = block.split_once('\n').unwrap().1.split("```").next().unwrap();
+        assert!(here.contains(code.trim()), "not in this file: {code}");
+    }
 }

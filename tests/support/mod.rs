@@ -1,6 +1,5 @@
 //! What several test files share.
 #![allow(dead_code, reason = "every file uses its own part")]
-
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 use std::sync::{Arc, Mutex};
