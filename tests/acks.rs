@@ -1,4 +1,5 @@
 //! Answers: of listeners to clients, of clients to the server, of many to a broadcast.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 

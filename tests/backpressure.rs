@@ -1,4 +1,5 @@
 //! Bounds: what waits for a client, and what a client may ask for at once.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! The Engine.IO protocol through the front door: a real server, and clients that speak bytes.
 //!
 //! More of it, with the official client, is in `tests/e2e`.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 #[path = "support/http.rs"]
 mod http;

@@ -1,5 +1,6 @@
 //! Imports point down: reads `src` and fails where a layer names one above it, and where a pure
 //! file names actix or a clock.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 use std::{
     collections::BTreeMap,

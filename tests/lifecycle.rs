@@ -1,41 +1,20 @@
 //! Birth and end of sockets and connections.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 
 use std::time::Duration;
 
 use greenroom::{
-    CountSockets, Stop,
+    CountSockets,
     prelude::*,
     testing::{Parting, TestServer},
 };
 use serde_json::json;
-use support::{Log, handle, hears, observe_sockets};
+use support::{Log, handle, noting, observe_sockets};
 use tokio::sync::watch;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A namespace that notes the ends of its sockets and the rooms they are in.
-fn noting(name: &str, log: &Log) -> Namespace {
-    let (leaving, left, label) = (log.clone(), log.clone(), name.to_owned());
-    Namespace::new(name)
-        .on_connect(|socket: Socket| async move { socket.join("room") })
-        .on("echo", |_: Socket, data: greenroom::Args| async move { Ack(data) })
-        .on_disconnecting(move |socket: Socket, _: DisconnectReason| {
-            let log = leaving.clone();
-            async move {
-                let rooms = socket.rooms().await;
-                log.note(format!("disconnecting, in {} rooms", rooms.len()));
-            }
-        })
-        .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
-            let (log, label) = (left.clone(), label.clone());
-            async move {
-                let rooms = socket.rooms().await;
-                log.note(format!("{label} {reason}, in {} rooms", rooms.len()));
-            }
-        })
-}
 
 /// A gate that is shut until `true` is sent.
 fn gate() -> (watch::Sender<bool>, impl AsyncFn() + Clone + Send + Sync + 'static) {
@@ -102,133 +81,6 @@ async fn a_disconnecting_listener_that_never_ends_is_not_waited_for_for_ever() {
     assert!(server.io().members().await.is_empty());
 }
 
-// ---- the server ends it ----------------------------------------------------------------------
-
-#[actix_rt::test]
-async fn closing_the_server_ends_every_socket_and_every_namespace() {
-    let log = Log::default();
-    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
-    let server = TestServer::start(builder);
-    let client = server.connect("/", ()).await.unwrap();
-    client.join("/a", ()).await.unwrap();
-    let idle = server.open().await.unwrap();
-    let io = server.io().clone();
-    server.close().await;
-    assert_eq!(io.clients_count(), 0);
-    let mut log = log.take();
-    log.sort();
-    assert_eq!(
-        log[..2],
-        ["/ server shutting down, in 0 rooms", "/a server shutting down, in 0 rooms"]
-    );
-    assert_eq!(client.disconnected().await, Parting::Closed(1001));
-    assert_eq!(idle.closed().await, Parting::Closed(1001));
-    // No goodbye in a namespace, as in the reference.
-    assert!(client.connection().transcript().iter().all(|packet| !packet.starts_with('1')));
-    assert_eq!(io.namespaces(), [] as [&str; 0]);
-    assert!(io.namespace("/a").is_none());
-}
-
-#[actix_rt::test]
-async fn a_closed_server_opens_no_session() {
-    let server = TestServer::start(SocketIo::builder());
-    server.io().close().await;
-    assert_eq!(server.open().await.unwrap_err().message, "Server is closed");
-    server.io().close().await;
-}
-
-#[actix_rt::test]
-async fn disconnect_with_close_says_goodbye_in_every_namespace_first() {
-    let log = Log::default();
-    let builder = SocketIo::builder()
-        .namespace(noting("/", &log))
-        .namespace(noting("/a", &log))
-        .namespace(noting("/b", &log));
-    let server = TestServer::start(builder);
-    let main = server.connect("/", ()).await.unwrap();
-    let a = main.join("/a", ()).await.unwrap();
-    let b = main.join("/b", ()).await.unwrap();
-    let socket = handle(&server, &a).await;
-    socket.emit("last", &()).unwrap();
-    socket.disconnect(true).await;
-    for client in [&main, &a, &b] {
-        assert_eq!(client.disconnected().await, Parting::ByServer);
-    }
-    assert_eq!(main.connection().closed().await, Parting::Closed(1000));
-    let transcript = main.connection().transcript();
-    assert_eq!(transcript[3..5], ["2/a,[\"last\"]", "1/a,"]);
-    let mut rest = transcript[5..].to_vec();
-    rest.sort();
-    assert_eq!(rest, ["1", "1/b,"]);
-    server.settle().await;
-    let ends = log.take();
-    for name in ["/", "/a", "/b"] {
-        let end = format!("{name} server namespace disconnect, in 0 rooms");
-        assert_eq!(ends.iter().filter(|line| **line == end).count(), 1, "{ends:?}");
-    }
-}
-
-#[actix_rt::test]
-async fn disconnect_without_close_ends_one_namespace_behind_what_was_sent() {
-    let log = Log::default();
-    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
-    let server = TestServer::start(builder);
-    let main = server.connect("/", ()).await.unwrap();
-    let a = main.join("/a", ()).await.unwrap();
-    let socket = handle(&server, &a).await;
-    socket.leave(socket.id());
-    socket.to("room").emit("first", &()).unwrap();
-    socket.emit("second", &()).unwrap();
-    let gone = socket.disconnect(false);
-    assert!(matches!(socket.emit("third", &()), Err(EmitError::Disconnected)));
-    gone.await;
-    assert!(!socket.connected());
-    assert_eq!(log.take()[0], "disconnecting, in 1 rooms");
-    assert_eq!(a.next_event().await.name, "first");
-    assert_eq!(a.next_event().await.name, "second");
-    assert_eq!(a.disconnected().await, Parting::ByServer);
-    assert_eq!(main.emit_with_ack("echo", 1).await, json!([1]));
-    // And back again, with a new id.
-    let again = main.join("/a", ()).await.unwrap();
-    assert_ne!(again.id(), *socket.id());
-    assert_eq!(again.emit_with_ack("echo", 2).await, json!([2]));
-}
-
-#[actix_rt::test]
-async fn close_connection_ends_all_namespaces_with_forced_close() {
-    let log = Log::default();
-    let builder = SocketIo::builder().namespace(noting("/", &log)).namespace(noting("/a", &log));
-    let server = TestServer::start(builder);
-    let main = server.connect("/", ()).await.unwrap();
-    main.join("/a", ()).await.unwrap();
-    let socket = handle(&server, &main).await;
-    socket.emit("last", &()).unwrap();
-    socket.close_connection();
-    hears(&main, "last").await;
-    assert_eq!(main.disconnected().await, Parting::Closed(1000));
-    server.settle().await;
-    let ends = log.take();
-    assert!(ends.contains(&"/ forced close, in 0 rooms".to_owned()), "{ends:?}");
-    assert!(ends.contains(&"/a forced close, in 0 rooms".to_owned()), "{ends:?}");
-}
-
-#[actix_rt::test]
-async fn a_namespace_that_is_stopped_puts_its_sockets_out_and_can_be_started_again() {
-    let log = Log::default();
-    let server = TestServer::start(SocketIo::builder());
-    let addr = server.io().spawn(noting("/a", &log));
-    let main = server.connect("/", ()).await.unwrap();
-    let a = main.join("/a", ()).await.unwrap();
-    addr.send(Stop).await.unwrap();
-    assert_eq!(a.disconnected().await, Parting::ByServer);
-    server.settle().await;
-    assert!(!addr.connected());
-    assert!(log.take().contains(&"/a server namespace disconnect, in 0 rooms".to_owned()));
-    assert_eq!(main.join("/a", ()).await.unwrap_err().message, "Invalid namespace");
-    server.io().spawn(noting("/a", &log));
-    main.join("/a", ()).await.unwrap();
-}
-
 // ---- the client ends it ----------------------------------------------------------------------
 
 #[actix_rt::test]
@@ -284,12 +136,8 @@ async fn listeners_of_one_socket_are_called_at_its_end_after_those_of_the_namesp
     let client = server.connect("/", ()).await.unwrap();
     let socket = handle(&server, &client).await;
     let (first, second) = (log.clone(), log.clone());
-    socket.on_disconnecting(move |_, reason| {
-        std::future::ready(first.note(format!("own: {reason}")))
-    });
-    socket.on_disconnect(move |socket, _| {
-        std::future::ready(second.note(format!("own: {}", socket.connected())))
-    });
+    socket.on_disconnecting(move |_, reason| first.noted(format!("own: {reason}")));
+    socket.on_disconnect(move |socket, _| second.noted(format!("own: {}", socket.connected())));
     client.drop_connection();
     server.settle().await;
     let mut lines = log.take();
@@ -422,77 +270,6 @@ async fn a_server_closes_while_everything_is_under_way() {
     server.close().await;
     assert_eq!(client.disconnected().await, Parting::Closed(1001));
     assert_eq!(asking.closed().await, Parting::Closed(1001));
-}
-
-// ---- the order of listeners --------------------------------------------------------------------
-
-/// Events that end in the reverse order of their coming.
-fn reversing(log: &Log) -> Namespace {
-    let log = log.clone();
-    Namespace::new("/").on("n", move |_: Socket, n: u32| {
-        let log = log.clone();
-        async move {
-            log.note(format!("start {n}"));
-            tokio::time::sleep(SECOND * (10 - n)).await;
-            log.note(format!("end {n}"));
-            Ack(n)
-        }
-    })
-}
-
-#[actix_rt::test]
-async fn listeners_start_in_order_and_run_side_by_side() {
-    let log = Log::default();
-    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log)));
-    let client = server.connect("/", ()).await.unwrap();
-    let acks = [1, 2, 3].map(|n| client.emit_with_ack("n", n));
-    for (ack, n) in acks.into_iter().zip(1..) {
-        assert_eq!(ack.await, json!([n]));
-    }
-    assert_eq!(log.take(), ["start 1", "start 2", "start 3", "end 3", "end 2", "end 1"]);
-}
-
-#[actix_rt::test]
-async fn in_serial_mode_a_listener_starts_when_the_last_has_ended() {
-    let log = Log::default();
-    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log).serial(true)));
-    let [client, other]: [_; 2] = server.many("/", 2).await.try_into().unwrap();
-    let acks = [1, 2].map(|n| client.emit_with_ack("n", n));
-    server.advance(SECOND).await;
-    let third = other.emit_with_ack("n", 3);
-    for (ack, n) in acks.into_iter().zip(1..) {
-        assert_eq!(ack.await, json!([n]));
-    }
-    assert_eq!(third.await, json!([3]));
-    // The other client does not wait for this one.
-    assert_eq!(log.take(), ["start 1", "start 3", "end 3", "end 1", "start 2", "end 2"]);
-}
-
-#[actix_rt::test]
-async fn what_waits_in_serial_mode_is_dropped_when_the_socket_leaves() {
-    let log = Log::default();
-    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log).serial(true)));
-    let client = server.connect("/", ()).await.unwrap();
-    client.emit("n", 1);
-    client.emit("n", 2);
-    server.settle().await;
-    client.disconnect().await;
-    server.advance(60 * SECOND).await;
-    assert_eq!(log.take(), ["start 1", "end 1"]);
-    assert_eq!(server.io().clients_count(), 0);
-}
-
-#[actix_rt::test]
-async fn a_listener_under_way_ends_after_its_client_has_gone() {
-    let log = Log::default();
-    let server = TestServer::start(SocketIo::builder().namespace(reversing(&log)));
-    let client = server.connect("/", ()).await.unwrap();
-    client.emit("n", 1);
-    server.settle().await;
-    client.drop_connection();
-    server.advance(20 * SECOND).await;
-    assert_eq!(log.take(), ["start 1", "end 1"]);
-    server.close().await;
 }
 
 #[actix_rt::test]

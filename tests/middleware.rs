@@ -1,4 +1,5 @@
 //! Who is let in.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 
@@ -116,10 +117,8 @@ async fn a_client_that_leaves_during_a_middleware_never_connects() {
                 Ok::<_, ConnectError>(())
             }
         })
-        .on_connect(move |_: Socket| std::future::ready(connects.note("connect")))
-        .on_disconnect(move |_: Socket, _: DisconnectReason| {
-            std::future::ready(disconnects.note("disconnect"))
-        });
+        .on_connect(move |_: Socket| connects.noted("connect"))
+        .on_disconnect(move |_: Socket, _: DisconnectReason| disconnects.noted("disconnect"));
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     let connection = server.open().await.unwrap();
     connection.send_raw("0");
@@ -140,7 +139,7 @@ async fn disconnect_listeners_set_in_a_middleware_that_refuses_are_not_called() 
     let notes = log.clone();
     let namespace = Namespace::new("/").before_connect(move |socket: Socket| {
         let notes = notes.clone();
-        socket.on_disconnect(move |_, _| std::future::ready(notes.note("disconnect")));
+        socket.on_disconnect(move |_, _| notes.noted("disconnect"));
         std::future::ready(Err::<(), _>(ConnectError::new("no")))
     });
     let server = TestServer::start(SocketIo::builder().namespace(namespace));

@@ -2,164 +2,22 @@
 //!
 //! Every packet of a test carries a label that says when it was sent. A path that were shorter for
 //! one kind of packet than for another would let it overtake, and the labels would not rise.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
-mod support;
+#[path = "support/stage.rs"]
+mod stage;
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
 use greenroom::{
-    SocketIoBuilder,
     prelude::*,
-    testing::{Parting, TestConnection, TestServer, TestSocket},
+    testing::{Parting, TestServer, TestSocket},
 };
-use serde_json::Value;
-
-/// What is the same at every run, and yet mixes everything.
-#[derive(Clone, Copy)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-/// Labels of one round; the ack has the last.
-const STEPS: u64 = 8;
-
-type Round = Pin<Box<dyn Future<Output = Result<Ack<u64>, EmitError>>>>;
-
-/// A server whose listeners do a bit of everything.
-#[derive(Default)]
-struct Stage {
-    io: OnceLock<SocketIo>,
-    /// Sockets of the clients in other namespaces.
-    others: Mutex<Vec<(Value, Socket)>>,
-}
-
-impl Stage {
-    fn io(&self, namespace: &str) -> greenroom::BroadcastOperator {
-        self.io.get().unwrap().of(namespace).unwrap()
-    }
-
-    fn other(&self, name: &Value, dice: &mut Dice) -> Option<Socket> {
-        let others = self.others.lock().unwrap();
-        let own: Vec<_> = others.iter().filter(|(owner, _)| owner == name).collect();
-        (!own.is_empty()).then(|| own[dice.roll(own.len() as u64) as usize].1.clone())
-    }
-
-    /// Sends one packet with this label to the client of `socket`, in some way.
-    fn step(&self, socket: &Socket, dice: &mut Dice, label: u64) -> Result<(), EmitError> {
-        let name = &socket.handshake().auth;
-        let room = name.to_string();
-        let data = Bytes::from(label.to_string());
-        match dice.roll(10) {
-            0 => socket.emit("own", &label),
-            1 => socket.emit("own, binary", &(label, &data, &data)),
-            2 => self.io("/").to(room).emit("io", &label),
-            3 => self.io("/").to([&*room, "empty"]).emit("io, binary", &(label, &data)),
-            // It has left its own room, so it hears itself.
-            4 => socket.to(room).emit("socket", &label),
-            5 => self.io("/a").to(room).emit("io of another", &label),
-            6 => self.io("/b").to(room).emit("io of another, binary", &(label, &data)),
-            7 => match self.other(name, dice) {
-                Some(other) => other.emit("own in another", &(label, &data)),
-                None => socket.emit("own", &label),
-            },
-            8 => {
-                let fresh = format!("{room} {label}");
-                socket.join(&fresh);
-                self.io("/").to(&fresh).emit("joined", &label)?;
-                socket.leave(&fresh);
-                self.io("/").to(fresh).emit("never", &0)
-            }
-            _ => {
-                drop(socket.emit_with_ack::<u64>("question", &label));
-                Ok(())
-            }
-        }
-    }
-
-    fn listener(
-        self: &Arc<Self>,
-        yields: bool,
-    ) -> impl Fn(Socket, u64) -> Round + Send + Sync + use<> {
-        let stage = Arc::clone(self);
-        move |socket, round| {
-            let stage = Arc::clone(&stage);
-            Box::pin(async move {
-                let mut dice = Dice(round);
-                for step in 0..STEPS - 1 {
-                    stage.step(&socket, &mut dice, round * STEPS + step)?;
-                    if yields && dice.roll(3) == 0 {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Ok(Ack(round * STEPS + STEPS - 1))
-            })
-        }
-    }
-
-    /// The namespaces `/`, `/a` and `/b`; a client's name is its room in all of them.
-    fn builder(self: &Arc<Self>) -> SocketIoBuilder {
-        let join = |socket: Socket| async move {
-            socket.join(socket.handshake().auth.to_string());
-            socket.leave(socket.id());
-        };
-        let mut builder = SocketIo::builder().namespace(
-            Namespace::new("/")
-                .on_connect(join)
-                .on("round", self.listener(false))
-                .on("yielding round", self.listener(true)),
-        );
-        for name in ["/a", "/b"] {
-            let stage = Arc::clone(self);
-            builder = builder.namespace(Namespace::new(name).on_connect(join).on_connect(
-                move |socket: Socket| {
-                    let name = socket.handshake().auth.clone();
-                    stage.others.lock().unwrap().push((name, socket));
-                    std::future::ready(())
-                },
-            ));
-        }
-        builder
-    }
-}
-
-/// The label of a packet: the first number in it.
-fn label(packet: &str) -> Option<u64> {
-    let list: Value = serde_json::from_str(&packet[packet.find('[')?..]).unwrap();
-    list.as_array().unwrap().iter().find_map(Value::as_u64)
-}
-
-fn labels(connection: &TestConnection) -> Vec<u64> {
-    let transcript = connection.transcript();
-    transcript
-        .iter()
-        .filter(|p| p.starts_with(['2', '3', '5', '6']))
-        .filter_map(|p| label(p))
-        .collect()
-}
-
-/// A client in all namespaces of the stage.
-async fn performer(server: &TestServer, name: u64) -> TestSocket {
-    let auth = serde_json::json!({ "name": name });
-    let socket = server.connect("/", &auth).await.unwrap();
-    for namespace in ["/a", "/b"] {
-        // Its sockets there need no handle: they end with the connection.
-        socket.join(namespace, &auth).await.unwrap();
-    }
-    socket
-}
+use stage::{Dice, STEPS, Stage, label, labels, performer};
 
 async fn play(socket: &TestSocket, event: &str, rounds: std::ops::Range<u64>) {
     let acks: Vec<_> = rounds.clone().map(|round| socket.emit_with_ack(event, round)).collect();
@@ -397,14 +255,16 @@ async fn a_goodbye_in_one_namespace_comes_before_what_follows_in_another() {
                 1 => drop(io.of("/a").unwrap().to(other.id()).disconnect(false)),
                 _ => drop(io.of("/a").unwrap().disconnect(false)),
             }
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 socket.emit("kicked", &n)?;
             }
             Ok::<_, EmitError>(Ack(n))
         }
     });
-    let a = Namespace::new("/a")
-        .on_connect(move |socket: Socket| std::future::ready(*kept.lock().unwrap() = Some(socket)));
+    let a = Namespace::new("/a").on_connect(move |socket: Socket| {
+        *kept.lock().unwrap() = Some(socket);
+        std::future::ready(())
+    });
     let server = TestServer::start(SocketIo::builder().namespace(main).namespace(a));
     cell.set(server.io().clone()).unwrap();
     let client = server.connect("/", ()).await.unwrap();
@@ -414,7 +274,7 @@ async fn a_goodbye_in_one_namespace_comes_before_what_follows_in_another() {
         let seen = client.connection().transcript().len();
         client.emit_with_ack("kick", n).await;
         let mut expected = vec!["1/a,".to_owned(), format!("3{}[{n}]", n + 1)];
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             expected.insert(1, format!("2[\"kicked\",{n}]"));
         }
         assert_eq!(client.connection().transcript()[seen..], expected);
@@ -477,7 +337,8 @@ async fn attachments_follow_their_packet_whoever_else_sends() {
     for client in &clients {
         let transcript = client.connection().transcript();
         for (at, _) in transcript.iter().enumerate().filter(|(_, p)| p.starts_with(['5', '6'])) {
-            assert!(transcript[at + 1..at + 3].iter().all(|p| p.starts_with('<')));
+            // The last of them may still be on their way.
+            assert!(transcript[at + 1..].iter().take(2).all(|p| p.starts_with('<')));
         }
     }
     server.close().await;

@@ -1,4 +1,5 @@
 //! Who hears what: selections of rooms, and what joining and leaving does.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 

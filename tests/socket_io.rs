@@ -1,4 +1,5 @@
 //! The Socket.IO protocol as a client sees it, packet by packet.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod support;
 
@@ -120,10 +121,8 @@ async fn what_is_no_packet_closes_the_connection() {
 async fn what_is_no_engine_packet_closes_the_connection() {
     let reasons = Log::default();
     let log = reasons.clone();
-    let namespace =
-        Namespace::new("/").on_disconnect(move |_: Socket, reason: DisconnectReason| {
-            std::future::ready(log.note(reason.as_str()))
-        });
+    let namespace = Namespace::new("/")
+        .on_disconnect(move |_: Socket, reason: DisconnectReason| log.noted(reason.as_str()));
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     for (packet, reason) in [
         ("", "parse error"),

@@ -1,4 +1,5 @@
 //! `TestSocket` and `TestServer` themselves, and the examples of `docs/testing.md`.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 use std::{
     panic::AssertUnwindSafe,

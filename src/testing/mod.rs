@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/testing.md")]
 
 mod connection;
+mod line;
 mod opening;
 mod server;
 mod socket;

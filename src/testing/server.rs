@@ -78,7 +78,8 @@ impl TestServer {
         Ok(TestConnection::new(pipe, self.patience))
     }
 
-    /// Connects a client to a namespace.
+    /// Connects a client to a namespace. Done when its connect listeners have run, as far as they
+    /// do not wait.
     ///
     /// # Errors
     /// If it is refused.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     At, Parting, Refused, TestConnection, TestRequest, TestTarget,
-    connection::{Line, Phase, Seat},
+    line::{Line, Phase, Seat},
     opening, pause, server,
 };
 use crate::{
@@ -41,7 +41,8 @@ impl TestSocket {
         Self { connection, index }
     }
 
-    /// Connects a client over a connection of its own, and pauses the clock.
+    /// Connects a client over a connection of its own, and pauses the clock. Done when the connect
+    /// listeners of the namespace have run, as far as they do not wait.
     ///
     /// # Errors
     /// If it is refused.

@@ -2,11 +2,15 @@
 #![allow(dead_code, reason = "every file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::Ready,
+    sync::{Arc, Mutex},
+};
 
 use actix::prelude::*;
 use greenroom::{
-    FindSocket, RoomEvent, Socket, SocketEvent, SubscribeRooms, SubscribeSockets,
+    Ack, Args, DisconnectReason, FindSocket, Namespace, RoomEvent, Socket, SocketEvent,
+    SubscribeRooms, SubscribeSockets,
     testing::{TestServer, TestSocket},
 };
 
@@ -17,6 +21,12 @@ pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     pub(crate) fn note(&self, line: impl Into<String>) {
         self.0.lock().unwrap().push(line.into());
+    }
+
+    /// The same as the future of a listener.
+    pub(crate) fn noted(&self, line: impl Into<String>) -> Ready<()> {
+        self.note(line);
+        std::future::ready(())
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
@@ -86,4 +96,26 @@ pub(crate) async fn hears(client: &TestSocket, event: &str) {
     let heard = client.next_event().await;
     assert_eq!(heard.name, event);
     client.expect_silence().await;
+}
+
+/// A namespace that notes the ends of its sockets and the rooms they are in.
+pub(crate) fn noting(name: &str, log: &Log) -> Namespace {
+    let (leaving, left, label) = (log.clone(), log.clone(), name.to_owned());
+    Namespace::new(name)
+        .on_connect(|socket: Socket| async move { socket.join("room") })
+        .on("echo", |_: Socket, data: Args| async move { Ack(data) })
+        .on_disconnecting(move |socket: Socket, _: DisconnectReason| {
+            let log = leaving.clone();
+            async move {
+                let rooms = socket.rooms().await;
+                log.note(format!("disconnecting, in {} rooms", rooms.len()));
+            }
+        })
+        .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+            let (log, label) = (left.clone(), label.clone());
+            async move {
+                let rooms = socket.rooms().await;
+                log.note(format!("{label} {reason}, in {} rooms", rooms.len()));
+            }
+        })
 }

@@ -38,6 +38,16 @@ fn a_missing_pong_ends_the_session() {
 }
 
 #[test]
+fn a_pong_that_may_not_have_been_read_gets_the_whole_time_again() {
+    let mut session = session();
+    session.tick(ms(300));
+    assert_eq!(session.tick(ms(500)), Action::Close(CloseReason::PingTimeout));
+    session.postpone_timeout(ms(500));
+    assert_eq!(session.tick(ms(699)), Action::Nothing);
+    assert_eq!(session.tick(ms(700)), Action::Close(CloseReason::PingTimeout));
+}
+
+#[test]
 fn other_traffic_extends_the_wait_for_a_pong_once() {
     let mut session = session();
     session.tick(ms(300));
