@@ -52,7 +52,7 @@ pub use crate::{
         IntoMiddleware, Namespace, NamespaceActor, On, RoomEvent, SocketEvent, Sockets, Stop,
         SubscribeRooms, SubscribeSockets,
     },
-    packet::{Args, ArgsError, EncodeError, Payload},
+    packet::{Args, ArgsError, EncodeError, Event, Payload},
     room::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
         Room, RoomSizes, RoomsOf, SocketId, Target,
@@ -61,7 +61,8 @@ pub use crate::{
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedListener, BroadcastAcks,
         BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter, EventError,
-        FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer, Outcome, Socket,
+        EventErrorKind, FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer,
+        Outcome, Socket,
     },
 };
 

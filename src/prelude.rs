@@ -1,6 +1,6 @@
 //! What most applications use: `use greenroom::prelude::*`.
 
 pub use crate::{
-    Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError,
+    Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError, Event,
     EventError, FromSocket, Namespace, Room, Socket, SocketId, SocketIo, Target,
 };

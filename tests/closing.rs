@@ -4,7 +4,7 @@
 mod support;
 
 use greenroom::{
-    Stop,
+    CountSockets, Stop,
     prelude::*,
     testing::{Parting, TestServer},
 };
@@ -134,4 +134,18 @@ async fn a_namespace_that_is_stopped_puts_its_sockets_out_and_can_be_started_aga
     assert_eq!(main.join("/a", ()).await.unwrap_err().message, "Invalid namespace");
     server.io().spawn(noting("/a", &log));
     main.join("/a", ()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_stopped_namespace_makes_room_for_another_at_once_on_several_workers() {
+    let server = TestServer::workers(SocketIo::builder(), 2).await;
+    for _ in 0..200 {
+        let first = server.io().spawn(Namespace::new("/n"));
+        first.send(Stop).await.unwrap();
+        assert_eq!(server.io().namespaces(), ["/"]);
+        let second = server.io().spawn(Namespace::new("/n"));
+        assert_ne!(first, second);
+        assert_eq!(second.send(CountSockets).await.unwrap(), 0);
+        second.send(Stop).await.unwrap();
+    }
 }

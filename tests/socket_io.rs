@@ -18,8 +18,8 @@ fn listening(log: &Log) -> Namespace {
     Namespace::new("/")
         .on("echo", |_: Socket, data: Args| async move { Ack(data) })
         .on("back", |socket: Socket, data: Args| async move { socket.emit("back", &data) })
-        .on_fallback(move |_: Socket, data: Args| {
-            log.note(data.to_json().to_string());
+        .on_fallback(move |_: Socket, event: Event| {
+            log.note(event.args.to_json().to_string());
             std::future::ready(())
         })
 }

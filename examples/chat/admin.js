@@ -1,6 +1,6 @@
 // The admin page: a connection to /admin, which the server refuses without the key.
 
-import { byId, make, paint } from "./dom.js";
+import { byId, cleanName, make, paint, shownName } from "./dom.js";
 
 const ACK_MS = 10_000;
 const REFRESH_MS = 5_000; // stats are asked for this often, and soon after every activity
@@ -42,6 +42,7 @@ function lock(reason) {
   socket.disconnect();
   key = "";
   byId("key").value = "";
+  byId("kick-dialog").close("");
   show(false);
   refused(reason);
   byId("key").focus();
@@ -81,6 +82,7 @@ socket.on("disconnect", (reason) => {
 // ---------------------------------------------------------------- what there is to see
 
 let soon;
+let stats = { rooms: {}, chatUsers: 0 }; // the last that were told
 
 function refreshSoon() {
   clearTimeout(soon);
@@ -92,14 +94,17 @@ function refresh() {
 }
 setInterval(refresh, REFRESH_MS);
 
-const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+const people = (count) => plural(count, "person", "people");
 
 function showStats({ rooms, chatUsers, adminUsers }) {
+  stats = { rooms, chatUsers };
   byId("chat-users").textContent = chatUsers;
   byId("admin-users").textContent = adminUsers;
   const entries = Object.entries(rooms);
   byId("total-messages").textContent = entries.reduce((sum, [, { messages }]) => sum + messages, 0);
   for (const [name, stats] of entries) fillCard(cardOf(name), stats);
+  previewKick();
 }
 
 function cardOf(name) {
@@ -121,20 +126,26 @@ function fillCard(card, { users, names, messages }) {
   card.dataset.users = users;
   card.dataset.messages = messages;
   card.querySelector(".numbers").textContent = `${users} here, ${plural(messages, "message")}`;
-  const people = card.querySelector(".people");
-  if (people.dataset.names === JSON.stringify(names)) return; // keeps the focus where it is
-  people.dataset.names = JSON.stringify(names);
-  people.replaceChildren(...names.map(person));
+  const list = card.querySelector(".people");
+  if (list.dataset.names === JSON.stringify(names)) return; // keeps the focus where it is
+  list.dataset.names = JSON.stringify(names);
+  list.replaceChildren(...names.map(person));
 }
 
-function person(name) {
+function person(raw, index, names) {
+  const name = shownName(raw);
+  const tags = raw === name ? [] : ["hidden characters"];
+  const alike = names.filter((other) => other === raw).length;
+  if (alike > 1) tags.push(`${index - names.indexOf(raw) + 1} of ${alike}`);
   const item = make("li", "person");
   item.dataset.name = name;
   const button = make("button", "", "Kick");
   button.type = "button";
   button.setAttribute("aria-label", `Kick ${name}`);
-  button.addEventListener("click", () => kick(name));
-  item.append(paint(make("span", "avatar"), name), make("span", "name", name), button);
+  button.addEventListener("click", () => kick([raw]));
+  item.append(paint(make("span", "avatar"), name), make("span", "name", name));
+  if (tags.length > 0) item.append(make("span", "tag", tags.join(", ")));
+  item.append(button);
   return item;
 }
 
@@ -147,7 +158,7 @@ socket.on("activity", ({ type, room, username }) => {
   const kind = make("span", "kind", type);
   kind.dataset.type = type;
   const line = make("li");
-  line.append(time, kind, make("span", "", `${username} ${SENTENCES[type] ?? type} #${room}`));
+  line.append(time, kind, make("span", "", `${shownName(username)} ${SENTENCES[type] ?? type} #${room}`));
   byId("feed").prepend(line);
   while (byId("feed").children.length > FEED_LIMIT) byId("feed").lastElementChild.remove();
   byId("feed-empty").hidden = true;
@@ -173,18 +184,64 @@ async function ask(event, ...args) {
   }
 }
 
-async function kick(name) {
-  const ack = await ask("kick", name);
-  if (!ack) return false;
-  if (ack.kicked === 0) outcome(`Nobody here is called ${name}.`, false);
-  else outcome(`${name} was removed (${plural(ack.kicked, "connection")}).`);
+/** Who has one of these names, as far as the stats tell: nobody's name is known who is in no room. */
+function whoIs(names) {
+  const rooms = Object.entries(stats.rooms).map(([room, there]) => [room, there.names.filter((name) => names.includes(name)).length]);
+  const count = rooms.reduce((sum, [, here]) => sum + here, 0);
+  const where = rooms.filter(([, here]) => here > 0).map(([room, here]) => `${here} in #${room}`).join(", ");
+  const elsewhere = stats.chatUsers - Object.values(stats.rooms).reduce((sum, { users }) => sum + users, 0);
+  const more = elsewhere > 0 ? ` ${people(elsewhere)} in no room: removed too if called that.` : "";
+  return { count, where, more };
+}
+
+/** The names that look like what was typed; hidden characters cannot be typed. */
+function typedNames() {
+  const typed = byId("kick-name").value.trim();
+  const known = Object.values(stats.rooms).flatMap(({ names }) => names);
+  const same = known.filter((name) => cleanName(typed) !== "" && cleanName(name) === cleanName(typed));
+  return [...new Set([typed, ...same])];
+}
+
+function previewKick() {
+  const { count, where, more } = whoIs(typedNames());
+  const text = count > 0 ? `Removes ${people(count)}: ${where}.${more}` : `Nobody in a room is called that.${more}`;
+  byId("kick-preview").textContent = byId("kick-name").value.trim() === "" ? "" : text;
+}
+byId("kick-name").addEventListener("input", previewKick);
+
+function confirmed(name, { count, where, more }) {
+  const dialog = byId("kick-dialog");
+  byId("kick-title").textContent = `Remove ${people(count)}?`;
+  byId("kick-text").textContent = `Everyone called ${name} goes: ${where}.${more}`;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "remove");
+  });
+}
+
+/** Removes everyone of these names, which look the same; when these are several people, only after a question. */
+async function kick(names) {
+  const name = shownName(names[0]);
+  const found = whoIs(names);
+  if (found.count > 1 && !(await confirmed(name, found))) return false;
+  let kicked = 0;
+  for (const each of names) {
+    const ack = await ask("kick", each);
+    if (!ack) return false;
+    kicked += ack.kicked;
+  }
+  if (kicked === 0) outcome(`Nobody here is called ${name}.`, false);
+  else outcome(`${name} was removed (${plural(kicked, "connection")}).`);
   refresh();
-  return ack.kicked > 0;
+  return kicked > 0;
 }
 
 byId("kick").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (await kick(byId("kick-name").value.trim())) event.target.reset();
+  if (!(await kick(typedNames()))) return;
+  event.target.reset();
+  previewKick();
 });
 
 byId("announce").addEventListener("submit", async (event) => {

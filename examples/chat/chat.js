@@ -1,7 +1,7 @@
 // The chat page: one Socket.IO connection to /chat, and what to do when it comes and goes.
-// The server's side of the conversation is examples/chat.rs; what is on the screen is view.js.
+// The server's side of the conversation is examples/chat/rooms; what is on the screen is view.js.
 
-import { byId } from "./dom.js";
+import { byId, cleanName, shownName } from "./dom.js";
 import * as view from "./view.js";
 
 const ACK_MS = 10_000; // how long an answer may take
@@ -13,10 +13,11 @@ const remembered = (key, fallback) => localStorage.getItem(`greenroom.${key}`) ?
 const remember = (key, value) => localStorage.setItem(`greenroom.${key}`, value);
 
 const state = {
-  name: remembered("name", ""),
+  name: cleanName(remembered("name", "")),
   wanted: remembered("room", "general"), // where the user wants to be; null: in no room
   room: null, // where the server says the user is
   members: [],
+  ended: false, // the server ended the connection: only the user brings it back
   divider: null, // what to write into the log once the room is entered
 };
 
@@ -35,16 +36,25 @@ function reconnect() {
 }
 
 function lost(reason) {
-  if (!navigator.onLine) {
+  setEnded(!socket.active);
+  if (state.ended) {
+    view.connection("offline", "Offline");
+    view.banner(`${reason} Nothing can be sent until you come back.`, "Come back", reconnect);
+  } else if (!navigator.onLine) {
     view.connection("offline", "Offline");
     view.banner("This device is offline. What you write is kept and sent when it is back.", "Try now", reconnect);
-  } else if (socket.active) {
+  } else {
     view.connection("reconnecting", "Reconnecting…");
     view.banner("No connection to the server. What you write is kept and sent once it is back.", "Try now", reconnect);
-  } else {
-    view.connection("offline", "Offline");
-    view.banner(reason, "Come back", reconnect);
   }
+}
+
+function setEnded(ended) {
+  if (state.ended === ended) return;
+  state.ended = ended;
+  view.composerEnabled(!ended);
+  if (ended) setMembers([]);
+  for (const item of outbox.filter(({ status }) => status === "queued")) deliver(item); // says why it waits
 }
 
 socket.on("disconnect", (reason) => {
@@ -53,14 +63,16 @@ socket.on("disconnect", (reason) => {
   view.roomsEnabled(false);
   if (reason === "io client disconnect") return view.connection("connecting", "Connecting…");
   state.divider = "Reconnected. You may have missed messages.";
-  lost("You were disconnected by an administrator.");
+  lost("You were removed by an administrator.");
 });
 
 socket.on("connect_error", (error) => lost(`The server refused the connection: ${error.message}.`));
-addEventListener("offline", () => socket.connected || lost());
-addEventListener("online", () => socket.connected || state.name === "" || reconnect());
+// a socket that is not active waits for the user, not for the network
+addEventListener("offline", () => socket.active && !socket.connected && lost());
+addEventListener("online", () => socket.active && !socket.connected && reconnect());
 
 socket.on("connect", () => {
+  setEnded(false);
   if (socket.recovered) state.divider = "Reconnected. Nothing was missed.";
   view.connection("connected", "Connected");
   view.transport(socket.io.engine.transport.name);
@@ -127,6 +139,9 @@ function setMembers(names) {
   view.members(names, state.name);
 }
 
+/** How many in this room cannot be told from each other by this name. */
+const alike = (name) => state.members.filter((other) => shownName(other) === shownName(name)).length;
+
 /** The list follows what is told, and is compared with the server's own when things calm down. */
 function membersChanged(names) {
   setMembers(names.sort());
@@ -138,15 +153,21 @@ function membersChanged(names) {
 }
 
 socket.on("user-joined", ({ room, username }) => {
-  view.note(room, "notice", `${username} joined`);
-  if (room === state.wanted) membersChanged([...state.members, username]);
+  const here = room === state.wanted;
+  if (here) membersChanged([...state.members, username]);
+  const count = here ? alike(username) : 1;
+  const others = count > 1 ? ` (${count} of that name are here now)` : "";
+  view.note(room, "notice", `${shownName(username)} joined${others}`);
 });
 
 socket.on("user-left", ({ room, username }) => {
-  view.note(room, "notice", `${username} left`);
   typists.forget(username);
+  const here = room === state.wanted;
   const index = state.members.indexOf(username);
-  if (room === state.wanted && index >= 0) membersChanged(state.members.toSpliced(index, 1));
+  if (here && index >= 0) membersChanged(state.members.toSpliced(index, 1));
+  const count = here ? alike(username) : 0;
+  const others = count > 0 ? ` (${count} of that name still here)` : "";
+  view.note(room, "notice", `${shownName(username)} left${others}`);
 });
 
 socket.on("announcement", ({ room, text }) => {
@@ -173,7 +194,7 @@ function send(text) {
 }
 
 function deliver(item) {
-  if (!ready()) return mark(item, "queued", "Waiting for the connection");
+  if (!ready()) return mark(item, "queued", state.ended ? "Waiting until you come back" : "Waiting for the connection");
   mark(item, "sending", "Sending…");
   item.echoed = false;
   socket.timeout(ACK_MS).emit("message", item.text, (error, ack) => {
@@ -209,7 +230,7 @@ socket.on("message", ({ room, username, text }) => {
     return;
   }
   typists.forget(username);
-  view.message({ room, username, text });
+  view.message({ room, username, text, alike: room === state.room ? alike(username) : 1 });
   unseen();
 });
 
@@ -286,6 +307,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 function submit() {
+  if (state.ended) return;
   const draft = byId("draft");
   const text = draft.value.trim();
   if (text === "") return;

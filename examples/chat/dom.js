@@ -1,4 +1,4 @@
-// The few things that both pages do with elements.
+// The few things that both pages do with elements and names.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -8,6 +8,20 @@ export function make(tag, className, text) {
   if (text !== undefined) element.textContent = text;
   return element;
 }
+
+/**
+ * A name without what cannot be seen or reorders what can: control and format characters, lone surrogates, fillers.
+ * The server takes every name as it is, so the names of others are cleaned too. What remains may be empty.
+ */
+export function cleanName(name) {
+  const clean = name
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu, "")
+    .replace(/[\p{Z}\u2800]+/gu, " ")
+    .trim();
+  return /[^\p{Z}\p{M}]/u.test(clean) ? clean : "";
+}
+
+export const shownName = (name) => cleanName(name) || "(no visible name)";
 
 /** A colour per name, the same for everybody. */
 export function paint(avatar, name) {

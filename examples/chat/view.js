@@ -1,13 +1,13 @@
 // What the chat page shows. Nothing in here knows the connection: chat.js calls in, the user's clicks go out through
 // callbacks. Everything that came from somebody else is written with textContent, never as HTML.
 
-import { byId, make, paint } from "./dom.js";
+import { byId, cleanName, make, paint, shownName } from "./dom.js";
 
 const LOG_LIMIT = 500; // lines kept per room
 const GROUP_MS = 5 * 60_000; // messages of one author this close together share a heading
 
 function avatarOf(name) {
-  const avatar = paint(make("span", "avatar"), name);
+  const avatar = paint(make("span", "avatar"), shownName(name));
   avatar.setAttribute("aria-hidden", "true");
   return avatar;
 }
@@ -38,6 +38,13 @@ export function banner(text, action, onAction) {
   say(byId("banner-text"), text ?? "");
   say(byId("banner-action"), action ?? "");
   byId("banner-action").onclick = onAction ?? null;
+}
+
+/** Without a connection that comes back by itself there is nothing to write for; a draft is kept. */
+export function composerEnabled(enabled) {
+  byId("send").disabled = !enabled;
+  byId("draft").readOnly = !enabled;
+  byId("composer").classList.toggle("is-off", !enabled);
 }
 
 // ---------------------------------------------------------------- rooms
@@ -138,14 +145,17 @@ function regroup(line) {
   line.classList.toggle("is-grouped", same);
 }
 
-export function message({ room, username, text, mine = false }) {
+/** `alike`: how many in the room have the author's name. */
+export function message({ room, username, text, mine = false, alike = 1 }) {
   const now = new Date();
   const line = make("article", "message");
   Object.assign(line.dataset, { testid: "message", author: username, mine, at: now.getTime() });
   const time = make("time", "", now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
   time.dateTime = now.toISOString();
   const heading = make("header", "heading");
-  heading.append(make("span", "author", mine ? "You" : username), time);
+  heading.append(make("span", "author", mine ? "You" : shownName(username)));
+  if (alike > 1) heading.append(make("span", "tag", `one of ${alike}`));
+  heading.append(time);
   const body = make("p", "text", text);
   body.dataset.testid = "text";
   line.append(avatarOf(username), heading, body);
@@ -193,13 +203,17 @@ export function note(room, kind, text) {
 // ---------------------------------------------------------------- people
 
 export function members(names, me) {
-  let mine = names.indexOf(me); // somebody else may have the same name: mark one
-  byId("members").replaceChildren(...names.map((name, index) => {
+  const mine = names.indexOf(me); // somebody else may have the same name: mark one
+  const shown = names.map(shownName);
+  byId("members").replaceChildren(...shown.map((name, index) => {
     const item = make("li", "member");
     item.dataset.testid = "member";
     item.dataset.name = name;
     item.append(avatarOf(name), make("span", "name", name));
-    if (index === mine) item.append(make("span", "you", "you"));
+    const tags = index === mine ? ["you"] : [];
+    const alike = shown.filter((other) => other === name).length;
+    if (alike > 1) tags.push(`${shown.slice(0, index + 1).filter((other) => other === name).length} of ${alike}`);
+    if (tags.length > 0) item.append(make("span", "tag", tags.join(", ")));
     return item;
   }));
   byId("members-count").textContent = names.length;
@@ -213,7 +227,7 @@ export function showMembers(open) {
 }
 
 export function typing(names) {
-  const [first, second] = names;
+  const [first, second] = names.map(shownName);
   byId("typing").textContent =
     names.length === 0 ? "" :
     names.length === 1 ? `${first} is typing…` :
@@ -232,14 +246,18 @@ export function me(name) {
 export function askName(current, onName) {
   const dialog = byId("name-dialog");
   const input = byId("name");
+  const check = () => input.setCustomValidity(
+    input.value !== "" && cleanName(input.value) === "" ? "A name needs at least one visible character." : "");
   input.value = current;
+  input.oninput = check;
+  check();
   byId("name-cancel").hidden = current === "";
   byId("name-cancel").onclick = () => dialog.close("");
   byId("name-save").value = "save";
   byId("name-save").textContent = current === "" ? "Enter the chat" : "Save";
   dialog.returnValue = "";
   dialog.onclose = () => {
-    const name = input.value.trim();
+    const name = cleanName(input.value);
     if (dialog.returnValue === "save" && name !== "") onName(name);
     else if (current === "") dialog.showModal();
   };

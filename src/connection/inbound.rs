@@ -29,7 +29,7 @@ fn refuse(link: &mut Connection, error: &DecodeError) {
     debug!(%error, "packet refused");
     link.upper.shared.metrics.bad_packets.increment();
     for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {
-        running::report(&joined.socket, "", &EventError::new(error.to_string()));
+        running::report(&joined.socket, "", &EventError::packet(error.to_string()));
     }
     link.close();
 }

@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use bytestring::ByteString;
-use tracing::{error, warn};
+use tracing::{Instrument, debug, error, warn};
 
 use super::{Client, Connection};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     packet::{Event, Payload},
     socket::{
-        AckSender, EventError, Outcome, Socket,
+        AckSender, EventError, EventErrorKind, Outcome, Socket,
         current::{Guarded, Panicked, enter},
         listeners::Call,
     },
@@ -136,7 +136,7 @@ fn start(
     let ack = AckSender::new(socket, id);
     let mut pending = 0;
     for handler in handlers {
-        let call = Call { socket: socket.clone(), args: event.args.clone(), ack: ack.clone() };
+        let call = Call { socket: socket.clone(), event: event.clone(), ack: ack.clone() };
         let end = End {
             socket: socket.clone(),
             event: event.name.clone(),
@@ -180,12 +180,13 @@ fn run(
     }
     let underway = running.begin(socket);
     let serial = socket.home().description.serial.then(|| ctx.address());
-    actix::spawn(async move {
+    let rest = async move {
         end(future.await);
         if let Some(connection) = serial {
             connection.do_send(Finished(underway.socket.clone()));
         }
-    });
+    };
+    actix::spawn(rest.in_current_span());
     true
 }
 
@@ -233,7 +234,12 @@ impl End {
 
 /// Tells the namespace's error hook.
 pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
-    warn!(namespace = socket.namespace(), event, %error, "event failed");
+    let id = socket.id();
+    if matches!(error.kind(), EventErrorKind::Payload | EventErrorKind::Packet) {
+        debug!(namespace = socket.namespace(), %id, event, %error, "event refused");
+    } else {
+        warn!(namespace = socket.namespace(), %id, event, %error, "event failed");
+    }
     if let Some(hook) = &socket.home().description.error_hook
         && enter(socket.pipe(), || hook(socket, event, error)).is_err()
     {

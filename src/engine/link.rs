@@ -321,6 +321,9 @@ impl<P: Protocol> Actor for Link<P> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        debug!(transport = %self.request.transport, "session opened");
         let open = self.request.open_packet(&self.sid, &self.config);
         self.pipe.send(smallvec![Frame::text_packet(&open)], false);
         P::opened(self, ctx);

@@ -275,7 +275,6 @@ impl<S: Service> Engine<S> {
         };
         let upper = self.service.open(sessions.worker(), &opening);
         actix::Actor::start(Link::new(opening, upper));
-        debug!(%transport, "session opened");
         pipe
     }
 }

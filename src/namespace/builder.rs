@@ -9,10 +9,13 @@ use actix::prelude::*;
 use hashbrown::HashMap;
 
 use super::{Namespace, membership::Membership, supervisor::Crew};
-use crate::socket::{
-    BoxedListener, ConnectError, DisconnectReason, EventError, IntoOutcome, Listener, Socket,
-    home::Description,
-    listeners::{self, Middleware, OnConnect, OnDisconnect},
+use crate::{
+    packet::{Event, is_reserved},
+    socket::{
+        BoxedListener, ConnectError, DisconnectReason, EventError, IntoOutcome, Listener, Socket,
+        home::Description,
+        listeners::{self, Middleware, OnConnect, OnDisconnect},
+    },
 };
 
 /// The description of a namespace that is not shared yet.
@@ -85,18 +88,32 @@ impl Namespace {
 
     /// Adds a listener for an event. Several listeners of one event are called in order; the
     /// first answer is the ack.
+    ///
+    /// # Panics
+    /// If the name is reserved, as no client can send it: what happens to sockets is told to
+    /// [`on_connect`](Self::on_connect), [`on_disconnecting`](Self::on_disconnecting) and
+    /// [`on_disconnect`](Self::on_disconnect).
     #[must_use]
+    #[track_caller]
     pub fn on<M>(mut self, event: &str, listener: impl Listener<M>) -> Self {
+        assert!(
+            !is_reserved(event),
+            "no client can send {event:?}: use on_connect, on_disconnecting or on_disconnect"
+        );
         let BoxedListener(handler) = listener.into_handler();
         self.describe().listeners.events.entry(event.to_owned()).or_default().push(handler);
         self
     }
 
-    /// Adds a listener for the events that no other listener takes.
+    /// Adds a listener for the events that no other listener takes: name and arguments.
     #[must_use]
-    pub fn on_fallback<M>(mut self, listener: impl Listener<M>) -> Self {
-        let BoxedListener(handler) = listener.into_handler();
-        self.describe().listeners.fallback.push(handler);
+    pub fn on_fallback<F, Fut>(mut self, listener: F) -> Self
+    where
+        F: Fn(Socket, Event) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        self.describe().listeners.fallback.push(listeners::on_fallback(listener));
         self
     }
 
@@ -143,7 +160,11 @@ pub struct Disconnected {
     pub reason: DisconnectReason,
 }
 
-/// A middleware: an async fn of a [`Socket`], or a [`Recipient`] of [`Connecting`].
+/// A middleware: an async fn of a [`Socket`], or a [`Recipient`](actix::Recipient) of [`Connecting`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a middleware",
+    note = "write an async fn of one `Socket` that returns `Result<(), ConnectError>`, or give `addr.recipient::<Connecting>()`"
+)]
 pub trait IntoMiddleware<M> {
     #[doc(hidden)]
     fn into_middleware(self) -> BoxedMiddleware;
@@ -177,8 +198,11 @@ impl IntoMiddleware<Connecting> for Recipient<Connecting> {
     }
 }
 
-/// A listener of connects: an async fn of a [`Socket`], or a [`Recipient`] of
-/// [`SocketConnected`](super::SocketEvent).
+/// A listener of connects: an async fn of a [`Socket`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener of connects",
+    note = "write an async fn of one `Socket`: an async closure with one argument"
+)]
 pub trait IntoConnect<M> {
     #[doc(hidden)]
     fn into_connect(self) -> OnConnect;
@@ -197,6 +221,10 @@ where
 
 /// A listener of the end of sockets: an async fn of a [`Socket`] and a [`DisconnectReason`], or a
 /// [`Recipient`] of [`Disconnected`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener of disconnects",
+    note = "write an async fn of `(Socket, DisconnectReason)`, or give `addr.recipient::<Disconnected>()`"
+)]
 pub trait IntoDisconnect<M> {
     #[doc(hidden)]
     fn into_disconnect(self) -> OnDisconnect;

@@ -89,7 +89,9 @@ impl std::fmt::Debug for SubscribeSockets {
     }
 }
 
-/// The end of the namespace: its sockets are disconnected, its actors end.
+/// The end of the namespace: its sockets are disconnected, then its actors end. Nobody can join it
+/// from the moment it takes the message, and another one of its name can be started. Answers when
+/// the last socket has left.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -148,6 +150,13 @@ pub(crate) struct Describe;
 pub(crate) struct Entrance {
     pub(crate) home: Arc<Home>,
     pub(crate) addr: Addr<Namespace>,
+}
+
+impl Entrance {
+    /// Whether clients may still join.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.home.is_closed() && self.addr.connected()
+    }
 }
 
 impl std::fmt::Debug for Entrance {

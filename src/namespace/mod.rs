@@ -126,4 +126,10 @@ impl Namespace {
 
 impl Actor for Namespace {
     type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(home) = self.home.upgrade() {
+            home.close();
+        }
+    }
 }

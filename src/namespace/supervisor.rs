@@ -341,14 +341,20 @@ impl Handler<Describe> for Namespace {
 }
 
 impl Handler<Stop> for Namespace {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        for key in self.members.select(&Target::everyone()) {
-            drop(self.put_out(key, false, ctx));
+        if let Some(home) = self.home.upgrade() {
+            home.close();
         }
+        let keys = self.members.select(&Target::everyone());
+        let partings: Vec<_> =
+            keys.into_iter().filter_map(|key| self.put_out(key, false, ctx)).collect();
         self.end_if_empty(ctx);
+        Box::pin(async move {
+            join_all(partings).await;
+        })
     }
 }
 

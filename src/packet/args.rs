@@ -22,7 +22,7 @@ use super::{handoff, scan};
 /// What came from a client is kept as text and parsed when asked for; a clone is cheap. As a data
 /// type, `Args` takes all arguments (inside a tuple: all that are left), and gives them back as
 /// they were.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Args {
     body: Body,
     len: usize,
@@ -47,6 +47,18 @@ pub enum ArgsError {
         /// What serde says about it.
         reason: String,
     },
+}
+
+impl fmt::Debug for Args {
+    /// The arguments as JSON, and the sizes of their attachments.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Args[{}]", self.raw_json())?;
+        if !self.attachments().is_empty() {
+            let sizes = self.attachments().iter().map(Bytes::len);
+            f.debug_list().entries(sizes).finish()?;
+        }
+        Ok(())
+    }
 }
 
 impl Args {

@@ -52,7 +52,14 @@ impl Default for SocketIoBuilder {
 
 impl SocketIoBuilder {
     /// Adds a namespace. `/` exists even if it is not added.
+    ///
+    /// # Panics
+    /// If there is one of that name already: its listeners would be lost.
+    #[track_caller]
     pub fn namespace(mut self, namespace: Namespace) -> Self {
+        let name = namespace.name();
+        let twice = self.namespaces.iter().any(|known| known.name() == name);
+        assert!(!twice, "the namespace {name} was added already: add all listeners to one");
         self.namespaces.push(namespace);
         self
     }
@@ -97,6 +104,19 @@ impl SocketIoBuilder {
     /// Time a client has to finish an upgrade. Default 10 s.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.config.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Time a session that nobody polls is kept so that it can still be told it was closed.
+    /// Default 30 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// Time a request body has to arrive completely. Default 30 s.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.config.body_timeout = timeout;
         self
     }
 
@@ -163,7 +183,23 @@ impl SocketIoBuilder {
     }
 
     /// Starts the namespaces. Call it inside an actix system, once, before `HttpServer::new`.
+    ///
+    /// # Panics
+    /// Outside an actix system: actors need one. `#[actix_web::main]` and `#[actix::main]` start
+    /// one, `#[tokio::main]` does not.
+    #[track_caller]
     pub fn start(self) -> SocketIo {
+        assert!(
+            actix::System::try_current().is_some(),
+            "SocketIo::start needs an actix system: use #[actix_web::main] instead of #[tokio::main]"
+        );
+        let thread = std::thread::current();
+        if thread.name().is_some_and(|name| name.starts_with("actix-rt|")) {
+            tracing::warn!(
+                "a Socket.IO server was started on a worker thread; if that was in the closure of \
+                 HttpServer::new, every worker has a server of its own: start it before, once"
+            );
+        }
         let metrics = Arc::<Metrics>::default();
         let namespaces = Namespaces::default();
         let connections = Arc::new(Shared {

@@ -37,7 +37,7 @@ impl Namespaces {
     ) -> Result<(), Arc<Entrance>> {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match list.get(name) {
-            Some(known) if known.addr.connected() => Err(known.clone()),
+            Some(known) if known.is_open() => Err(known.clone()),
             _ => {
                 Arc::make_mut(&mut list).insert(name.to_owned(), entrance);
                 Ok(())
@@ -53,12 +53,12 @@ impl Namespaces {
     }
 
     pub(super) fn entrance(&self, name: &str) -> Option<Arc<Entrance>> {
-        self.list().get(name).filter(|entrance| entrance.addr.connected()).cloned()
+        self.list().get(name).filter(|entrance| entrance.is_open()).cloned()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
         let list = self.list();
-        let running = list.iter().filter(|(_, entrance)| entrance.addr.connected());
+        let running = list.iter().filter(|(_, entrance)| entrance.is_open());
         running.map(|(name, _)| name.clone()).collect()
     }
 

@@ -89,7 +89,11 @@ impl SocketIo {
         SocketIoBuilder::default()
     }
 
-    /// A server with default options and no listeners but those of `/`.
+    /// A server with default options and this one namespace (besides `/`).
+    ///
+    /// # Panics
+    /// As [`SocketIoBuilder::start`].
+    #[track_caller]
     pub fn new(namespace: Namespace) -> Self {
         Self::builder().namespace(namespace).start()
     }

@@ -66,7 +66,8 @@ impl fmt::Debug for Emitter {
 
 impl Socket {
     /// Sends an event. `data` becomes its arguments: a tuple as many as it has, `()` none,
-    /// anything else one.
+    /// anything else one. An array `[T; N]` is a tuple to serde and is spread too; a slice or a `Vec`
+    /// is one argument.
     ///
     /// # Errors
     /// If the name is reserved, the data has no JSON form, or the socket is disconnected.

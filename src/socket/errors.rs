@@ -37,6 +37,30 @@ pub enum AckError {
     Args(#[from] ArgsError),
 }
 
+// In an ordinary HTTP handler, `io.emit(..)?` answers 500.
+impl actix_web::ResponseError for EmitError {}
+impl actix_web::ResponseError for EncodeError {}
+
+/// What an error of a listener is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventErrorKind {
+    /// The client sent arguments that do not fit the listener's type.
+    Payload,
+    /// The client sent a packet that cannot be decoded; its connection closes. The event's name
+    /// is empty.
+    Packet,
+    /// The application refused the event, with [`EventError::new`].
+    Refused,
+    /// The listener returned another error.
+    Internal,
+    /// The listener panicked.
+    Panicked,
+}
+
+/// What a client reads of errors that are none of its business.
+const INTERNAL: &str = "internal error";
+
 /// A listener failed. A client that asked for an ack gets one object:
 /// `{"error": message}`, with `"data"` if there is some.
 ///
@@ -44,6 +68,7 @@ pub enum AckError {
 /// application, not for clients: they read `internal error`, and the namespace's error hook gets
 /// the error itself. [`EventError::new`] makes one whose message the client may read.
 pub struct EventError {
+    kind: EventErrorKind,
     message: String,
     data: Option<Value>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -52,7 +77,15 @@ pub struct EventError {
 impl EventError {
     /// An error with a message for the client.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None, source: None }
+        Self::of(EventErrorKind::Refused, message.into(), None)
+    }
+
+    fn of(
+        kind: EventErrorKind,
+        message: String,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, message, data: None, source }
     }
 
     /// Adds data for the client. What has no JSON form is left out.
@@ -63,11 +96,20 @@ impl EventError {
     }
 
     pub(crate) fn internal(error: impl Error + Send + Sync + 'static) -> Self {
-        Self { message: "internal error".into(), data: None, source: Some(Box::new(error)) }
+        Self::of(EventErrorKind::Internal, INTERNAL.into(), Some(Box::new(error)))
     }
 
     pub(crate) fn panicked() -> Self {
-        Self::new("internal error")
+        Self::of(EventErrorKind::Panicked, INTERNAL.into(), None)
+    }
+
+    pub(crate) fn packet(message: String) -> Self {
+        Self::of(EventErrorKind::Packet, message, None)
+    }
+
+    /// Whose fault it is, roughly.
+    pub fn kind(&self) -> EventErrorKind {
+        self.kind
     }
 
     /// What the client reads.
@@ -102,6 +144,7 @@ impl fmt::Display for EventError {
 impl fmt::Debug for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventError")
+            .field("kind", &self.kind)
             .field("message", &self.message)
             .field("data", &self.data)
             .field("source", &self.source)
@@ -114,12 +157,21 @@ impl<E: Error + Send + Sync + 'static> From<E> for EventError {
         let error: Box<dyn Error + Send + Sync> = Box::new(error);
         match error.downcast::<ArgsError>() {
             // The client sent what does not fit: it may know.
-            Ok(args) => Self::new(format!("invalid payload: {args}")),
-            Err(source) => {
-                Self { message: "internal error".into(), data: None, source: Some(source) }
-            }
+            Ok(args) => Self::of(EventErrorKind::Payload, explain(&args), None),
+            Err(source) => Self::of(EventErrorKind::Internal, INTERNAL.into(), Some(source)),
         }
     }
+}
+
+/// What a client reads of a payload that does not fit: not its own text again at full length, and
+/// no positions in a text that it did not write.
+fn explain(error: &ArgsError) -> String {
+    const LONGEST: usize = 200;
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+    let dots = if end < text.len() { "..." } else { "" };
+    format!("invalid payload: {}{dots}", &text[..end])
 }
 
 /// A middleware refuses a client: it gets a `CONNECT_ERROR` with this message and data.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -60,6 +60,7 @@ pub(crate) struct Home {
     pub(crate) members: Recipient<MembersOf>,
     pub(crate) rooms: Recipient<RoomsOf>,
     acks: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Home {
@@ -83,6 +84,7 @@ impl Home {
             members: addr.clone().recipient(),
             rooms: addr.clone().recipient(),
             acks: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +128,15 @@ impl Home {
     /// A number that no other namespace has while this one lives.
     fn way(self: &Arc<Self>) -> Way {
         Arc::as_ptr(self).addr()
+    }
+
+    /// Nobody joins the namespace any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The id of the next event that wants an answer: one counter for the whole namespace.

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     engine::{ConnectionEvent, LocalFuture},
-    packet::Args,
+    packet::Event,
 };
 
 /// An event on its way to a listener.
 pub(crate) struct Call {
     pub(crate) socket: Socket,
-    pub(crate) args: Args,
+    pub(crate) event: Event,
     pub(crate) ack: AckSender,
 }
 
@@ -38,15 +38,22 @@ pub(crate) type OnConnection =
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
-/// `(Socket, data, AckSender)`, or a [`Recipient`] of [`FromSocket`].
+/// `(Socket, data, AckSender)`, or a [`Recipient`] of [`FromSocket`] (`addr.recipient()`).
 ///
 /// `data` is deserialized from the arguments: a tuple takes as many as it has, [`Args`] takes all,
-/// `()` none, and any other type the first. What the listener returns is the ack: [`Ack`] answers,
+/// `()` none, and any other type the first. Arrays `[T; N]` count as tuples here, `Vec<T>` does not. What the listener returns is the ack: [`Ack`] answers,
 /// `()` does not, and an `Err` of a `Result` answers with an error (see [`EventError`]).
 ///
 /// `M` only tells the three forms apart and is never written out.
 ///
 /// [`Ack`]: super::Ack
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener",
+    note = "write an async closure or fn of `(Socket, data)` or `(Socket, data, AckSender)`",
+    note = "`data` is what the arguments deserialize to: `_: ()` for none, a tuple for several, `Args` for all",
+    note = "it returns `()`, `Ack(..)`, or a `Result` of either: wrap what the client should get in `Ack(..)`",
+    note = "for an actor, give its recipient: `addr.recipient::<FromSocket<T, Ack<R>>>()`"
+)]
 pub trait Listener<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_handler(self) -> BoxedListener;
@@ -81,7 +88,7 @@ where
     Fut::Output: IntoOutcome,
 {
     fn into_handler(self) -> BoxedListener {
-        BoxedListener(Arc::new(move |call| match call.args.parse() {
+        BoxedListener(Arc::new(move |call| match call.event.args.parse() {
             Ok(data) => boxed(self(call.socket, data)),
             Err(error) => refused(error.into()),
         }))
@@ -96,7 +103,7 @@ where
     Fut::Output: IntoOutcome,
 {
     fn into_handler(self) -> BoxedListener {
-        BoxedListener(Arc::new(move |call| match call.args.parse() {
+        BoxedListener(Arc::new(move |call| match call.event.args.parse() {
             Ok(data) => boxed(self(call.socket, data, call.ack)),
             Err(error) => refused(error.into()),
         }))
@@ -150,7 +157,7 @@ where
     R: IntoOutcome + Send + 'static,
 {
     fn into_handler(self) -> BoxedListener {
-        BoxedListener(Arc::new(move |call| match call.args.parse() {
+        BoxedListener(Arc::new(move |call| match call.event.args.parse() {
             Ok(data) => {
                 let answer =
                     self.send(FromSocket { socket: call.socket, data, answer: PhantomData });
@@ -173,6 +180,15 @@ where
     Fut::Output: IntoOutcome,
 {
     Arc::new(move |socket, reason| boxed(listener(socket, reason)))
+}
+
+pub(crate) fn on_fallback<F, Fut>(listener: F) -> Handler
+where
+    F: Fn(Socket, Event) -> Fut + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoOutcome,
+{
+    Arc::new(move |call| boxed(listener(call.socket, call.event)))
 }
 
 pub(crate) fn on_connection<F, Fut>(listener: F) -> OnConnection

@@ -33,7 +33,7 @@ pub use self::{
     ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
     data::Data,
     emit::Emitter,
-    errors::{AckError, ConnectError, EmitError, EventError},
+    errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     operator::BroadcastOperator,

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::errors::{EmitError, EventError};
 use crate::packet::Payload;
 
-/// Answers the event: `Ack(value)`. A tuple answers with several values.
+/// Answers the event: `Ack(value)`. A tuple (or an array `[T; N]`) answers with several values, `()`
+/// with none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack<T>(pub T);
 
@@ -21,6 +22,10 @@ pub enum Outcome {
 }
 
 /// What a listener may return: `()`, [`Ack`], or a `Result` of either with any error.
+#[diagnostic::on_unimplemented(
+    message = "a listener cannot return `{Self}`",
+    note = "return `()`, `Ack(value)`, or a `Result` or `Option` of either; name the type of an async block that never returns"
+)]
 pub trait IntoOutcome {
     #[doc(hidden)]
     fn into_outcome(self) -> Outcome;

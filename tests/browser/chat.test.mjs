@@ -106,6 +106,44 @@ test("two people choose names and find each other in general", async () => {
   await line(ana, "notice", `${BEN} joined`).waitFor();
 });
 
+test("a name needs something to see, and hides nothing", async () => {
+  const eve = await openWindow("/");
+  const dialog = eve.getByTestId("name-dialog");
+  for (const unseen of ["\u200b\u200b", " \u202e ", "\u3164"]) {
+    await eve.getByTestId("name").fill(unseen);
+    await eve.getByTestId("name-save").click();
+    await eve.locator("[data-testid=name]:invalid").waitFor();
+    assert.equal(await dialog.isVisible(), true);
+  }
+  assert.equal(await eve.getByTestId("my-name").textContent(), "");
+
+  await eve.getByTestId("name").fill(`\u202eEve\u200b ${run}\u0007`);
+  await eve.getByTestId("name-save").click();
+  await online(eve);
+  assert.equal(await eve.getByTestId("my-name").textContent(), `Eve ${run}`);
+  await member(ana, `Eve ${run}`).waitFor();
+
+  // names of a client that is not this page
+  await eve.evaluate((names) => {
+    for (const username of names) {
+      const socket = io("/chat", { forceNew: true, transports: ["websocket"], auth: { username } });
+      socket.on("rooms", () => {
+        socket.emit("join", "general");
+        socket.emit("message", `I am ${escape(username)}`);
+      });
+    }
+  }, [`\u202eMallory\u200b ${run}`, "\u200b"]);
+  await member(ana, `Mallory ${run}`).waitFor();
+  await member(ana, "(no visible name)").waitFor();
+  await line(ana, "notice", `Mallory ${run} joined`).waitFor();
+  const said = ana.getByTestId("message").filter({ hasText: "I am %u202EMallory" });
+  assert.equal(await said.locator(".author").textContent(), `Mallory ${run}`);
+  assert.doesNotMatch(await ana.evaluate(() => document.body.textContent), /\p{Cf}/u);
+
+  await eve.context().close();
+  await member(ana, `Mallory ${run}`).waitFor({ state: "detached" });
+});
+
 test("messages go both ways", async () => {
   await say(ana, "hello from Ana", ben);
   await say(ben, "hello from Ben", ana);
@@ -207,6 +245,16 @@ test("what is written offline is sent later", async () => {
 
 // ---------------------------------------------------------------- the admin
 
+test("the chat leads to the admin page, and that one back", async () => {
+  const [page] = await Promise.all([ana.waitForEvent("popup"), ana.getByTestId("to-admin").click()]);
+  await page.getByTestId("gate").waitFor();
+  await page.getByTestId("to-chat").click();
+  await page.getByTestId("composer").waitFor();
+  assert.equal(new URL(page.url()).pathname, "/");
+  await page.close();
+  await member(ana, ANA).nth(1).waitFor({ state: "detached" });
+});
+
 test("the admin page refuses a wrong key", async () => {
   admin = await openWindow("/admin.html");
   await admin.getByTestId("key").fill("open sesame");
@@ -230,6 +278,35 @@ test("with the key it shows who is where, live", async () => {
     (count) => Number(document.querySelector("[data-testid=room-general]").dataset.messages) > count, before);
 });
 
+test("two of the same name are seen to be two, and are removed together only after a question", async () => {
+  const name = `Twin ${run}`;
+  const twins = [await arrive(name), await arrive(name)];
+  for (const page of [ana, ...twins]) {
+    await member(page, name).nth(1).waitFor();
+    const tags = await member(page, name).locator(".tag").allTextContents();
+    assert.deepEqual(tags, page === ana ? ["1 of 2", "2 of 2"] : ["you, 1 of 2", "2 of 2"]);
+  }
+  await line(ana, "notice", `${name} joined (2 of that name`).waitFor();
+  await say(twins[0], "one of the twins", ana);
+  assert.equal(await messages(ana, "one of the twins").locator(".tag").textContent(), "one of 2");
+
+  const dialog = admin.getByTestId("kick-dialog");
+  await admin.getByTestId("kick-name").fill(name);
+  await admin.getByTestId("kick-preview").filter({ hasText: "Removes 2 people: 2 in #general" }).waitFor();
+  await admin.getByTestId("kick-send").click();
+  await dialog.filter({ hasText: "Remove 2 people?" }).waitFor();
+  await admin.getByTestId("kick-cancel").click();
+  await dialog.waitFor({ state: "hidden" });
+  await admin.getByTestId("kick-send").click();
+  await admin.getByTestId("kick-confirm").click();
+  await admin.getByTestId("outcome").filter({ hasText: `${name} was removed (2 connections)` }).waitFor();
+  await member(ana, name).first().waitFor({ state: "detached" });
+  for (const page of twins) {
+    await connection(page, "offline");
+    await page.context().close();
+  }
+});
+
 test("announcements reach a room, or everyone", async () => {
   await switchTo(ben, "random");
   const announce = async (room, text) => {
@@ -246,7 +323,9 @@ test("announcements reach a room, or everyone", async () => {
   await switchTo(ben, "general");
 });
 
-test("a kicked person is told, and may come back", async () => {
+test("a kicked person is told, can write nothing, and may come back", async () => {
+  await member(ben, ANA).waitFor();
+  await ben.getByTestId("draft").fill("half a thought");
   await admin.getByRole("button", { name: `Kick ${BEN}` }).click();
   await admin.getByTestId("outcome").filter({ hasText: `${BEN} was removed` }).waitFor();
   await connection(ben, "offline");
@@ -254,8 +333,23 @@ test("a kicked person is told, and may come back", async () => {
   await line(ana, "notice", `${BEN} left`).first().waitFor();
   await member(ana, BEN).waitFor({ state: "detached" });
 
+  assert.equal(await ben.getByTestId("member").count(), 0);
+  assert.equal(await ben.getByTestId("members-count").textContent(), "0");
+  assert.equal(await ben.getByTestId("send").isDisabled(), true);
+  assert.match(await ben.getByTestId("banner").textContent(), /until you come back/);
+  await ben.getByTestId("draft").press("Enter");
+  assert.equal(await messages(ben, "half a thought").count(), 0);
+  assert.equal(await ben.getByTestId("draft").inputValue(), "half a thought");
+  await ben.context().setOffline(true); // nor does the network bring them back
+  await ben.context().setOffline(false);
+  await connection(ben, "offline");
+
   await ben.getByTestId("banner-action").click();
   await connection(ben, "connected");
+  await member(ben, ANA).waitFor();
+  await ben.getByTestId("draft").press("Enter");
+  await withStatus(ben, "half a thought", "delivered").waitFor();
+  await messages(ana, "half a thought").waitFor();
   await member(ana, BEN).waitFor();
   await ben.getByTestId("leave").click(); // the buttons work again
   await line(ben, "notice", "You left #general").waitFor();

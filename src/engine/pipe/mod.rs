@@ -76,6 +76,8 @@ struct Carrier {
     generation: Generation,
     transport: Transport,
     waker: Option<Waker>,
+    /// A request body that is being read.
+    post_waker: Option<Waker>,
     /// A polling response that takes what comes next.
     poll_waiting: bool,
     post_busy: bool,
@@ -153,6 +155,7 @@ impl Pipe {
                 generation: 0,
                 transport,
                 waker: None,
+                post_waker: None,
                 poll_waiting: false,
                 post_busy: false,
             },

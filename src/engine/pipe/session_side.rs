@@ -111,12 +111,14 @@ impl Pipe {
     /// Makes the probed transport the session's transport.
     pub(crate) fn switch(&self) -> bool {
         let mut state = self.lock();
-        let Some(probe) = state.probe.take() else { return false };
+        let Some(mut probe) = state.probe.take() else { return false };
         let old = state.carrier.waker.take();
         state.carrier = Carrier {
             generation: probe.generation,
             transport: Transport::WebSocket,
-            waker: None,
+            // It waits already, so it can be written to at once.
+            waker: if state.outbox.is_empty() { probe.waker.take() } else { None },
+            post_waker: None,
             poll_waiting: false,
             post_busy: false,
         };
@@ -157,7 +159,12 @@ impl Pipe {
         let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
         let (lost, starts) = state.outbox.clear(discard || gone);
         state.inbox = VecDeque::new();
-        let wakers = [state.carrier.waker.take(), state.stalled.take(), state.session.take()];
+        let wakers = [
+            state.carrier.waker.take(),
+            state.carrier.post_waker.take(),
+            state.stalled.take(),
+            state.session.take(),
+        ];
         let probe = state.probe.take();
         drop(state);
         wakers.into_iter().for_each(wake);

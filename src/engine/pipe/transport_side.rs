@@ -152,6 +152,16 @@ impl Pipe {
         Ok(state.carrier.generation)
     }
 
+    /// Ready when the session has ended while a request body was being read.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Closed(_)) {
+            return Poll::Ready(());
+        }
+        register(&mut state.carrier.post_waker, cx);
+        Poll::Pending
+    }
+
     pub(crate) fn end_post(&self, generation: Generation) {
         let mut state = self.lock();
         if state.carrier.generation == generation {

@@ -1,13 +1,16 @@
 //! HTTP long-polling: one GET that waits, one POST that brings packets.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     dev::Payload,
     http::{StatusCode, header},
 };
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    future::{Either, select},
+};
 use tokio::sync::oneshot;
 
 use crate::engine::{
@@ -48,16 +51,18 @@ pub(crate) async fn send(
         return refuse(&pipe, Refused::Overlap);
     }
     let mut underway = Underway { pipe: &pipe, completed: false };
-    let read = tokio::time::timeout(timeout, collect(req, body, limit)).await;
-    let body = match read {
-        Ok(Ok(body)) => body,
-        Ok(Err(BodyError::TooLarge)) => {
+    let read = pin!(tokio::time::timeout(timeout, collect(req, body, limit)));
+    let ended = pin!(poll_fn(|cx| pipe.poll_ended(cx)));
+    let body = match select(read, ended).await {
+        Either::Left((Ok(Ok(body)), _)) => body,
+        Either::Left((Ok(Err(BodyError::TooLarge)), _)) => {
             underway.completed = true;
             pipe.end_post(generation);
             return HttpResponse::PayloadTooLarge().finish();
         }
-        // The request is broken or too slow, and with it the session: see `Underway`.
-        Ok(Err(BodyError::Broken)) | Err(_) => {
+        // The request is broken or too slow, and with it the session (see `Underway`), or the session
+        // has ended meanwhile.
+        Either::Left((Ok(Err(BodyError::Broken)) | Err(_), _)) | Either::Right(_) => {
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
