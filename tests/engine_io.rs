@@ -110,6 +110,17 @@ fn a_body_that_is_too_large_is_refused_and_the_session_stays() {
 }
 
 #[test]
+fn a_second_post_is_refused_and_the_first_is_not_left_waiting() {
+    let server = Server::start(echo);
+    let url = join(&server);
+    let mut first = server.begin("POST", &url, 100);
+    // Pongs are ignored, until the server has seen the head of the first request.
+    while server.request("POST", &url, b"3").status == 200 {}
+    assert_eq!(Response::read(&mut first).status, 400);
+    is_error(&server.request("GET", &url, b""), 400, 1, "Session ID unknown");
+}
+
+#[test]
 fn a_body_that_is_no_payload_ends_the_session() {
     let server = Server::start(echo);
     for body in ["", "x", "42[\"echo\"]\x1e\x1e42[\"echo\"]", "\x1e"] {

@@ -249,8 +249,9 @@ test("the chat leads to the admin page, and that one back", async () => {
   const [page] = await Promise.all([ana.waitForEvent("popup"), ana.getByTestId("to-admin").click()]);
   await page.getByTestId("gate").waitFor();
   await page.getByTestId("to-chat").click();
-  await page.getByTestId("composer").waitFor();
+  await online(page);
   assert.equal(new URL(page.url()).pathname, "/");
+  await member(ana, ANA).nth(1).waitFor();
   await page.close();
   await member(ana, ANA).nth(1).waitFor({ state: "detached" });
 });

@@ -96,6 +96,16 @@ impl Server {
         stream
     }
 
+    /// A request whose body is announced, and does not come.
+    pub(crate) fn begin(&self, method: &str, url: &str, length: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let head =
+            format!("{method} {url} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
     /// Opens a WebSocket; the server's refusal is a response.
     pub(crate) fn websocket(&self, url: &str) -> Result<WebSocket, Response> {
         let headers = [
