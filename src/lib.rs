@@ -66,7 +66,13 @@ pub use crate::{
     },
 };
 
-/// Compiles and runs what the README shows.
+/// Compiles and runs what the pages show.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../docs/actors.md")]
+    struct Actors;
+}

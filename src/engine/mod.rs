@@ -55,7 +55,7 @@ impl Refusal {
         Self::default()
     }
 
-    /// Refuses with a text of one's own.
+    /// Refuses with this message.
     pub fn message(text: impl Into<String>) -> Self {
         Self(Some(text.into()))
     }

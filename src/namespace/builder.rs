@@ -58,7 +58,7 @@ impl Namespace {
     }
 
     /// Adds a middleware: it runs when a client asks to join, in order, and may refuse it. An
-    /// async fn of the [`Socket`], or the address of an actor that handles [`Connecting`].
+    /// async fn of the [`Socket`], or the recipient of an actor that handles [`Connecting`].
     #[must_use]
     pub fn before_connect<M>(mut self, middleware: impl IntoMiddleware<M>) -> Self {
         self.describe().listeners.before_connect.push(middleware.into_middleware());

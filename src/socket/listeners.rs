@@ -1,4 +1,4 @@
-//! Event name → listener: an async fn, or the address of an actor.
+//! Event name → listener: an async fn, or an actor's recipient.
 
 use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
 

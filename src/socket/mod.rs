@@ -222,7 +222,7 @@ impl Socket {
 
     // ---- end ---------------------------------------------------------------------------------
 
-    /// Puts the socket out of its namespace; with `close`, closes the client's whole connection.
+    /// Removes the socket from its namespace; with `close`, closes the client's whole connection.
     ///
     /// It happens behind everything sent before. The returned future may be dropped; it is done
     /// when the socket has left its rooms and its `disconnect` listeners have been called.
