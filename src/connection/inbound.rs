@@ -48,7 +48,7 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
         }
         (Packet::Event { id, event, .. }, _, Some(index)) => {
             link.upper.shared.metrics.events_received.increment();
-            running::dispatch(link, index, event, id, ctx);
+            running::take(link, index, event, id, ctx);
         }
         (Packet::Ack { id, args, .. }, _, Some(index)) => answered(link, index, id, args),
         (Packet::Disconnect { .. }, _, Some(index)) => {
@@ -79,7 +79,7 @@ fn out_of_place(link: &mut Connection, namespace: &ByteString, ctx: &mut Context
 
 fn answered(link: &mut Connection, index: usize, id: Option<u64>, args: Args) {
     let joined = &mut link.upper.joined[index];
-    match id.and_then(|id| joined.waiting.remove(&id)) {
+    match id.and_then(|id| joined.socket.questions().take(id)) {
         Some(waiting) => waiting.answer(joined.socket.id(), args),
         None => debug!(id, "answer that nobody waits for"),
     }

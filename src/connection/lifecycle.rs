@@ -4,14 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use bytestring::ByteString;
-use hashbrown::HashMap;
 use serde_json::{Map, Value};
 use tracing::{debug, error};
 
 use super::{Client, Connection, Joined, Phase, running};
 use crate::{
     engine::{LocalFuture, link::Link},
-    namespace::messages::{Connect, Depart, Departed, Prepare},
+    namespace::messages::{Connect, Depart, Departed, Prepare, Told},
     packet,
     socket::{
         ConnectError, DisconnectReason, Handshake, Socket, control_frame,
@@ -67,7 +66,6 @@ pub(super) fn connect(
         socket: socket.clone(),
         entrance: Arc::clone(&entrance),
         phase: Phase::Asking,
-        waiting: HashMap::new(),
         reason: None,
         serial: None,
     });
@@ -152,7 +150,7 @@ fn checked(
             let place = link.upper.place.clone();
             let joined = &mut link.upper.joined[index];
             joined.phase = Phase::Entering;
-            joined.entrance.addr.do_send(Connect { socket: socket.clone(), place });
+            joined.entrance.addr.do_send(Connect { socket: Told::new(socket), place });
             if let Some(deadline) = link.upper.connect_deadline.take() {
                 ctx.cancel_future(deadline);
             }
@@ -169,7 +167,8 @@ fn checked(
 fn abandon(link: &mut Connection, index: usize) {
     let joined = link.upper.joined.remove(index);
     joined.socket.set_disconnected();
-    joined.entrance.addr.do_send(Depart { socket: joined.socket, reason: None });
+    joined.socket.questions().close();
+    joined.entrance.addr.do_send(Depart { socket: Told::new(&joined.socket), reason: None });
 }
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
@@ -238,9 +237,7 @@ pub(super) fn leave(
     if reason == DisconnectReason::ClientNamespaceDisconnect {
         socket.set_gone();
     }
-    for (_, waiting) in std::mem::take(&mut joined.waiting) {
-        waiting.fail();
-    }
+    socket.questions().close();
     debug!(namespace = socket.namespace(), id = %socket.id(), %reason, "socket disconnects");
     if !greeted {
         // Its connect listeners have not been called, so nobody knows it.
@@ -293,7 +290,7 @@ impl Handler<Parting> for Link<Client> {
 fn depart(link: &Connection, socket: &Socket, reason: DisconnectReason) {
     if let Some(index) = link.upper.position(socket) {
         let entrance = &link.upper.joined[index].entrance;
-        entrance.addr.do_send(Depart { socket: socket.clone(), reason: Some(reason) });
+        entrance.addr.do_send(Depart { socket: Told::new(socket), reason: Some(reason) });
     }
 }
 
@@ -328,6 +325,22 @@ pub(super) fn dismissed(
     }
     if link.upper.closing && link.upper.joined.iter().all(|j| j.phase == Phase::Leaving) {
         link.close();
+    }
+}
+
+/// The namespace ended with what it was told still in its mailbox.
+pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
+    let Some(index) = link.upper.position(socket) else { return };
+    match link.upper.joined[index].phase {
+        Phase::Entering => {
+            link.upper.joined.remove(index);
+            socket.set_disconnected();
+            socket.questions().close();
+            refuse(link, socket.namespace(), &ConnectError::new("Invalid namespace"));
+            finish_if_done(link, ctx);
+        }
+        Phase::Leaving => departed(link, socket, ctx),
+        Phase::Asking | Phase::Joined => {}
     }
 }
 

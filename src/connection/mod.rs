@@ -11,7 +11,6 @@ mod running;
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use self::running::Running;
@@ -23,7 +22,7 @@ use crate::{
     metrics::Metrics,
     namespace::messages::{Entrance, Place},
     packet::Decoder,
-    socket::{DisconnectReason, Errand, Socket, Waiting},
+    socket::{DisconnectReason, Errand, Socket},
 };
 
 /// The actor of one client.
@@ -71,7 +70,6 @@ struct Joined {
     socket: Socket,
     entrance: Arc<Entrance>,
     phase: Phase,
-    waiting: HashMap<u64, Waiting>,
     /// Why it leaves, once it does.
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
@@ -87,6 +85,8 @@ pub(crate) struct Client {
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     running: Rc<Running>,
+    /// Events that wait until fewer listeners are at work. All other packets go on.
+    parked: running::Parked,
     connect_deadline: Option<SpawnHandle>,
     /// The whole connection is to be closed as soon as every namespace has said goodbye.
     closing: bool,
@@ -108,6 +108,7 @@ impl Client {
             joined: SmallVec::new(),
             tombstones: SmallVec::new(),
             running: Rc::default(),
+            parked: running::Parked::default(),
             connect_deadline: None,
             closing: false,
         }
@@ -155,8 +156,13 @@ impl Protocol for Client {
         lifecycle::finish_if_done(link, ctx);
     }
 
+    fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
+        running::unpark(link, ctx);
+    }
+
     fn ready(&self) -> bool {
-        self.running.count() < self.shared.limits.max_running
+        // Answers come behind events: a client that its own listeners ask must be read on.
+        !self.parked.is_full()
     }
 }
 
@@ -172,14 +178,7 @@ impl Handler<Errand> for Link<Client> {
                 lifecycle::dismissed(self, &socket, close, ctx);
             }
             Errand::Departed(socket) => lifecycle::departed(self, &socket, ctx),
-            Errand::Expect { socket, id, waiting } => {
-                self.upper.expect(&socket, id, waiting);
-            }
-            Errand::Forget { socket, id } => {
-                if let Some(index) = self.upper.position(&socket) {
-                    self.upper.joined[index].waiting.remove(&id);
-                }
-            }
+            Errand::Lost(socket) => lifecycle::lost(self, &socket, ctx),
         }
     }
 }
@@ -194,19 +193,5 @@ impl Client {
         self.joined.iter().position(|joined| {
             joined.phase != Phase::Leaving && *joined.entrance.home.name == *namespace
         })
-    }
-
-    fn expect(&mut self, socket: &Socket, id: u64, waiting: Waiting) {
-        let joined = self.position(socket).map(|index| &mut self.joined[index]);
-        match joined.filter(|joined| joined.phase != Phase::Leaving) {
-            Some(joined) => {
-                if joined.waiting.len() == joined.waiting.capacity() {
-                    // Broadcasts whose caller has gone leave their questions behind.
-                    joined.waiting.retain(|_, waiting| !waiting.is_abandoned());
-                }
-                joined.waiting.insert(id, waiting);
-            }
-            None => waiting.fail(),
-        }
     }
 }

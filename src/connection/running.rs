@@ -14,7 +14,7 @@ use actix::prelude::*;
 use bytestring::ByteString;
 use tracing::{Instrument, debug, error, warn};
 
-use super::{Client, Connection};
+use super::{Client, Connection, Phase};
 use crate::{
     engine::{LocalFuture, link::Link},
     metrics::Metrics,
@@ -57,6 +57,47 @@ impl Drop for Underway {
     }
 }
 
+/// Events that wait because as many listeners are at work as may be.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    events: VecDeque<(Socket, Event, Option<u64>)>,
+    bytes: usize,
+}
+
+impl Parked {
+    /// Events that may wait before nothing more is read at all.
+    const EVENTS: usize = 16_384;
+    /// Bytes of them.
+    const BYTES: usize = 4 << 20;
+
+    fn push(&mut self, socket: Socket, event: Event, id: Option<u64>) {
+        self.bytes += size(&event);
+        self.events.push_back((socket, event, id));
+    }
+
+    fn pop(&mut self) -> Option<(Socket, Event, Option<u64>)> {
+        let (socket, event, id) = self.events.pop_front()?;
+        self.bytes -= size(&event);
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some((socket, event, id))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.events.len() >= Self::EVENTS || self.bytes >= Self::BYTES
+    }
+}
+
+fn size(event: &Event) -> usize {
+    let attachments: usize = event.args.attachments().iter().map(|data| data.len()).sum();
+    event.name.len() + event.args.raw_json().len() + attachments
+}
+
 /// Serial mode: one listener at a time, and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Serial {
@@ -92,8 +133,37 @@ impl Handler<Finished> for Link<Client> {
     }
 }
 
+/// Gives an event to its listeners, unless so many are at work that it has to wait for its turn.
+pub(super) fn take(
+    link: &mut Connection,
+    index: usize,
+    event: Event,
+    id: Option<u64>,
+    ctx: &mut Context<Connection>,
+) {
+    let client = &mut link.upper;
+    if client.running.count() < client.shared.limits.max_running && client.parked.is_empty() {
+        dispatch(link, index, event, id, ctx);
+    } else {
+        client.parked.push(client.joined[index].socket.clone(), event, id);
+    }
+}
+
+/// Takes up the events that waited, in order, as far as there is room.
+pub(super) fn unpark(link: &mut Connection, ctx: &mut Context<Connection>) {
+    while link.upper.running.count() < link.upper.shared.limits.max_running {
+        let Some((socket, event, id)) = link.upper.parked.pop() else { return };
+        // What a socket had waiting is dropped when it leaves, as in the reference.
+        let index = link.upper.position(&socket);
+        let index = index.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
+        if let Some(index) = index {
+            dispatch(link, index, event, id, ctx);
+        }
+    }
+}
+
 /// Gives an event to its listeners, now or when those before it have finished.
-pub(super) fn dispatch(
+fn dispatch(
     link: &mut Connection,
     index: usize,
     event: Event,

@@ -49,6 +49,8 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     /// The session has ended, for whatever reason, exactly once. The protocol calls
     /// [`Link::finish`] when it has nothing more to do.
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>);
+    /// Called in every turn of the session, before it reads.
+    fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
 }
@@ -212,6 +214,14 @@ impl<P: Protocol> Link<P> {
                     return;
                 }
                 let now = self.now();
+                let look = self.pipe.look();
+                if look.probing == Some(from) {
+                    // It may have begun since this turn did.
+                    self.begin_probe(from);
+                } else if look.current != from {
+                    // A transport that the session has left, or refused.
+                    return;
+                }
                 let pong = matches!(packet, Packet::Pong(_));
                 let action = self.session.packet(now, from, packet);
                 let heartbeat = pong && action == Action::Nothing;
@@ -275,9 +285,8 @@ impl<P: Protocol> Link<P> {
                 Action::Nothing => break,
                 // A session that is being closed is pinged no more, only timed.
                 Action::SendPing if self.closing => {}
-                Action::Close(CloseReason::PingTimeout) if self.pipe.is_behind() => {
-                    self.session.postpone_timeout(now);
-                }
+                Action::Close(CloseReason::PingTimeout)
+                    if self.pipe.is_behind() && self.session.postpone_timeout(now) => {}
                 action => self.act(action, ctx),
             }
         }
@@ -288,14 +297,19 @@ impl<P: Protocol> Link<P> {
         self.session.deadline().min(given_up)
     }
 
+    /// Gives the upgrade its deadline, once.
+    fn begin_probe(&mut self, generation: Generation) {
+        if !self.session.is_upgrading() {
+            self.session.probe_started(self.now(), generation);
+            self.rearm = true;
+        }
+    }
+
     /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
     fn observe(&mut self, ctx: &mut Context<Self>) {
         let look = self.pipe.look();
-        if !self.session.is_upgrading()
-            && let Some(generation) = look.probing
-        {
-            self.session.probe_started(self.now(), generation);
-            self.rearm = true;
+        if let Some(generation) = look.probing {
+            self.begin_probe(generation);
         }
         if look.close_asked {
             self.close();
@@ -389,7 +403,8 @@ impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
                 link.driver = None;
                 return Poll::Ready(());
             }
-            if !link.upper.ready() {
+            P::turn(link, ctx);
+            if !link.upper.ready() || link.pipe.look().crowded {
                 link.pipe.register_session(task);
                 return Poll::Pending;
             }

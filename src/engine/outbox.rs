@@ -19,6 +19,9 @@ const FRAME_OVERHEAD: usize = 48;
 /// Above this many times the configured bound a client is closed at once, without grace.
 const HARD_FACTOR: usize = 3;
 
+/// Operations of one client that may be on their way before nothing more is read from it.
+const MAX_IN_FLIGHT: usize = 1024;
+
 /// Capacity an idle queue may keep.
 const IDLE_CAPACITY: usize = 8;
 
@@ -81,7 +84,12 @@ pub(crate) struct Outbox {
     bytes: usize,
     bounds: Bounds,
     last: Sequence,
-    in_flight: SmallVec<[InFlight; 1]>,
+    /// In the order of their numbers.
+    in_flight: VecDeque<InFlight>,
+    /// Operations were taken out to be started, and somebody is at it.
+    starting: bool,
+    /// Bytes of the packet that came last.
+    newest: usize,
     held: VecDeque<Held>,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
@@ -96,7 +104,9 @@ impl Outbox {
             bytes: 0,
             bounds,
             last: 0,
-            in_flight: SmallVec::new(),
+            in_flight: VecDeque::new(),
+            starting: false,
+            newest: 0,
             held: VecDeque::new(),
             sealed: false,
             dropped_volatile: 0,
@@ -113,22 +123,25 @@ impl Outbox {
     }
 
     pub(crate) fn fill(&self) -> Fill {
-        // One packet is always taken, however large: a bound below the size of a legitimate
-        // message would make that message impossible to send.
-        if self.queue.len() + self.held.len() <= 1 {
-            return Fill::Normal;
-        }
+        // The packet that came last does not count, however large: a bound below the size of a
+        // legitimate message would make that message impossible to send.
+        let bytes = self.bytes.saturating_sub(self.newest);
         let packets = self.queue.len() + self.held.len();
         let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
-        if self.bytes > max_bytes.saturating_mul(HARD_FACTOR)
+        if bytes > max_bytes.saturating_mul(HARD_FACTOR)
             || packets > max_packets.saturating_mul(HARD_FACTOR)
         {
             Fill::Full
-        } else if self.bytes > max_bytes || packets > max_packets {
+        } else if bytes > max_bytes || packets > max_packets {
             Fill::Slow
         } else {
             Fill::Normal
         }
+    }
+
+    /// Whether so many operations are on their way that no more should be caused.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.in_flight.len() >= MAX_IN_FLIGHT
     }
 
     /// Whether nothing waits, not even behind an operation in flight.
@@ -153,10 +166,9 @@ impl Outbox {
             self.dropped_volatile += 1;
             return;
         }
-        for frame in frames {
-            self.bytes += frame.len() + FRAME_OVERHEAD;
-            self.queue.push_back(frame);
-        }
+        self.newest = size(&frames);
+        self.bytes += self.newest;
+        self.queue.extend(frames);
     }
 
     /// Appends a packet that the client's own listener produced: behind what is in flight.
@@ -174,26 +186,30 @@ impl Outbox {
         if self.sealed {
             return;
         }
-        self.bytes += size(&frames);
+        self.newest = size(&frames);
+        self.bytes += self.newest;
         self.held.push_back(Held::Frames { after: self.last, frames, volatile, owner });
     }
 
     /// Starts an operation that may come back to this client. It is in flight from now on.
     pub(crate) fn begin(&mut self, way: Way) -> Sequence {
         self.last += 1;
-        self.in_flight.push(InFlight { sequence: self.last, way });
+        self.in_flight.push_back(InFlight { sequence: self.last, way });
         self.last
     }
 
     /// Whether an operation on this way has to wait for those on others. `sequence` is its own
     /// number, if it has one.
     pub(crate) fn must_wait(&self, way: Way, sequence: Option<Sequence>) -> bool {
-        self.overtakes(way, sequence.unwrap_or(self.last + 1))
+        self.starting
+            || self.overtakes(way, sequence.unwrap_or(self.last + 1))
             || self.held.iter().any(|held| matches!(held, Held::Operation { .. }))
     }
 
     fn overtakes(&self, way: Way, before: Sequence) -> bool {
-        self.in_flight.iter().any(|flight| flight.sequence < before && flight.way != way)
+        // Bounded: a client with many operations on their way is not read from.
+        let mut earlier = self.in_flight.iter().take_while(|flight| flight.sequence < before);
+        earlier.any(|flight| flight.way != way)
     }
 
     /// Keeps an operation that has to wait.
@@ -203,17 +219,30 @@ impl Outbox {
         self.held.push_back(Held::Operation { before, way, start });
     }
 
-    /// The operation has arrived, and with it all that came before it on its way. Returns what
-    /// may be started now.
+    /// The operation has arrived, and with it all that came before it on its way.
+    pub(crate) fn confirm(&mut self, sequence: Sequence) {
+        let found = self.in_flight.binary_search_by_key(&sequence, |flight| flight.sequence);
+        if let Ok(index) = found {
+            self.in_flight.remove(index);
+        }
+    }
+
+    /// Lets go what need not be held any longer. Returns the operations that are to be started, in
+    /// order; until [`Outbox::started`] says so, everything else waits behind them.
     #[must_use = "operations that nobody starts are lost"]
-    pub(crate) fn confirm(&mut self, sequence: Sequence, writable: bool) -> Vec<Start> {
-        self.in_flight.retain(|flight| flight.sequence != sequence);
+    pub(crate) fn release(&mut self, writable: bool) -> Vec<Start> {
         let mut starts = Vec::new();
+        if self.starting {
+            // Whoever starts the last ones looks again afterwards.
+            return starts;
+        }
         while let Some(held) = self.held.pop_front() {
             match held {
                 Held::Frames { after, frames, volatile, .. } if !self.is_in_flight(after) => {
+                    let newest = self.newest;
                     self.bytes -= size(&frames);
                     self.append(frames, volatile, writable);
+                    self.newest = newest;
                 }
                 Held::Operation { before, way, start } if !self.overtakes(way, before) => {
                     self.bytes -= FRAME_OVERHEAD;
@@ -225,13 +254,19 @@ impl Outbox {
                 }
             }
         }
+        self.starting = !starts.is_empty();
         self.trim();
         starts
     }
 
+    /// What [`Outbox::release`] gave has been started.
+    pub(crate) fn started(&mut self) {
+        self.starting = false;
+    }
+
     /// Whether an operation up to this one is in flight.
     fn is_in_flight(&self, last: Sequence) -> bool {
-        self.in_flight.iter().any(|flight| flight.sequence <= last)
+        self.in_flight.front().is_some_and(|flight| flight.sequence <= last)
     }
 
     /// Drops what is held of a socket that has got its goodbye.
@@ -262,6 +297,9 @@ impl Outbox {
         }
         if self.held.is_empty() && self.held.capacity() > IDLE_CAPACITY {
             self.held = VecDeque::new();
+        }
+        if self.in_flight.is_empty() && self.in_flight.capacity() > IDLE_CAPACITY {
+            self.in_flight = VecDeque::new();
         }
     }
 

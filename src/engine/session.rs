@@ -87,6 +87,9 @@ pub(crate) struct Timing {
     pub(crate) upgrade_timeout: Duration,
 }
 
+/// How often a session that is behind with its reading gives its client more time.
+const MAX_POSTPONED: u8 = 8;
+
 /// How often a waiting poll is released while an upgrade is under way.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -111,12 +114,14 @@ pub(crate) struct Session {
     timing: Timing,
     heartbeat: Heartbeat,
     upgrade: Option<Upgrade>,
+    /// How often the present wait for a pong was put off because the session itself was behind.
+    postponed: u8,
 }
 
 impl Session {
     pub(crate) fn new(timing: Timing) -> Self {
         let heartbeat = Heartbeat::Idle { due: timing.ping_interval };
-        Self { timing, heartbeat, upgrade: None }
+        Self { timing, heartbeat, upgrade: None, postponed: 0 }
     }
 
     /// A WebSocket request came for this session: the whole upgrade has a deadline.
@@ -174,6 +179,7 @@ impl Session {
             Packet::Message(message) => Action::Deliver(message),
             Packet::Pong(_) => {
                 self.heartbeat = Heartbeat::Idle { due: now + self.timing.ping_interval };
+                self.postponed = 0;
                 Action::Nothing
             }
             // In revision 4 only the server pings.
@@ -190,11 +196,12 @@ impl Session {
     }
 
     /// The pong may be among what the session itself has not read yet: the client gets the whole
-    /// time again.
-    pub(crate) fn postpone_timeout(&mut self, now: Duration) {
-        if let Heartbeat::Pinged { until, .. } = &mut self.heartbeat {
-            *until = now + self.timing.ping_timeout;
-        }
+    /// time again, but not for ever. Whether it does.
+    pub(crate) fn postpone_timeout(&mut self, now: Duration) -> bool {
+        let Heartbeat::Pinged { until, .. } = &mut self.heartbeat else { return false };
+        *until = now + self.timing.ping_timeout;
+        self.postponed += 1;
+        self.postponed <= MAX_POSTPONED
     }
 
     /// When [`Session::tick`] has something to do.

@@ -152,6 +152,8 @@ impl Protocol for Raw {
 
     fn noticed(_: &mut Link<Self>, _: ConnectionEvent, _: &mut Context<Link<Self>>) {}
 
+    fn turn(_: &mut Link<Self>, _: &mut Context<Link<Self>>) {}
+
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         if let Some(listener) = link.upper.listeners.on_close.take() {
             listener(reason);

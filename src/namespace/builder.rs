@@ -42,6 +42,7 @@ impl Namespace {
             socket_events: Vec::new(),
             partings: HashMap::new(),
             stopping: false,
+            unlist: None,
             operations: 0,
         }
     }

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use super::Namespace;
 use crate::{
     room::{Room, SocketId},
-    socket::{DisconnectReason, Socket, home::Home},
+    socket::{DisconnectReason, Errand, Socket, home::Home},
 };
 
 /// The handles of the connected sockets that are selected, in no particular order.
@@ -119,11 +119,36 @@ pub(crate) struct Place {
     pub(crate) arbiter: ArbiterHandle,
 }
 
+/// A socket that a connection tells its namespace about. If the namespace ends before it has taken
+/// the message, the connection is told, so that it waits for nothing.
+pub(crate) struct Told {
+    socket: Option<Socket>,
+}
+
+impl Told {
+    pub(crate) fn new(socket: &Socket) -> Self {
+        Self { socket: Some(socket.clone()) }
+    }
+
+    /// The namespace has the message.
+    pub(crate) fn take(mut self) -> Option<Socket> {
+        self.socket.take()
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.errand(Errand::Lost(socket.clone()));
+        }
+    }
+}
+
 /// The middlewares have let the client in.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Connect {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Told,
     pub(crate) place: Place,
 }
 
@@ -131,7 +156,7 @@ pub(crate) struct Connect {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Depart {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Told,
     /// `None` for one that was never connected.
     pub(crate) reason: Option<DisconnectReason>,
 }

@@ -63,6 +63,8 @@ pub struct Namespace {
     /// Who waits for a socket to be gone.
     partings: HashMap<SocketId, Vec<oneshot::Sender<()>>>,
     stopping: bool,
+    /// Called when the actor has ended: takes it off the server's list.
+    unlist: Option<Box<dyn FnOnce() + Send>>,
     operations: usize,
 }
 
@@ -86,6 +88,10 @@ impl Namespace {
     ) {
         self.metrics = Arc::clone(metrics);
         builder::description(&mut self.description).shared.inherit(shared);
+    }
+
+    pub(crate) fn on_end(&mut self, unlist: impl FnOnce() + Send + 'static) {
+        self.unlist = Some(Box::new(unlist));
     }
 
     /// What connections need to reach the actor at `addr`, which is or will be this namespace.
@@ -130,6 +136,9 @@ impl Actor for Namespace {
     fn stopped(&mut self, _: &mut Self::Context) {
         if let Some(home) = self.home.upgrade() {
             home.close();
+        }
+        if let Some(unlist) = self.unlist.take() {
+            unlist();
         }
     }
 }

@@ -212,6 +212,11 @@ impl Handler<Connect> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Connect { socket, place }: Connect, ctx: &mut Self::Context) {
+        if self.stopping {
+            // Dropping it tells its connection.
+            return;
+        }
+        let Some(socket) = socket.take() else { return };
         let known = self.members.key(socket.id());
         let key = known.unwrap_or_else(|| self.members.insert(socket, place));
         self.admit(key, ctx);
@@ -223,6 +228,7 @@ impl Handler<Depart> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Depart { socket, reason }: Depart, ctx: &mut Self::Context) {
+        let Some(socket) = socket.take() else { return };
         let Some(key) = self.members.key(socket.id()) else { return };
         let mut events = Vec::new();
         let Some(member) = self.members.get(key) else { return };
@@ -258,7 +264,9 @@ impl Handler<Broadcast> for Namespace {
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
         let Broadcast { target, payload, volatile, origin, ack } = broadcast;
-        let (selection, workers) = self.members.resolve(&target, self.crew.workers());
+        let (selection, mut workers) = self.members.resolve(&target, self.crew.workers());
+        // Where nobody has been let in yet there is no room actor, and nobody to hear it.
+        workers.retain(|worker| self.crew.get(*worker).is_some());
         if let Some(request) = &ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Workers(workers.len()));

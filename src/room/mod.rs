@@ -40,7 +40,7 @@ pub(crate) trait Port: Send + Sync + fmt::Debug {
     /// The namespace has put the socket out.
     fn dismissed(self: Arc<Self>, close: bool);
     /// An answer to a broadcast will come from this socket.
-    fn expect_answer(self: Arc<Self>, request: &messages::AckRequest);
+    fn expect_answer(&self, request: &messages::AckRequest);
 }
 
 type Members = IndexMap<Key, Arc<dyn Port>, DefaultHashBuilder>;
@@ -211,7 +211,7 @@ impl Handler<Fanout> for Rooms {
         let count = self.select(&selection, |port| {
             if let Some(request) = &ack {
                 // Before the packet, so that no answer can come first.
-                Arc::clone(port).expect_answer(request);
+                port.expect_answer(request);
             }
             // A client that has just left must not find old events when it comes back.
             if port.listens() {

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     connection::Directory,
     namespace::{Stop, messages::Entrance},
+    socket::home::Home,
 };
 
 type List = Arc<BTreeMap<String, Arc<Entrance>>>;
@@ -50,6 +51,14 @@ impl Namespaces {
     pub(super) fn replace(&self, entrance: Arc<Entrance>) {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut list).insert(entrance.home.name.to_string(), entrance);
+    }
+
+    /// Takes a namespace that has ended off the list, unless another one has its place.
+    pub(super) fn forget(&self, home: &Arc<Home>) {
+        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if list.get(&*home.name).is_some_and(|listed| Arc::ptr_eq(&listed.home, home)) {
+            Arc::make_mut(&mut list).remove(&*home.name);
+        }
     }
 
     pub(super) fn entrance(&self, name: &str) -> Option<Arc<Entrance>> {

@@ -210,6 +210,8 @@ impl Door {
         let entrance = namespace.entrance(&addr);
         match self.namespaces.register(&name, entrance.clone()) {
             Ok(()) => {
+                let (list, listed) = (self.namespaces.clone(), Arc::clone(&entrance.home));
+                namespace.on_end(move || list.forget(&listed));
                 self.placement.place(namespace, receiver);
                 entrance
             }

@@ -6,13 +6,14 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
+use hashbrown::HashMap;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    Errand, Socket,
+    Socket,
     emit::ack_frames,
     errors::{AckError, EmitError},
 };
@@ -111,11 +112,59 @@ impl Waiting {
     }
 }
 
+/// What a socket's client has been asked. It is filled before the question is sent, wherever that
+/// happens, so that no answer can come first.
+#[derive(Default)]
+pub(crate) struct Questions(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    waiting: HashMap<u64, Waiting>,
+    /// The client has left: nothing will be answered any more.
+    closed: bool,
+}
+
+impl Questions {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ask(&self, id: u64, waiting: Waiting) {
+        let mut open = self.lock();
+        if open.closed {
+            drop(open);
+            waiting.fail();
+            return;
+        }
+        if open.waiting.len() == open.waiting.capacity() {
+            // Broadcasts whose caller has gone leave their questions behind.
+            open.waiting.retain(|_, waiting| !waiting.is_abandoned());
+        }
+        open.waiting.insert(id, waiting);
+    }
+
+    /// Who waits for this answer; nobody does afterwards.
+    pub(crate) fn take(&self, id: u64) -> Option<Waiting> {
+        self.lock().waiting.remove(&id)
+    }
+
+    /// Nothing will be answered any more.
+    pub(crate) fn close(&self) {
+        let waiting = {
+            let mut open = self.lock();
+            open.closed = true;
+            std::mem::take(&mut open.waiting)
+        };
+        waiting.into_values().for_each(Waiting::fail);
+    }
+}
+
 /// The answer of one client. The event has been sent already; dropping this gives up the answer.
 #[must_use = "the answer is lost if nobody awaits it"]
 pub struct AckFuture<R> {
     answer: Result<oneshot::Receiver<Args>, Option<EmitError>>,
-    timeout: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
     forget: Option<(Socket, u64)>,
     result: PhantomData<fn() -> R>,
 }
@@ -129,14 +178,22 @@ impl<R> AckFuture<R> {
     ) -> Self {
         Self {
             answer: Ok(answer),
-            timeout: timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
+            // The clock starts now, its timer when somebody waits: here may be no runtime.
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+            sleep: None,
             forget: Some((socket.clone(), id)),
             result: PhantomData,
         }
     }
 
     pub(crate) fn failed(error: EmitError) -> Self {
-        Self { answer: Err(Some(error)), timeout: None, forget: None, result: PhantomData }
+        Self {
+            answer: Err(Some(error)),
+            deadline: None,
+            sleep: None,
+            forget: None,
+            result: PhantomData,
+        }
     }
 }
 
@@ -165,7 +222,8 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
                 Err(_) => Err(AckError::Disconnected),
             });
         }
-        let Some(sleep) = &mut this.timeout else { return Poll::Pending };
+        let Some(deadline) = this.deadline else { return Poll::Pending };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         sleep.as_mut().poll(cx).map(|()| Err(AckError::Timeout))
     }
 }
@@ -174,7 +232,7 @@ impl<R> Drop for AckFuture<R> {
     fn drop(&mut self) {
         // A question nobody waits for must not be kept until the client leaves.
         if let Some((socket, id)) = self.forget.take() {
-            socket.errand(Errand::Forget { socket: socket.clone(), id });
+            socket.questions().take(id);
         }
     }
 }

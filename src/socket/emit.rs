@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use smallvec::smallvec;
 use tokio::sync::oneshot;
 
-use super::{AckFuture, Errand, Socket, Waiting, errors::EmitError};
+use super::{AckFuture, Socket, Waiting, errors::EmitError};
 use crate::{
     engine::{
         frame::{Frame, FrameBuffer},
@@ -153,8 +153,8 @@ impl Emitter {
         let socket = &self.socket;
         let id = socket.home().next_ack();
         let (sender, answer) = oneshot::channel();
-        // The connection learns of the question before the client can: no answer comes too early.
-        socket.errand(Errand::Expect { socket: socket.clone(), id, waiting: Waiting::One(sender) });
+        // Before the event, so that no answer can come too early.
+        socket.questions().ask(id, Waiting::One(sender));
         let frames = event_frames(socket.namespace(), Some(id), &payload);
         socket.pipe().send_own(frames, self.volatile, socket.owner());
         AckFuture::new(socket, id, answer, self.timeout)

@@ -24,11 +24,6 @@ use std::{
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-pub(crate) use self::{
-    ack::Waiting,
-    emit::{control_frame, event_frames},
-    operator::OperatorBase,
-};
 pub use self::{
     ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
     data::Data,
@@ -38,6 +33,11 @@ pub use self::{
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
+};
+pub(crate) use self::{
+    ack::{Questions, Waiting},
+    emit::{control_frame, event_frames},
+    operator::OperatorBase,
 };
 use self::{
     home::Home,
@@ -61,10 +61,8 @@ pub(crate) enum Errand {
     Dismissed { socket: Socket, close: bool },
     /// The namespace has taken the socket out of everything.
     Departed(Socket),
-    /// The client will answer this id.
-    Expect { socket: Socket, id: u64, waiting: Waiting },
-    /// Nobody waits for this answer any more.
-    Forget { socket: Socket, id: u64 },
+    /// The namespace has ended before it took what the socket's connection told it.
+    Lost(Socket),
 }
 
 const CONNECTING: u8 = 0;
@@ -84,6 +82,7 @@ struct Inner {
     state: AtomicU8,
     left_own_room: AtomicBool,
     extras: Mutex<Option<Box<Extras>>>,
+    questions: Questions,
 }
 
 /// What most sockets have not.
@@ -132,6 +131,7 @@ impl Socket {
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
             extras: Mutex::new(None),
+            questions: Questions::default(),
         }))
     }
 
@@ -267,6 +267,10 @@ impl Socket {
         Arc::clone(&self.0) as Arc<dyn Port>
     }
 
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.0.questions
+    }
+
     pub(crate) fn errand(&self, errand: Errand) {
         self.0.connection.do_send(errand);
     }
@@ -373,9 +377,7 @@ impl Port for Inner {
         socket.errand(Errand::Dismissed { socket: socket.clone(), close });
     }
 
-    fn expect_answer(self: Arc<Self>, request: &AckRequest) {
-        let socket = Socket(self);
-        let waiting = Waiting::Broadcast(request.answers.clone());
-        socket.errand(Errand::Expect { socket: socket.clone(), id: request.id, waiting });
+    fn expect_answer(&self, request: &AckRequest) {
+        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }

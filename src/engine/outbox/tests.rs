@@ -29,7 +29,8 @@ fn own_frames_wait_behind_an_operation_in_flight() {
     let first = outbox.begin(0);
     outbox.push_own(frames("own"), false, 0, true);
     outbox.push(frames("broadcast"), false, true);
-    assert!(outbox.confirm(first, true).is_empty());
+    outbox.confirm(first);
+    assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox), ["broadcast", "own"]);
 }
 
@@ -41,9 +42,11 @@ fn a_frame_held_between_two_operations_leaves_between_them() {
     let second = outbox.begin(0);
     outbox.push_own(frames("4"), false, 0, true);
     outbox.push(frames("1"), false, true);
-    assert!(outbox.confirm(first, true).is_empty());
+    outbox.confirm(first);
+    assert!(outbox.release(true).is_empty());
     outbox.push(frames("3"), false, true);
-    assert!(outbox.confirm(second, true).is_empty());
+    outbox.confirm(second);
+    assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox), ["1", "2", "3", "4"]);
 }
 
@@ -52,9 +55,11 @@ fn confirmations_that_overtake_each_other_release_nothing_early() {
     let mut outbox = outbox(1000, 10);
     let (one, two) = (outbox.begin(0), outbox.begin(0));
     outbox.push_own(frames("own"), false, 0, true);
-    assert!(outbox.confirm(two, true).is_empty());
+    outbox.confirm(two);
+    assert!(outbox.release(true).is_empty());
     assert!(outbox.is_empty());
-    assert!(outbox.confirm(one, true).is_empty());
+    outbox.confirm(one);
+    assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox), ["own"]);
 }
 
@@ -100,7 +105,8 @@ fn held_packets_count_too() {
         outbox.push_own(frames("x"), false, 0, true);
     }
     assert_eq!(outbox.fill(), Fill::Full);
-    assert!(outbox.confirm(operation, true).is_empty());
+    outbox.confirm(operation);
+    assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox).len(), 13);
     assert_eq!(outbox.bytes, 0);
 }
@@ -124,11 +130,16 @@ fn an_operation_waits_for_those_on_another_way_and_what_follows_waits_behind_it(
     // Even on the first way nothing may pass what is held already.
     assert!(outbox.must_wait(1, None));
     outbox.hold(1, None, note(&log, 4));
-    let starts = outbox.confirm(first, true);
+    outbox.confirm(first);
+    let starts = outbox.release(true);
     assert_eq!(starts.len(), 1);
     starts.into_iter().for_each(|start| start());
+    // While they are being started nothing may pass them.
+    assert!(outbox.must_wait(1, None));
+    outbox.started();
     assert!(outbox.is_empty());
-    let starts = outbox.confirm(second, true);
+    outbox.confirm(second);
+    let starts = outbox.release(true);
     assert_eq!(sent(&mut outbox), ["3"]);
     starts.into_iter().for_each(|start| start());
     assert_eq!(*log.lock().unwrap(), [2, 4]);
@@ -142,7 +153,8 @@ fn what_is_held_of_a_socket_that_is_gone_is_dropped() {
     outbox.push_own(frames("gone"), false, 1, true);
     outbox.push_own(frames("stays"), false, 2, true);
     outbox.drop_held(1);
-    assert!(outbox.confirm(operation, true).is_empty());
+    outbox.confirm(operation);
+    assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox), ["stays"]);
     assert_eq!(outbox.bytes, 0);
 }

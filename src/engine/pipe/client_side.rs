@@ -24,6 +24,7 @@ impl Pipe {
     pub(crate) fn begin(&self, way: Way, start: impl FnOnce(Sequence) + Send + 'static) {
         let mut state = self.lock();
         let sequence = state.outbox.begin(way);
+        state.crowded = state.outbox.is_crowded();
         if state.outbox.must_wait(way, Some(sequence)) {
             state.outbox.hold(way, Some(sequence), Box::new(move || start(sequence)));
             return;
@@ -46,8 +47,18 @@ impl Pipe {
     /// The operation and all before it have been delivered.
     pub(crate) fn confirm(&self, sequence: Sequence) {
         let mut starts = Vec::new();
-        self.enqueue(|outbox, writable| starts = outbox.confirm(sequence, writable));
-        starts.into_iter().for_each(|start| start());
+        self.enqueue(|outbox, writable| {
+            outbox.confirm(sequence);
+            starts = outbox.release(writable);
+        });
+        // One at a time: what starting them confirms is looked at here, and not by recursion.
+        while !starts.is_empty() {
+            starts.drain(..).for_each(|start| start());
+            self.enqueue(|outbox, writable| {
+                outbox.started();
+                starts = outbox.release(writable);
+            });
+        }
     }
 
     fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool)) {
@@ -55,9 +66,11 @@ impl Pipe {
         let writable = state.writable();
         change(&mut state.outbox, writable);
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
-        let fill = state.outbox.fill();
-        let session = if fill == state.fill { None } else { state.session.take() };
+        let (fill, crowded) = (state.outbox.fill(), state.outbox.is_crowded());
+        let changed = fill != state.fill || (state.crowded && !crowded);
+        let session = if changed { state.session.take() } else { None };
         state.fill = fill;
+        state.crowded = crowded;
         drop(state);
         wake(carrier);
         wake(session);

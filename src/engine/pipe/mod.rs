@@ -107,6 +107,7 @@ struct State {
     generations: Generation,
     phase: Phase,
     fill: Fill,
+    crowded: bool,
     close_asked: bool,
 }
 
@@ -131,6 +132,8 @@ pub(crate) struct Look {
     /// Somebody wants the session closed.
     pub(crate) close_asked: bool,
     pub(crate) fill: Fill,
+    /// Too much of what its listeners did is still on its way.
+    pub(crate) crowded: bool,
 }
 
 /// Why a request cannot become the session's poll or post.
@@ -163,6 +166,7 @@ impl Pipe {
             generations: 0,
             phase: Phase::Open,
             fill: Fill::Normal,
+            crowded: false,
             close_asked: false,
         });
         Self(Arc::new(Shared { worker, state }))

@@ -68,6 +68,7 @@ impl Pipe {
             probing: state.probe.as_ref().map(|probe| probe.generation),
             close_asked: state.close_asked,
             fill: state.fill,
+            crowded: state.crowded,
         }
     }
 

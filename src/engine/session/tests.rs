@@ -42,7 +42,7 @@ fn a_pong_that_may_not_have_been_read_gets_the_whole_time_again() {
     let mut session = session();
     session.tick(ms(300));
     assert_eq!(session.tick(ms(500)), Action::Close(CloseReason::PingTimeout));
-    session.postpone_timeout(ms(500));
+    assert!(session.postpone_timeout(ms(500)));
     assert_eq!(session.tick(ms(699)), Action::Nothing);
     assert_eq!(session.tick(ms(700)), Action::Close(CloseReason::PingTimeout));
 }
