@@ -299,3 +299,16 @@ async fn a_socket_asks_everybody_else() {
     c.next_event().await.answer("no");
     assert_eq!(result.await, json!([1]));
 }
+
+#[actix_rt::test]
+async fn threads_without_a_runtime_may_ask_too() {
+    let server = TestServer::workers(SocketIo::builder(), 1).await;
+    let client = server.connect("/", ()).await.unwrap();
+    let socket = support::handle(&server, &client).await;
+    let asking = std::thread::spawn(move || {
+        socket.timeout(std::time::Duration::from_secs(5)).emit_with_ack::<u32>("n", &1)
+    });
+    let answer = asking.join().unwrap();
+    client.next_event().await.answer(2);
+    assert_eq!(answer.await.unwrap(), 2);
+}

@@ -149,3 +149,17 @@ async fn a_stopped_namespace_makes_room_for_another_at_once_on_several_workers()
         second.send(Stop).await.unwrap();
     }
 }
+
+#[actix_rt::test]
+async fn who_asks_to_join_a_namespace_that_ends_is_refused_and_not_left_waiting() {
+    let server = TestServer::start(SocketIo::builder());
+    let main = server.connect("/", ()).await.unwrap();
+    for _ in 0..3 {
+        let addr = server.io().spawn(Namespace::new("/n"));
+        addr.do_send(Stop);
+        let refused = main.join("/n", ()).await.unwrap_err();
+        assert_eq!(refused.message, "Invalid namespace");
+        assert_eq!(server.io().namespaces(), ["/"]);
+    }
+    server.close().await;
+}

@@ -328,6 +328,20 @@ fn a_failed_upgrade_leaves_the_session_where_it_was() {
     assert_eq!(server.request("GET", &url, b"").body, "42[\"echo\",1]");
 }
 
+#[test]
+fn what_a_refused_probe_still_says_is_not_taken_for_the_session_s() {
+    let server = Server::with_workers(3, echo);
+    for packets in [["2probe", "4hello", "2probe"], ["4hello", "1", "2"]] {
+        let url = join(&server);
+        let mut socket = server.websocket(&url.replace("polling", "websocket")).ok().unwrap();
+        // All in one segment, so that the last ones come before the refusal of the first.
+        socket.texts(&packets);
+        socket.close_code();
+        server.request("POST", &url, b"42[\"echo\",1]");
+        assert_eq!(server.request("GET", &url, b"").body, "42[\"echo\",1]");
+    }
+}
+
 // ---- by itself -------------------------------------------------------------------------------
 
 #[test]

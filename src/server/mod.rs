@@ -141,6 +141,14 @@ impl SocketIo {
         self.sockets().emit(event, data)
     }
 
+    /// Sends the event `message` to every socket of the main namespace.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::emit`].
+    pub fn send<T: serde::Serialize + ?Sized>(&self, data: &T) -> Result<(), crate::EmitError> {
+        self.sockets().send(data)
+    }
+
     /// The sockets of one room or several of the main namespace.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.sockets().to(rooms)

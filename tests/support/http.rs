@@ -200,18 +200,13 @@ impl WebSocket {
 
     /// Sends a masked frame; the first byte is given whole.
     pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..=125 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        let mask = [1, 2, 3, 4];
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.raw(&frame);
+        self.raw(&masked(first, payload));
+    }
+
+    /// Sends several texts in one write.
+    pub(crate) fn texts(&mut self, texts: &[&str]) {
+        let frames: Vec<u8> = texts.iter().flat_map(|text| masked(0x81, text.as_bytes())).collect();
+        self.raw(&frames);
     }
 
     pub(crate) fn text(&mut self, text: &str) {
@@ -252,4 +247,19 @@ impl WebSocket {
         assert_eq!(first, 0x88, "{payload:?}");
         payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
     }
+}
+
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    let mask = [1, 2, 3, 4];
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
