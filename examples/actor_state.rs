@@ -44,5 +44,10 @@ async fn main() -> std::io::Result<()> {
         .on("say", history.clone().recipient::<Say>())
         .on("history", history.recipient::<Recall>());
     let io = SocketIo::builder().namespace(chat).start();
-    HttpServer::new(move || App::new().service(io.clone())).bind(("127.0.0.1", 3000))?.run().await
+    HttpServer::new(move || App::new().service(io.clone()))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .bind(("127.0.0.1", 3000))?
+        .run()
+        .await
 }

@@ -25,5 +25,10 @@ async fn main() -> std::io::Result<()> {
         },
     );
     let io = SocketIo::builder().namespace(vault).start();
-    HttpServer::new(move || App::new().service(io.clone())).bind(("127.0.0.1", 3000))?.run().await
+    HttpServer::new(move || App::new().service(io.clone()))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .bind(("127.0.0.1", 3000))?
+        .run()
+        .await
 }

@@ -12,6 +12,8 @@ async fn main() -> std::io::Result<()> {
             .on_close(|reason| println!("closed: {reason}"))
     });
     HttpServer::new(move || App::new().service(engine.clone()))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
         .bind(("127.0.0.1", 3000))?
         .run()
         .await

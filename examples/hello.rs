@@ -12,5 +12,10 @@ async fn main() -> std::io::Result<()> {
             |socket: Socket, text: String| async move { socket.broadcast().emit("said", &text) },
         );
     let io = SocketIo::builder().namespace(hello).start();
-    HttpServer::new(move || App::new().service(io.clone())).bind(("127.0.0.1", 3000))?.run().await
+    HttpServer::new(move || App::new().service(io.clone()))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .bind(("127.0.0.1", 3000))?
+        .run()
+        .await
 }

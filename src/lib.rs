@@ -18,6 +18,8 @@
 //!         });
 //!     let io = SocketIo::builder().namespace(chat).start();
 //!     HttpServer::new(move || App::new().service(io.clone()))
+//!         .h1_allow_half_closed(false)
+//!         .tcp_nodelay(true)
 //!         .bind(("127.0.0.1", 3000))?
 //!         .run()
 //!         .await

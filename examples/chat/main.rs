@@ -72,6 +72,7 @@ async fn serve() -> io::Result<()> {
     let service = io.clone();
     let server = HttpServer::new(move || App::new().service(service.clone()).configure(files))
         .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
         .shutdown_timeout(1)
         .shutdown_signal(async move {
             select(pin!(terminate.recv()), pin!(interrupt.recv())).await;

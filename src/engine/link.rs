@@ -4,22 +4,24 @@
 //! and outlives every transport of it. The layer above is a [`Protocol`]: it gets messages, sends
 //! through the pipe and is told the end.
 
+mod driver;
+
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context as Task, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
 use actix::prelude::*;
-use smallvec::{SmallVec, smallvec};
-use tokio::time::{Instant, Sleep};
+use smallvec::smallvec;
+use tokio::time::Instant;
 use tracing::{Span, debug, debug_span, trace, warn};
 
+use self::driver::Driver;
 use super::{
     config::Config,
     frame::Frame,
@@ -34,9 +36,6 @@ use super::{
 
 /// Connections of this process so far, to tell them apart in logs.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// Batches of packets one client may have handled before others get their turn.
-const BATCHES_PER_TURN: usize = 4;
 
 /// What speaks through a session. Everything runs on the session's own worker.
 pub(crate) trait Protocol: Sized + Unpin + 'static {
@@ -342,83 +341,12 @@ impl<P: Protocol> Actor for Link<P> {
         self.pipe.send(smallvec![Frame::text_packet(&open)], false);
         P::opened(self, ctx);
         let deadline = self.opened + self.deadline();
-        ctx.spawn(Driver { sleep: Box::pin(tokio::time::sleep_until(deadline)) });
+        ctx.spawn(Driver::new(deadline));
     }
 
     fn stopped(&mut self, ctx: &mut Self::Context) {
         // Also the way out after a panic in this actor: the client is not left waiting.
         self.end(CloseReason::TransportError, Farewell::Close(1011), ctx);
         self.sessions.actor_ended();
-    }
-}
-
-/// The one future of a link: it carries packets in and keeps the time.
-struct Driver {
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Driver {
-    /// Handles what is due and sets the alarm for what comes next.
-    fn keep_time<P: Protocol>(
-        &mut self,
-        link: &mut Link<P>,
-        ctx: &mut Context<Link<P>>,
-        task: &mut Task<'_>,
-    ) {
-        while !link.ended {
-            let fired = self.sleep.as_mut().poll(task).is_ready();
-            if fired {
-                link.tick(ctx);
-            }
-            let deadline = link.opened + link.deadline();
-            if !(fired || link.rearm && deadline < self.sleep.deadline()) {
-                link.rearm = false;
-                return;
-            }
-            link.rearm = false;
-            self.sleep.as_mut().reset(deadline);
-        }
-    }
-}
-
-impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        link: &mut Link<P>,
-        ctx: &mut Context<Link<P>>,
-        task: &mut Task<'_>,
-    ) -> Poll<()> {
-        let span = link.span.clone();
-        let _entered = span.enter();
-        match &mut link.driver {
-            Some(waker) => waker.clone_from(task.waker()),
-            None => link.driver = Some(task.waker().clone()),
-        }
-        for _ in 0..BATCHES_PER_TURN {
-            link.observe(ctx);
-            self.keep_time(link, ctx, task);
-            if link.ended {
-                link.driver = None;
-                return Poll::Ready(());
-            }
-            P::turn(link, ctx);
-            if !link.upper.ready() || link.pipe.look().crowded {
-                link.pipe.register_session(task);
-                return Poll::Pending;
-            }
-            let mut batch = SmallVec::new();
-            if link.pipe.poll_inbox(task, 8, &mut batch).is_pending() {
-                return Poll::Pending;
-            }
-            for (from, inbound) in batch {
-                if !link.ended {
-                    link.receive(from, inbound, ctx);
-                }
-            }
-        }
-        task.waker().wake_by_ref();
-        Poll::Pending
     }
 }

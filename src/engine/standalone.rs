@@ -31,6 +31,8 @@ type OnOpen = Box<dyn Fn(EngineSocket) -> Opened + Send + Sync>;
 ///         Opened::new(move |message| socket.send(message))
 ///     });
 ///     HttpServer::new(move || App::new().service(engine.clone()))
+///         .h1_allow_half_closed(false)
+///         .tcp_nodelay(true)
 ///         .bind(("127.0.0.1", 3000))?
 ///         .run()
 ///         .await

@@ -40,6 +40,8 @@ use crate::{
 ///         .namespace(Namespace::new("/").on("double", |_: Socket, n: u64| async move { Ack(n * 2) }))
 ///         .start();
 ///     HttpServer::new(move || App::new().service(io.clone()))
+///         .h1_allow_half_closed(false)
+///         .tcp_nodelay(true)
 ///         .bind(("127.0.0.1", 3000))?
 ///         .run()
 ///         .await

@@ -18,17 +18,11 @@ fn main() -> std::io::Result<()> {
     if number("WORKERS", 1) > 1 {
         runtime.worker_threads(number("WORKERS", 1));
     }
-    runtime
-        .enable_all()
-        .build()?
-        .block_on(serve(number("PORT", 3000)))
+    runtime.enable_all().build()?.block_on(serve(number("PORT", 3000)))
 }
 
 fn number<N: std::str::FromStr>(name: &str, fallback: N) -> N {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(fallback)
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(fallback)
 }
 
 async fn serve(port: u16) -> std::io::Result<()> {
@@ -46,36 +40,25 @@ async fn bench(socket: SocketRef) {
     socket.on("echo", async |Data(payload): Data<Value>, ack: AckSender| {
         ack.send(&payload).ok();
     });
-    socket.on(
-        "join",
-        async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
-            socket.join(room);
-            ack.send(&()).ok();
-        },
-    );
-    socket.on(
-        "leave",
-        async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
-            socket.leave(room);
-            ack.send(&()).ok();
-        },
-    );
+    socket.on("join", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+        socket.join(room);
+        ack.send(&()).ok();
+    });
+    socket.on("leave", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+        socket.leave(room);
+        ack.send(&()).ok();
+    });
     socket.on(
         "publish",
-        async |socket: SocketRef,
-               Data((room, payload)): Data<(String, Value)>,
-               ack: AckSender| {
+        async |socket: SocketRef, Data((room, payload)): Data<(String, Value)>, ack: AckSender| {
             socket.within(room).emit("msg", &payload).await.ok();
             ack.send(&()).ok();
         },
     );
-    socket.on(
-        "publish-all",
-        async |io: SocketIo, Data(payload): Data<Value>, ack: AckSender| {
-            if let Some(everyone) = io.of("/bench") {
-                everyone.emit("msg", &payload).await.ok();
-            }
-            ack.send(&()).ok();
-        },
-    );
+    socket.on("publish-all", async |io: SocketIo, Data(payload): Data<Value>, ack: AckSender| {
+        if let Some(everyone) = io.of("/bench") {
+            everyone.emit("msg", &payload).await.ok();
+        }
+        ack.send(&()).ok();
+    });
 }
