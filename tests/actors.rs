@@ -6,6 +6,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use actix_web::{App, web};
 use greenroom::{
     Connecting, CountSockets, Disconnect, Disconnected, FindSocket, Join, Leave, MembersOf,
     NamespaceActor, On, RoomsOf, Sockets,
@@ -347,4 +348,30 @@ async fn handles_outlive_their_namespace_without_harm() {
     let answers = operator.emit_with_ack("ask", &()).unwrap().all().await;
     assert!(answers.is_err());
     drop(Arc::new(namespace));
+}
+
+#[actix_rt::test]
+async fn http_handlers_reach_clients_through_web_data() {
+    async fn publish(io: web::Data<SocketIo>) -> Result<&'static str, EmitError> {
+        io.emit("news", "extra")?;
+        Ok("sent")
+    }
+    async fn reserved(io: web::Data<SocketIo>) -> Result<&'static str, EmitError> {
+        io.emit("connect", "no")?;
+        Ok("sent")
+    }
+    let server = TestServer::start(SocketIo::builder());
+    let client = server.connect("/", ()).await.unwrap();
+    let app = App::new()
+        .app_data(web::Data::new(server.io().clone()))
+        .route("/publish", web::post().to(publish))
+        .route("/reserved", web::post().to(reserved));
+    let app = actix_web::test::init_service(app).await;
+    for (path, status) in [("/publish", 200), ("/reserved", 500)] {
+        let request = actix_web::test::TestRequest::post().uri(path).to_request();
+        let response = actix_web::test::call_service(&app, request).await;
+        assert_eq!(response.status().as_u16(), status);
+    }
+    assert_eq!(client.next_event().await, ("news".into(), json!(["extra"])));
+    client.expect_silence().await;
 }

@@ -40,7 +40,7 @@ pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
 /// `(Socket, data, AckSender)`, or a [`Recipient`] of [`FromSocket`] (`addr.recipient()`).
 ///
-/// `data` is deserialized from the arguments: a tuple takes as many as it has, [`Args`] takes all,
+/// `data` is deserialized from the arguments: a tuple takes as many as it has, [`Args`](crate::Args) takes all,
 /// `()` none, and any other type the first. Arrays `[T; N]` count as tuples here, `Vec<T>` does not. What the listener returns is the ack: [`Ack`] answers,
 /// `()` does not, and an `Err` of a `Result` answers with an error (see [`EventError`]).
 ///

@@ -177,6 +177,9 @@ impl Socket {
     }
 
     /// Calls `f` with the data of the socket: free to use, readable for the whole server.
+    ///
+    /// `f` should be short, and must not call methods of the same socket that concern its data or
+    /// listeners: those wait for it to end.
     pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
         f(&mut self.extras().get_or_insert_default().data)
     }
