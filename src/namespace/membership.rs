@@ -133,10 +133,10 @@ impl Membership {
     /// Lets a socket join; says what happened. Nothing if it is in the room already.
     pub(super) fn join(&mut self, key: Key, room: &Room, events: &mut Vec<RoomEvent>) -> bool {
         let existed = self.exists(room);
-        let Some(member) = self.members.get_mut(&key) else { return false };
-        if member.rooms.contains(room) {
+        if self.is_in(key, room) {
             return false;
         }
+        let Some(member) = self.members.get_mut(&key) else { return false };
         let id = member.socket.id().clone();
         let worker = member.place.worker;
         member.rooms.push(room.clone());
@@ -152,13 +152,31 @@ impl Membership {
         true
     }
 
+    fn is_in(&self, key: Key, room: &Room) -> bool {
+        match self.members.get(&key) {
+            Some(member) if **member.socket.id() == **room => member.in_own_room(),
+            // By the room's map: a socket may be in very many rooms.
+            _ => self.rooms.get(room).is_some_and(|members| members.keys.contains(&key)),
+        }
+    }
+
     /// Lets a socket leave; says what happened. Nothing if it is not in the room.
     pub(super) fn leave(&mut self, key: Key, room: &Room, events: &mut Vec<RoomEvent>) -> bool {
-        let Some(member) = self.members.get_mut(&key) else { return false };
-        let Some(position) = member.rooms.iter().position(|joined| joined == room) else {
+        if !self.is_in(key, room) {
             return false;
-        };
-        member.rooms.remove(position);
+        }
+        let Some(member) = self.members.get_mut(&key) else { return false };
+        // Rooms that were joined last are left first, more often than not.
+        if let Some(position) = member.rooms.iter().rposition(|joined| joined == room) {
+            member.rooms.remove(position);
+        }
+        self.vacate(key, room, events);
+        true
+    }
+
+    /// Takes a socket out of a room that is no more on its own list.
+    fn vacate(&mut self, key: Key, room: &Room, events: &mut Vec<RoomEvent>) {
+        let Some(member) = self.members.get(&key) else { return };
         let id = member.socket.id().clone();
         let worker = member.place.worker;
         if *id == **room {
@@ -173,14 +191,13 @@ impl Membership {
         if !self.exists(room) {
             events.push(RoomEvent::Deleted { room: room.clone() });
         }
-        true
     }
 
     /// Takes a socket out of everything.
     pub(super) fn remove(&mut self, key: Key, events: &mut Vec<RoomEvent>) -> Option<Member> {
-        let rooms = self.members.get(&key)?.rooms.clone();
+        let rooms = std::mem::take(&mut self.members.get_mut(&key)?.rooms);
         for room in &rooms {
-            self.leave(key, room, events);
+            self.vacate(key, room, events);
         }
         let member = self.members.remove(&key)?;
         self.ids.remove(member.socket.id());
