@@ -306,7 +306,7 @@ impl<P: Protocol> Link<P> {
 
     /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
     fn observe(&mut self, ctx: &mut Context<Self>) {
-        let look = self.pipe.look();
+        let look = self.pipe.attend();
         if let Some(generation) = look.probing {
             self.begin_probe(generation);
         }

@@ -71,8 +71,10 @@ impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
             }
             P::turn(link, ctx);
             if !link.upper.ready() || link.pipe.look().crowded {
-                link.pipe.register_session(task);
-                return Poll::Pending;
+                if link.pipe.poll_called(task).is_pending() {
+                    return Poll::Pending;
+                }
+                continue;
             }
             let mut batch = SmallVec::new();
             if link.pipe.poll_inbox(task, 8, &mut batch).is_pending() {

@@ -68,7 +68,7 @@ impl Pipe {
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
         let (fill, crowded) = (state.outbox.fill(), state.outbox.is_crowded());
         let changed = fill != state.fill || (state.crowded && !crowded);
-        let session = if changed { state.session.take() } else { None };
+        let session = if changed { state.call_session() } else { None };
         state.fill = fill;
         state.crowded = crowded;
         drop(state);

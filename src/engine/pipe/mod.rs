@@ -109,6 +109,8 @@ struct State {
     fill: Fill,
     crowded: bool,
     close_asked: bool,
+    /// The session was called since it last attended; it may have been busy just then.
+    called: bool,
 }
 
 /// See the module's description. Cloning is cheap.
@@ -167,6 +169,7 @@ impl Pipe {
             phase: Phase::Open,
             fill: Fill::Normal,
             crowded: false,
+            called: false,
             close_asked: false,
         });
         Self(Arc::new(Shared { worker, state }))
@@ -183,6 +186,22 @@ impl Pipe {
 }
 
 impl State {
+    fn look(&self) -> Look {
+        Look {
+            current: self.carrier.generation,
+            probing: self.probe.as_ref().map(|probe| probe.generation),
+            close_asked: self.close_asked,
+            fill: self.fill,
+            crowded: self.crowded,
+        }
+    }
+
+    /// The session has to look: now if it waits, else before it waits again.
+    fn call_session(&mut self) -> Option<Waker> {
+        self.called = true;
+        self.session.take()
+    }
+
     /// "Writable now", as a volatile packet needs it: something waits to take the next frame.
     fn writable(&self) -> bool {
         self.outbox.is_empty() && self.carrier.waker.is_some()
@@ -191,7 +210,7 @@ impl State {
     /// Tells the session that its orderly close is done.
     fn farewell_fetched(&mut self, generation: Generation) -> Option<Waker> {
         self.inbox.push_back((generation, Inbound::Closed(CloseReason::ForcedClose)));
-        self.session.take()
+        self.call_session()
     }
 
     fn attached(&self, generation: Generation) -> bool {

@@ -23,6 +23,9 @@ impl Pipe {
         let mut state = self.lock();
         if state.inbox.is_empty() {
             state.behind = false;
+            if state.called {
+                return Poll::Ready(());
+            }
             register(&mut state.session, cx);
             return Poll::Pending;
         }
@@ -45,11 +48,23 @@ impl Pipe {
         Poll::Ready(())
     }
 
-    /// Registers the session's waker without taking anything: it reads no more for now.
-    pub(crate) fn register_session(&self, cx: &mut Context<'_>) {
+    /// Registers the session's waker without taking anything: it reads no more for now. Ready if it
+    /// was called since it last attended, and has to look once more.
+    pub(crate) fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         state.behind = true;
+        if state.called {
+            return Poll::Ready(());
+        }
         register(&mut state.session, cx);
+        Poll::Pending
+    }
+
+    /// Looks at everything; from now on a call means something new.
+    pub(crate) fn attend(&self) -> Look {
+        let mut state = self.lock();
+        state.called = false;
+        state.look()
     }
 
     /// Whether the session stopped reading, has not caught up, and its client is there as far as
@@ -62,14 +77,7 @@ impl Pipe {
 
     /// What may have been changed from elsewhere.
     pub(crate) fn look(&self) -> Look {
-        let state = self.lock();
-        Look {
-            current: state.carrier.generation,
-            probing: state.probe.as_ref().map(|probe| probe.generation),
-            close_asked: state.close_asked,
-            fill: state.fill,
-            crowded: state.crowded,
-        }
+        self.lock().look()
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -164,7 +172,7 @@ impl Pipe {
             state.carrier.waker.take(),
             state.carrier.post_waker.take(),
             state.stalled.take(),
-            state.session.take(),
+            state.call_session(),
         ];
         let probe = state.probe.take();
         drop(state);
@@ -177,7 +185,7 @@ impl Pipe {
 
     /// Lets the session look again whether it can read on.
     pub(crate) fn nudge(&self) {
-        let session = self.lock().session.take();
+        let session = self.lock().call_session();
         wake(session);
     }
 
@@ -185,7 +193,7 @@ impl Pipe {
     pub(crate) fn ask_close(&self) {
         let mut state = self.lock();
         state.close_asked = true;
-        let session = state.session.take();
+        let session = state.call_session();
         drop(state);
         wake(session);
     }

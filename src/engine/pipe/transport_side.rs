@@ -39,7 +39,7 @@ impl Pipe {
             state.inbox_bytes += item.size();
             state.inbox.push_back((generation, item));
         }
-        let waker = state.session.take();
+        let waker = state.call_session();
         drop(state);
         wake(waker);
     }
@@ -68,7 +68,7 @@ impl Pipe {
             let fill = state.outbox.fill();
             let changed = fill != state.fill;
             state.fill = fill;
-            let session = if changed { state.session.take() } else { None };
+            let session = if changed { state.call_session() } else { None };
             drop(state);
             wake(session);
             return Poll::Ready(Ok(frame));
@@ -133,7 +133,7 @@ impl Pipe {
         state.carrier.poll_waiting = false;
         state.fill = state.outbox.fill();
         let session =
-            if farewell { state.farewell_fetched(generation) } else { state.session.take() };
+            if farewell { state.farewell_fetched(generation) } else { state.call_session() };
         drop(state);
         wake(session);
         Poll::Ready(body)
@@ -187,7 +187,7 @@ impl Pipe {
             noop_asked: false,
         }));
         // The session gives the whole upgrade a deadline, counted from here.
-        let waker = state.session.take();
+        let waker = state.call_session();
         drop(state);
         wake(waker);
         Ok(generation)
