@@ -11,9 +11,9 @@ use super::{Client, Connection, Joined, Phase, running};
 use crate::{
     engine::{LocalFuture, link::Link},
     namespace::messages::{Connect, Depart, Departed, Prepare, Told},
-    packet,
+    packet::Outgoing,
     socket::{
-        ConnectError, DisconnectReason, Handshake, Socket, control_frame,
+        ConnectError, DisconnectReason, Handshake, Socket,
         current::{Guarded, Panicked},
         listeners::Middleware,
     },
@@ -173,11 +173,8 @@ fn abandon(link: &mut Connection, index: usize) {
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     debug!(namespace, %error, "connect refused");
-    let data = error.details();
-    let frames = control_frame(|out| {
-        packet::write_connect_error(out, namespace, error.message(), data);
-    });
-    link.pipe().send_own(frames, false, 0);
+    let refusal = Outgoing::ConnectError { namespace, data: &error.to_json() };
+    link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
 }
 
 /// The namespace has let the socket in, and its greeting is out.

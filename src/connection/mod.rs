@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     namespace::messages::{Entrance, Place},
     packet::Decoder,
-    socket::{DisconnectReason, Errand, Socket},
+    socket::{Codec, DisconnectReason, Errand, Socket},
 };
 
 /// The actor of one client.
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Box<dyn Directory>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) codec: Codec,
 }
 
 /// How far the socket of one namespace has come.
@@ -100,7 +101,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        let decoder = Decoder::new(shared.limits.max_attachments);
+        let decoder = shared.codec.decoder(shared.limits.max_attachments);
         Self {
             shared,
             place,

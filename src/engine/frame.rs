@@ -14,6 +14,7 @@ pub(crate) struct Frame {
     bytes: Bytes,
     header: u8,
     binary: bool,
+    compress: bool,
 }
 
 /// A buffer that leaves room for the frame's header, to be filled with one packet.
@@ -48,6 +49,7 @@ impl Frame {
             bytes: Bytes::from(bytes).slice(start..),
             header: length as u8,
             binary: matches!(opcode, OpCode::Binary),
+            compress: true,
         }
     }
 
@@ -63,6 +65,12 @@ impl Frame {
         let mut buffer = FrameBuffer::with_capacity(data.len());
         buffer.out().extend_from_slice(data);
         Self::build(buffer.0, OpCode::Binary)
+    }
+
+    /// Says whether a transport that compresses may compress this packet.
+    pub(crate) fn with_compression(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
     }
 
     pub(crate) fn len(&self) -> usize {

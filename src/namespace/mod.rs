@@ -34,7 +34,7 @@ use self::{membership::Membership, messages::Entrance, supervisor::Crew};
 use crate::{
     metrics::Metrics,
     room::SocketId,
-    socket::home::{Description, Home},
+    socket::home::{Common, Description, Home},
 };
 
 /// Operations after which a namespace lets the other actors of its thread work.
@@ -80,14 +80,12 @@ impl Namespace {
         &self.name
     }
 
-    /// Joins the counters of a server.
-    pub(crate) fn join_server(
-        &mut self,
-        metrics: &Arc<Metrics>,
-        shared: &crate::socket::home::Shared,
-    ) {
+    /// Takes over what all namespaces of a server have in common.
+    pub(crate) fn join_server(&mut self, metrics: &Arc<Metrics>, common: &Common) {
         self.metrics = Arc::clone(metrics);
-        builder::description(&mut self.description).shared.inherit(shared);
+        let description = builder::description(&mut self.description);
+        description.shared.inherit(&common.shared);
+        description.codec = common.codec.clone();
     }
 
     pub(crate) fn on_end(&mut self, unlist: impl FnOnce() + Send + 'static) {

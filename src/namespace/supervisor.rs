@@ -14,12 +14,12 @@ use super::{
     messages::{Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop},
 };
 use crate::{
-    packet,
+    packet::Outgoing,
     room::{
         Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::{Errand, control_frame, event_frames},
+    socket::Errand,
 };
 
 /// The room actors of a namespace, by worker.
@@ -95,11 +95,13 @@ impl Namespace {
     }
 
     fn greeting(&self, id: &SocketId) -> crate::engine::outbox::Frames {
-        control_frame(|out| packet::write_connect(out, &self.name, id))
+        let greeting = Outgoing::Connect { namespace: &self.name, sid: Some(id), pid: None };
+        self.description.codec.frames(&greeting, true)
     }
 
     fn dismissal(&self, key: Key, rooms: Vec<Room>, close: bool) -> Dismiss {
-        let farewell = control_frame(|out| packet::write_disconnect(out, &self.name));
+        let farewell = Outgoing::Disconnect { namespace: &self.name };
+        let farewell = self.description.codec.frames(&farewell, true);
         Dismiss { key, rooms, farewell: Some(farewell), close, notify: true }
     }
 
@@ -263,7 +265,7 @@ impl Handler<Broadcast> for Namespace {
     type Result = ();
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
-        let Broadcast { target, payload, volatile, origin, ack } = broadcast;
+        let Broadcast { target, payload, flags, origin, ack } = broadcast;
         let (selection, mut workers) = self.members.resolve(&target, self.crew.workers());
         // Where nobody has been let in yet there is no room actor, and nobody to hear it.
         workers.retain(|worker| self.crew.get(*worker).is_some());
@@ -272,14 +274,16 @@ impl Handler<Broadcast> for Namespace {
             let _ = request.answers.send(Answer::Workers(workers.len()));
         }
         if !workers.is_empty() {
-            let frames = event_frames(&self.name, ack.as_ref().map(|ack| ack.id), &payload);
+            let id = ack.as_ref().map(|ack| ack.id);
+            let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
+            let frames = self.description.codec.frames(&event, flags.compress);
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
                 let fanout = Fanout {
                     selection: Arc::clone(&selection),
                     frames: frames.clone(),
-                    volatile,
+                    volatile: flags.volatile,
                     ack: ack.clone(),
                     confirm,
                 };

@@ -85,45 +85,105 @@ impl Payload {
     }
 }
 
-/// Appends the text of an event to `out`. The attachments of the payload have to follow it.
-pub fn write_event(out: &mut Vec<u8>, namespace: &str, id: Option<u64>, payload: &Payload) {
-    write_body(out, [b'2', b'5'], namespace, id, payload);
+/// One packet to be sent.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Outgoing<'a> {
+    /// A client has been let into a namespace.
+    Connect {
+        /// The namespace.
+        namespace: &'a str,
+        /// The id of the socket; without one the packet has no data (clients of revision 4).
+        sid: Option<&'a str>,
+        /// The secret by which the client can have its socket back after a broken connection.
+        pid: Option<&'a str>,
+    },
+    /// A client has been refused.
+    ConnectError {
+        /// The namespace.
+        namespace: &'a str,
+        /// Why: an object with `message` and perhaps `data`.
+        data: &'a Value,
+    },
+    /// The client is out of the namespace.
+    Disconnect {
+        /// The namespace.
+        namespace: &'a str,
+    },
+    /// An event; with an `id` when an ack is wanted.
+    Event {
+        /// The namespace.
+        namespace: &'a str,
+        /// What the ack has to carry.
+        id: Option<u64>,
+        /// Name and arguments.
+        payload: &'a Payload,
+    },
+    /// The answer to the event `id`.
+    Ack {
+        /// The namespace.
+        namespace: &'a str,
+        /// The id that the event had.
+        id: u64,
+        /// The answer.
+        payload: &'a Payload,
+    },
 }
 
-/// Appends the text of the ack to event `id`. The attachments of the payload have to follow it.
-pub fn write_ack(out: &mut Vec<u8>, namespace: &str, id: u64, payload: &Payload) {
-    write_body(out, [b'3', b'6'], namespace, Some(id), payload);
+impl Outgoing<'_> {
+    /// Bytes of the part whose size varies, to make room for.
+    pub(crate) fn size_hint(&self) -> usize {
+        match self {
+            Self::Connect { namespace, .. } => namespace.len() + 64,
+            Self::ConnectError { namespace, .. } => namespace.len() + 96,
+            Self::Disconnect { namespace } => namespace.len(),
+            Self::Event { namespace, payload, .. } | Self::Ack { namespace, payload, .. } => {
+                namespace.len() + payload.json.len()
+            }
+        }
+    }
+
+    /// The binary messages that have to follow the text, with nothing between.
+    #[must_use]
+    pub fn attachments(&self) -> &[Bytes] {
+        match self {
+            Self::Event { payload, .. } | Self::Ack { payload, .. } => payload.attachments(),
+            _ => &[],
+        }
+    }
+
+    /// Appends the text of the packet in the form of the default parser.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::Connect { namespace, sid, pid } => write_connect(out, namespace, sid, pid),
+            Self::ConnectError { namespace, data } => {
+                out.push(b'4');
+                write_namespace(out, namespace);
+                write_json(out, data);
+            }
+            Self::Disconnect { namespace } => {
+                out.push(b'1');
+                write_namespace(out, namespace);
+            }
+            Self::Event { namespace, id, payload } => {
+                write_body(out, [b'2', b'5'], namespace, id, payload);
+            }
+            Self::Ack { namespace, id, payload } => {
+                write_body(out, [b'3', b'6'], namespace, Some(id), payload);
+            }
+        }
+    }
 }
 
-/// Appends the answer to a CONNECT: `sid` is the id of the socket.
-pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: &str) {
+fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: Option<&str>, pid: Option<&str>) {
     out.push(b'0');
     write_namespace(out, namespace);
+    let Some(sid) = sid else { return };
     out.extend_from_slice(b"{\"sid\":");
     write_json(out, sid);
-    out.push(b'}');
-}
-
-/// Appends the order to leave a namespace.
-pub fn write_disconnect(out: &mut Vec<u8>, namespace: &str) {
-    out.push(b'1');
-    write_namespace(out, namespace);
-}
-
-/// Appends the refusal of a CONNECT; `data` is left out when there is none.
-pub fn write_connect_error(
-    out: &mut Vec<u8>,
-    namespace: &str,
-    message: &str,
-    data: Option<&Value>,
-) {
-    out.push(b'4');
-    write_namespace(out, namespace);
-    out.extend_from_slice(b"{\"message\":");
-    write_json(out, message);
-    if let Some(data) = data {
-        out.extend_from_slice(b",\"data\":");
-        write_json(out, data);
+    if let Some(pid) = pid {
+        out.extend_from_slice(b",\"pid\":");
+        write_json(out, pid);
     }
     out.push(b'}');
 }

@@ -10,9 +10,9 @@
 //! * [`Decoder`] reads what a client sent. It checks the whole packet, JSON included, but builds no
 //!   tree: [`Args`] keeps a slice of the text that came, and is parsed when a listener asks for its
 //!   type.
-//! * [`Payload`] is the body of an event or an ack, encoded once; [`write_event`] and [`write_ack`]
-//!   put the few bytes of a header before it, so that a broadcast to a thousand sockets encodes
-//!   once.
+//! * [`Payload`] is the body of an event or an ack, encoded once; [`Outgoing`] is a packet to be
+//!   sent, which puts the few bytes of a header before it, so that a broadcast to a thousand sockets
+//!   encodes once.
 //! * [`Args`] is both: what an event brought, and a list to build by hand.
 //!
 //! **Binary** travels as attachments behind the text, which holds a placeholder for each. Whatever
@@ -42,10 +42,7 @@ mod tests;
 
 pub use self::args::{Args, ArgsError};
 pub use self::decode::{DecodeError, Decoder};
-pub use self::encode::{
-    EncodeError, Payload, write_ack, write_connect, write_connect_error, write_disconnect,
-    write_event,
-};
+pub use self::encode::{EncodeError, Outgoing, Payload};
 
 use bytestring::ByteString;
 

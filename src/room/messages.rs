@@ -84,6 +84,23 @@ impl Drop for InFlight {
     }
 }
 
+/// How an event is sent, besides to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags {
+    /// Receivers that cannot take it at once do not get it.
+    pub(crate) volatile: bool,
+    /// Transports that compress may compress it.
+    pub(crate) compress: bool,
+    /// Only sockets of this server get it.
+    pub(crate) local: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self { volatile: false, compress: true, local: false }
+    }
+}
+
 /// Send an event to many sockets of a namespace.
 ///
 /// ```
@@ -97,7 +114,7 @@ impl Drop for InFlight {
 pub struct Broadcast {
     pub(crate) target: Target,
     pub(crate) payload: Payload,
-    pub(crate) volatile: bool,
+    pub(crate) flags: Flags,
     pub(crate) origin: Option<Origin>,
     pub(crate) ack: Option<AckRequest>,
 }
@@ -107,13 +124,13 @@ pub struct Broadcast {
 #[must_use]
 pub struct BroadcastTarget {
     target: Target,
-    volatile: bool,
+    flags: Flags,
 }
 
 impl Broadcast {
     /// To the members of one room or several.
     pub fn to(rooms: impl IntoRooms) -> BroadcastTarget {
-        BroadcastTarget { target: Target::room(rooms), volatile: false }
+        BroadcastTarget { target: Target::room(rooms), flags: Flags::default() }
     }
 
     /// To every socket of the namespace.
@@ -121,8 +138,8 @@ impl Broadcast {
         BroadcastTarget::default()
     }
 
-    pub(crate) fn new(target: Target, payload: Payload, volatile: bool) -> Self {
-        Self { target, payload, volatile, origin: None, ack: None }
+    pub(crate) fn new(target: Target, payload: Payload, flags: Flags) -> Self {
+        Self { target, payload, flags, origin: None, ack: None }
     }
 }
 
@@ -141,7 +158,19 @@ impl BroadcastTarget {
 
     /// Drops the event for every receiver that cannot take it at once.
     pub fn volatile(mut self) -> Self {
-        self.volatile = true;
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Whether transports that compress may compress the event. Default `true`.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = compress;
+        self
+    }
+
+    /// Only to sockets of this server, not of the others in its cluster.
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
         self
     }
 
@@ -154,7 +183,7 @@ impl BroadcastTarget {
         name: &str,
         data: &T,
     ) -> Result<Broadcast, EncodeError> {
-        Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.volatile))
+        Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.flags))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     engine::{AllowRequest, Engine, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::Namespace,
-    socket::home,
+    socket::{Codec, home},
 };
 
 /// Collects the options of a [`SocketIo`]; each has the reference's default.
@@ -202,18 +202,14 @@ impl SocketIoBuilder {
         }
         let metrics = Arc::<Metrics>::default();
         let namespaces = Namespaces::default();
+        let common = home::Common { shared: self.shared, codec: Codec };
         let connections = Arc::new(Shared {
             directory: Box::new(namespaces.clone()),
             limits: self.limits,
             metrics: Arc::clone(&metrics),
+            codec: common.codec.clone(),
         });
-        let door = Door {
-            connections,
-            namespaces,
-            placement: Placement::new(),
-            metrics,
-            defaults: self.shared,
-        };
+        let door = Door { connections, namespaces, placement: Placement::new(), metrics, common };
         let mut namespaces = self.namespaces;
         let main = namespaces.iter().position(|namespace| namespace.name() == "/");
         let main = main.map_or_else(|| Namespace::new("/"), |index| namespaces.remove(index));

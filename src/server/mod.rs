@@ -21,7 +21,10 @@ use crate::{
         messages::{Entrance, Place},
     },
     room::{IntoRooms, SocketId},
-    socket::{BroadcastOperator, OperatorBase, home::Home},
+    socket::{
+        BroadcastOperator, OperatorBase,
+        home::{Common, Home},
+    },
 };
 
 /// A Socket.IO server.
@@ -65,7 +68,7 @@ pub(crate) struct Door {
     namespaces: Namespaces,
     placement: Placement,
     metrics: Arc<Metrics>,
-    defaults: crate::socket::home::Shared,
+    common: Common,
 }
 
 impl Service for Door {
@@ -214,7 +217,7 @@ impl SocketIo {
 impl Door {
     /// Starts a namespace unless one of its name runs; the way into whichever runs then.
     fn open(&self, mut namespace: Namespace) -> Arc<Entrance> {
-        namespace.join_server(&self.metrics, &self.defaults);
+        namespace.join_server(&self.metrics, &self.common);
         let (addr, receiver) = placement::mailbox();
         let name = namespace.name().to_owned();
         let entrance = namespace.entrance(&addr);

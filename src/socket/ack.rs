@@ -22,11 +22,10 @@ use tokio::{
 
 use super::{
     Socket,
-    emit::ack_frames,
     errors::{AckError, EmitError},
 };
 use crate::{
-    packet::{Args, Payload},
+    packet::{Args, Outgoing, Payload},
     room::{SocketId, messages::Answer},
 };
 
@@ -72,8 +71,9 @@ impl AckSender {
         if pending.sent.swap(true, Ordering::AcqRel) || pending.socket.is_silent() {
             return;
         }
-        let frames = ack_frames(pending.socket.namespace(), pending.id, payload);
-        pending.socket.pipe().send_own(frames, false, pending.socket.owner());
+        let Pending { socket, id, .. } = &**pending;
+        let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
+        socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
     }
 }
 

@@ -3,54 +3,20 @@
 use std::{fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use smallvec::smallvec;
 use tokio::sync::oneshot;
 
 use super::{AckFuture, Socket, Waiting, errors::EmitError};
 use crate::{
-    engine::{
-        frame::{Frame, FrameBuffer},
-        outbox::Frames,
-    },
-    packet::{self, Payload},
+    packet::{Outgoing, Payload},
+    room::messages::Flags,
 };
-
-/// Room for what stands before the JSON text of a packet.
-const HEAD: usize = 24;
-
-fn frames(namespace: &str, payload: &Payload, write: impl FnOnce(&mut Vec<u8>)) -> Frames {
-    let mut buffer = FrameBuffer::with_capacity(HEAD + namespace.len() + payload.json().len());
-    buffer.out().push(b'4');
-    write(buffer.out());
-    let mut frames: Frames = smallvec![buffer.finish()];
-    frames.extend(payload.attachments().iter().map(|data| Frame::binary_message(data)));
-    frames
-}
-
-/// An event as ready frames, its attachments behind it.
-pub(crate) fn event_frames(namespace: &str, ack: Option<u64>, payload: &Payload) -> Frames {
-    frames(namespace, payload, |out| packet::write_event(out, namespace, ack, payload))
-}
-
-/// An answer as ready frames.
-pub(crate) fn ack_frames(namespace: &str, id: u64, payload: &Payload) -> Frames {
-    frames(namespace, payload, |out| packet::write_ack(out, namespace, id, payload))
-}
-
-/// A packet without payload of its own as a ready frame.
-pub(crate) fn control_frame(write: impl FnOnce(&mut Vec<u8>)) -> Frames {
-    let mut buffer = FrameBuffer::with_capacity(64);
-    buffer.out().push(b'4');
-    write(buffer.out());
-    smallvec![buffer.finish()]
-}
 
 /// How one event is sent to one client: made by [`Socket::volatile`] and [`Socket::timeout`].
 #[derive(Clone)]
 #[must_use]
 pub struct Emitter {
     socket: Socket,
-    volatile: bool,
+    flags: Flags,
     timeout: Option<Duration>,
 }
 
@@ -58,7 +24,7 @@ impl fmt::Debug for Emitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emitter")
             .field("socket", &self.socket)
-            .field("volatile", &self.volatile)
+            .field("flags", &self.flags)
             .field("timeout", &self.timeout)
             .finish()
     }
@@ -95,23 +61,34 @@ impl Socket {
 
     /// The next event is dropped if it cannot be sent at once.
     pub fn volatile(&self) -> Emitter {
-        Emitter { volatile: true, ..self.emitter() }
+        self.emitter().volatile()
+    }
+
+    /// Whether transports that compress may compress the next event. Default `true`.
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.emitter().compress(compress)
     }
 
     /// The next event is answered within that time or not at all.
     pub fn timeout(&self, timeout: Duration) -> Emitter {
-        Emitter { timeout: Some(timeout), ..self.emitter() }
+        self.emitter().timeout(timeout)
     }
 
     fn emitter(&self) -> Emitter {
-        Emitter { socket: self.clone(), volatile: false, timeout: None }
+        Emitter { socket: self.clone(), flags: Flags::default(), timeout: None }
     }
 }
 
 impl Emitter {
     /// The event is dropped if it cannot be sent at once.
     pub fn volatile(mut self) -> Self {
-        self.volatile = true;
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Whether transports that compress may compress the event. Default `true`.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = compress;
         self
     }
 
@@ -127,9 +104,15 @@ impl Emitter {
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = self.payload(event, data)?;
-        let frames = event_frames(self.socket.namespace(), None, &payload);
-        self.socket.pipe().send_own(frames, self.volatile, self.socket.owner());
+        self.send_frames(None, &payload);
         Ok(())
+    }
+
+    fn send_frames(&self, id: Option<u64>, payload: &Payload) {
+        let socket = &self.socket;
+        let event = Outgoing::Event { namespace: socket.namespace(), id, payload };
+        let frames = socket.codec().frames(&event, self.flags.compress);
+        socket.pipe().send_own(frames, self.flags.volatile, socket.owner());
     }
 
     fn payload<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<Payload, EmitError> {
@@ -155,8 +138,7 @@ impl Emitter {
         let (sender, answer) = oneshot::channel();
         // Before the event, so that no answer can come too early.
         socket.questions().ask(id, Waiting::One(sender));
-        let frames = event_frames(socket.namespace(), Some(id), &payload);
-        socket.pipe().send_own(frames, self.volatile, socket.owner());
+        self.send_frames(Some(id), &payload);
         AckFuture::new(socket, id, answer, self.timeout)
     }
 }

@@ -199,6 +199,15 @@ impl ConnectError {
         &self.message
     }
 
+    /// What the client gets: `message`, and `data` if there is some.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut refusal = serde_json::json!({ "message": self.message });
+        if let Some(data) = &self.data {
+            refusal["data"] = data.clone();
+        }
+        refusal
+    }
+
     /// The data, if there is some.
     pub fn details(&self) -> Option<&Value> {
         self.data.as_ref()

@@ -13,7 +13,10 @@ use actix::{dev::RecipientRequest, prelude::*};
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
-use super::listeners::{ErrorHook, Listeners};
+use super::{
+    codec::Codec,
+    listeners::{ErrorHook, Listeners},
+};
 use crate::{
     engine::{outbox::Way, pipe::Pipe},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
@@ -40,6 +43,13 @@ impl Shared {
     }
 }
 
+/// What all namespaces of a server have in common.
+#[derive(Clone, Default)]
+pub(crate) struct Common {
+    pub(crate) shared: Shared,
+    pub(crate) codec: Codec,
+}
+
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
 #[derive(Default)]
 pub(crate) struct Description {
@@ -47,6 +57,8 @@ pub(crate) struct Description {
     pub(crate) shared: Shared,
     pub(crate) serial: bool,
     pub(crate) error_hook: Option<ErrorHook>,
+    /// The server's.
+    pub(crate) codec: Codec,
 }
 
 /// See the module's description. One per namespace, shared by all its sockets.

@@ -1,6 +1,7 @@
 //! Layer 5: the handle that listeners get. One client in one namespace.
 
 mod ack;
+mod codec;
 pub(crate) mod current;
 mod data;
 mod emit;
@@ -36,7 +37,7 @@ pub use self::{
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
-    emit::{control_frame, event_frames},
+    codec::Codec,
     operator::OperatorBase,
 };
 use self::{
@@ -263,6 +264,10 @@ impl Socket {
 
     pub(crate) fn pipe(&self) -> &Pipe {
         &self.0.pipe
+    }
+
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.home.description.codec
     }
 
     /// The socket as its room actor sees it.

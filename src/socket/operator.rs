@@ -11,7 +11,7 @@ use crate::{
     packet::Payload,
     room::{
         Broadcast, Disconnect, IntoRooms, Join, Leave, MembersOf, SocketId, Target,
-        messages::{AckRequest, Answer, Origin},
+        messages::{AckRequest, Answer, Flags, Origin},
     },
 };
 
@@ -26,7 +26,7 @@ pub struct BroadcastOperator {
     home: Arc<Home>,
     target: Target,
     sender: Option<Socket>,
-    volatile: bool,
+    flags: Flags,
     timeout: Duration,
 }
 
@@ -41,7 +41,7 @@ impl OperatorBase for Arc<Home> {
             home: Self::clone(self),
             target: Target::everyone(),
             sender: None,
-            volatile: false,
+            flags: Flags::default(),
             timeout: ACK_TIMEOUT,
         }
     }
@@ -73,6 +73,11 @@ impl Socket {
         self.to(rooms)
     }
 
+    /// To everybody else in the namespace, but only on this server of a cluster.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+
     /// To everybody else but the members of one room or several.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
@@ -99,7 +104,19 @@ impl BroadcastOperator {
 
     /// The event is dropped for every receiver that cannot take it at once.
     pub fn volatile(mut self) -> Self {
-        self.volatile = true;
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Whether transports that compress may compress the event. Default `true`.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = compress;
+        self
+    }
+
+    /// Only to sockets of this server, not of the others in its cluster.
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
         self
     }
 
@@ -132,7 +149,7 @@ impl BroadcastOperator {
     }
 
     fn broadcast(&self, payload: Payload, ack: Option<AckRequest>) {
-        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.volatile);
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
         broadcast.ack = ack;
         self.submit(move |home, origin| {
             broadcast.origin = origin;

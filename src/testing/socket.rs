@@ -11,7 +11,7 @@ use super::{
     opening, pause, server,
 };
 use crate::{
-    packet::{self, Args, Payload},
+    packet::{Args, Outgoing, Payload},
     room::SocketId,
 };
 
@@ -138,7 +138,7 @@ impl TestSocket {
         let payload = Payload::event(event, data).unwrap_or_else(|error| panic!("{at}: {error}"));
         let namespace = self.namespace();
         self.line().write_payload(&payload, |out| {
-            packet::write_event(out, &namespace, ack, &payload);
+            Outgoing::Event { namespace: &namespace, id: ack, payload: &payload }.write(out);
         });
     }
 
@@ -317,7 +317,7 @@ impl TestEvent {
             Err(error) => panic!("the answer to {self:?}: {error}"),
         };
         self.line.write_payload(&payload, |out| {
-            packet::write_ack(out, &self.namespace, id, &payload);
+            Outgoing::Ack { namespace: &self.namespace, id, payload: &payload }.write(out);
         });
     }
 }

@@ -3,10 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::{
-    Args, EncodeError, Packet, Payload, RESERVED_EVENTS, write_ack, write_connect,
-    write_connect_error, write_disconnect, write_event,
-};
+use super::super::{Args, EncodeError, Outgoing, Packet, Payload, RESERVED_EVENTS};
 use super::{Bytes, args, decode};
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -17,11 +14,15 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
 
 fn event(namespace: &str, id: Option<u64>, data: &impl Serialize) -> String {
     let payload = Payload::event("x", data).unwrap();
-    written(|out| write_event(out, namespace, id, &payload))
+    written(|out| Outgoing::Event { namespace, id, payload: &payload }.write(out))
 }
 
 fn ack(data: &impl Serialize) -> String {
     Payload::ack(data).unwrap().json().to_string()
+}
+
+fn connect<'a>(namespace: &'a str, sid: Option<&'a str>, pid: Option<&'a str>) -> Outgoing<'a> {
+    Outgoing::Connect { namespace, sid, pid }
 }
 
 #[test]
@@ -38,25 +39,45 @@ fn packets_are_the_bytes_of_the_reference() {
     }
     let data = Data { a: vec![vec![1, 2].into()], b: vec![3].into() };
     let payload = Payload::event("x", &(data, 1.5)).unwrap();
-    let text = written(|out| write_event(out, "/admin", None, &payload));
+    let text = written(|out| {
+        Outgoing::Event { namespace: "/admin", id: None, payload: &payload }.write(out)
+    });
     let places = r#"{"a":[{"_placeholder":true,"num":0}],"b":{"_placeholder":true,"num":1}}"#;
     assert_eq!(text, format!(r#"52-/admin,["x",{places},1.5]"#));
     assert_eq!(payload.attachments(), [&[1, 2][..], &[3]]);
 
-    assert_eq!(written(|out| write_ack(out, "/", 0, &Payload::ack(&()).unwrap())), "30[]");
+    assert_eq!(
+        written(|out| Outgoing::Ack {
+            namespace: "/",
+            id: 0,
+            payload: &Payload::ack(&()).unwrap()
+        }
+        .write(out)),
+        "30[]"
+    );
     let payload = Payload::ack(&Bytes::from(vec![9])).unwrap();
-    let text = written(|out| write_ack(out, "/admin", 7, &payload));
+    let text =
+        written(|out| Outgoing::Ack { namespace: "/admin", id: 7, payload: &payload }.write(out));
     assert_eq!(text, r#"61-/admin,7[{"_placeholder":true,"num":0}]"#);
 
-    assert_eq!(written(|out| write_connect(out, "/", "abc")), r#"0{"sid":"abc"}"#);
-    assert_eq!(written(|out| write_connect(out, "/admin", "a\"")), r#"0/admin,{"sid":"a\""}"#);
-    assert_eq!(written(|out| write_disconnect(out, "/")), "1");
-    assert_eq!(written(|out| write_disconnect(out, "/admin")), "1/admin,");
-    let error = |namespace: &str, message: &str, data: Option<Value>| {
-        written(|out| write_connect_error(out, namespace, message, data.as_ref()))
+    assert_eq!(written(|out| connect("/", Some("abc"), None).write(out)), r#"0{"sid":"abc"}"#);
+    assert_eq!(
+        written(|out| connect("/", Some("abc"), Some("xyz")).write(out)),
+        r#"0{"sid":"abc","pid":"xyz"}"#
+    );
+    assert_eq!(written(|out| connect("/admin", None, None).write(out)), "0/admin,");
+    assert_eq!(
+        written(|out| connect("/admin", Some("a\""), None).write(out)),
+        r#"0/admin,{"sid":"a\""}"#
+    );
+    assert_eq!(written(|out| Outgoing::Disconnect { namespace: "/" }.write(out)), "1");
+    assert_eq!(written(|out| Outgoing::Disconnect { namespace: "/admin" }.write(out)), "1/admin,");
+    let error = |namespace: &str, data: Value| {
+        written(|out| Outgoing::ConnectError { namespace, data: &data }.write(out))
     };
-    assert_eq!(error("/", "Invalid namespace", None), r#"4{"message":"Invalid namespace"}"#);
-    let refused = error("/admin", "no", Some(json!({ "code": 401 })));
+    let refused = error("/", json!({ "message": "Invalid namespace" }));
+    assert_eq!(refused, r#"4{"message":"Invalid namespace"}"#);
+    let refused = error("/admin", json!({ "message": "no", "data": { "code": 401 } }));
     assert_eq!(refused, r#"4/admin,{"message":"no","data":{"code":401}}"#);
 }
 
@@ -149,7 +170,8 @@ fn placeholders_of_several_sources_are_renumbered() {
     }
     let nested = Nested { list: &list, more: "d".into() };
     let payload = Payload::event("x", &(Bytes::from("c"), &list, nested, &list)).unwrap();
-    let text = written(|out| write_event(out, "/", None, &payload));
+    let text =
+        written(|out| Outgoing::Event { namespace: "/", id: None, payload: &payload }.write(out));
     let attachments: Vec<&[u8]> = payload.attachments().iter().map(|bytes| &bytes[..]).collect();
     assert_eq!(attachments, [&b"c"[..], b"a", b"b", b"a", b"b", b"d", b"a", b"b"]);
     let back = args(&text, &attachments);
@@ -171,7 +193,9 @@ fn what_is_written_is_read_back() {
     let payload =
         Payload::event("say \"hi\"", &(json!({ "a": [1, 2.5, null, "é"] }), Bytes::from("!")))
             .unwrap();
-    let text = written(|out| write_event(out, "/chat", Some(3), &payload));
+    let text = written(|out| {
+        Outgoing::Event { namespace: "/chat", id: Some(3), payload: &payload }.write(out)
+    });
     let Ok(Some(Packet::Event { namespace, id, event })) = decode(&text, &[b"!"]) else {
         panic!("{text}")
     };

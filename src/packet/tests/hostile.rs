@@ -86,7 +86,7 @@ fn exercise(packet: Packet) {
     assert_eq!(twice.len(), 2 * args.len() + 2);
     let payload = Payload::event("again", &args).unwrap();
     let mut text = Vec::new();
-    super::super::write_event(&mut text, "/", None, &payload);
+    super::super::Outgoing::Event { namespace: "/", id: None, payload: &payload }.write(&mut text);
     let mut decoder = Decoder::new(usize::MAX);
     let mut again = decoder.text(String::from_utf8(text).unwrap().into()).unwrap();
     for bytes in payload.attachments() {
