@@ -50,16 +50,16 @@ pub use crate::{
     engine::{CloseReason, ConnectionEvent, Transport},
     metrics::Snapshot,
     namespace::{
-        BoxedMiddleware, Connecting, Disconnected, FindSocket, IntoConnect, IntoDisconnect,
-        IntoMiddleware, Namespace, NamespaceActor, On, RoomEvent, SocketEvent, Sockets, Stop,
-        SubscribeRooms, SubscribeSockets,
+        Acceptance, BoxedMiddleware, Connecting, Disconnected, FindSocket, IntoConnect,
+        IntoDisconnect, IntoMiddleware, Namespace, NamespaceActor, On, Parent, RoomEvent,
+        SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
     packet::{Args, ArgsError, EncodeError, Event, Payload},
     room::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
         Room, RoomSizes, RoomsOf, SocketId, Target,
     },
-    server::{SocketIo, SocketIoBuilder},
+    server::{ParentNamespace, SocketIo, SocketIoBuilder},
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedListener, BroadcastAcks,
         BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter, EventError,

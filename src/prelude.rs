@@ -2,5 +2,5 @@
 
 pub use crate::{
     Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError, Event,
-    EventError, FromSocket, Namespace, Room, Socket, SocketId, SocketIo, Target,
+    EventError, FromSocket, Namespace, Parent, Room, Socket, SocketId, SocketIo, Target,
 };

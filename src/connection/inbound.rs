@@ -4,7 +4,7 @@ use actix::prelude::*;
 use bytestring::ByteString;
 use tracing::debug;
 
-use super::{Connection, Phase, lifecycle, running};
+use super::{Connection, Phase, joining, leaving, running};
 use crate::{
     engine::Message,
     packet::{Args, DecodeError, Packet},
@@ -39,8 +39,11 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
     let active = link.upper.active(&namespace);
     let joined = active.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
     match (packet, active, joined) {
+        (Packet::Connect { .. }, None, _) if link.upper.sought.contains(&namespace) => {
+            debug!(namespace = &*namespace, "second connect while the first is looked at");
+        }
         (Packet::Connect { auth, .. }, None, _) => {
-            lifecycle::connect(link, namespace, auth, ctx);
+            joining::connect(link, namespace, auth, ctx);
         }
         (Packet::Connect { .. }, Some(_), None) => {
             // The first one is being answered; the reference makes two sockets of it.
@@ -53,12 +56,12 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
         (Packet::Ack { id, args, .. }, _, Some(index)) => answered(link, index, id, args),
         (Packet::Disconnect { .. }, _, Some(index)) => {
             let reason = crate::socket::DisconnectReason::ClientNamespaceDisconnect;
-            lifecycle::leave(link, index, reason, ctx);
+            leaving::leave(link, index, reason, ctx);
         }
         (Packet::Connect { .. } | Packet::ConnectError { .. }, ..) => {
             debug!(namespace = &*namespace, "packet at the wrong time");
             link.upper.shared.metrics.bad_packets.increment();
-            lifecycle::force_close(link, ctx);
+            leaving::force_close(link, ctx);
         }
         (_, _, None) => out_of_place(link, &namespace, ctx),
     }
@@ -74,7 +77,7 @@ fn out_of_place(link: &mut Connection, namespace: &ByteString, ctx: &mut Context
     }
     debug!(namespace = &**namespace, "packet for a namespace that was not joined");
     metrics.bad_packets.increment();
-    lifecycle::force_close(link, ctx);
+    leaving::force_close(link, ctx);
 }
 
 fn answered(link: &mut Connection, index: usize, id: Option<u64>, args: Args) {

@@ -5,24 +5,26 @@
 //! are awaited of the client.
 
 mod inbound;
-mod lifecycle;
+mod joining;
+mod leaving;
 mod running;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use self::running::Running;
 use crate::{
     engine::{
-        CloseReason, ConnectionEvent, Message,
+        CloseReason, ConnectionEvent, LocalFuture, Message,
         link::{Link, Protocol},
     },
     metrics::Metrics,
-    namespace::messages::{Entrance, Place},
+    namespace::messages::{Arrival, Entrance, Place},
     packet::Decoder,
-    socket::{Codec, DisconnectReason, Errand, Socket},
+    socket::{Codec, DisconnectReason, Errand, Handshake, Socket},
 };
 
 /// The actor of one client.
@@ -30,7 +32,15 @@ pub(crate) type Connection = Link<Client>;
 
 /// Where a connection finds namespaces.
 pub(crate) trait Directory: Send + Sync {
-    fn find(&self, name: &str) -> Option<Arc<Entrance>>;
+    fn find(&self, name: &str, handshake: &Handshake) -> Search;
+}
+
+/// What a [`Directory`] says of a name.
+pub(crate) enum Search {
+    Found(Arrival),
+    Unknown,
+    /// The application has to be asked first.
+    Asking(LocalFuture<Option<Arrival>>),
 }
 
 /// The limits of one connection.
@@ -83,6 +93,8 @@ pub(crate) struct Client {
     place: Place,
     decoder: Decoder,
     joined: SmallVec<[Joined; 1]>,
+    /// Names the client has asked for, and about which the application is being asked.
+    sought: Vec<ByteString>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     running: Rc<Running>,
@@ -107,6 +119,7 @@ impl Client {
             place,
             decoder,
             joined: SmallVec::new(),
+            sought: Vec::new(),
             tombstones: SmallVec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
@@ -122,7 +135,7 @@ impl Protocol for Client {
         let timeout = link.upper.shared.limits.connect_timeout;
         let deadline = ctx.run_later(timeout, |link, ctx| {
             tracing::debug!("no namespace joined in time");
-            lifecycle::force_close(link, ctx);
+            leaving::force_close(link, ctx);
         });
         link.upper.connect_deadline = Some(deadline);
     }
@@ -153,8 +166,8 @@ impl Protocol for Client {
         if let Some(deadline) = link.upper.connect_deadline.take() {
             ctx.cancel_future(deadline);
         }
-        lifecycle::leave_all(link, DisconnectReason::Session(reason), ctx);
-        lifecycle::finish_if_done(link, ctx);
+        leaving::leave_all(link, DisconnectReason::Session(reason), ctx);
+        leaving::finish_if_done(link, ctx);
     }
 
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
@@ -174,12 +187,12 @@ impl Handler<Errand> for Link<Client> {
         let span = self.span().clone();
         let _entered = span.enter();
         match errand {
-            Errand::Admitted(socket) => lifecycle::admitted(self, &socket, ctx),
+            Errand::Admitted(socket) => joining::admitted(self, &socket, ctx),
             Errand::Dismissed { socket, close } => {
-                lifecycle::dismissed(self, &socket, close, ctx);
+                leaving::dismissed(self, &socket, close, ctx);
             }
-            Errand::Departed(socket) => lifecycle::departed(self, &socket, ctx),
-            Errand::Lost(socket) => lifecycle::lost(self, &socket, ctx),
+            Errand::Departed(socket) => leaving::departed(self, &socket, ctx),
+            Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
         }
     }
 }

@@ -113,6 +113,11 @@ impl<S: Service> Engine<S> {
         self.accepting.load(Ordering::Acquire)
     }
 
+    /// The opposite of [`Engine::stop_accepting`].
+    pub(crate) fn start_accepting(&self) {
+        self.accepting.store(true, Ordering::Release);
+    }
+
     /// From now on nobody can open a session.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.store(false, Ordering::Release);

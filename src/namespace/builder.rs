@@ -42,7 +42,8 @@ impl Namespace {
             socket_events: Vec::new(),
             partings: HashMap::new(),
             stopping: false,
-            unlist: None,
+            listing: None,
+            may_retire: false,
             operations: 0,
         }
     }

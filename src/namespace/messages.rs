@@ -110,6 +110,7 @@ pub struct KillRooms;
 pub(crate) struct Prepare {
     pub(crate) socket: Socket,
     pub(crate) place: Place,
+    pub(crate) arrival: Arrival,
 }
 
 /// Where a socket lives.
@@ -150,6 +151,8 @@ impl Drop for Told {
 pub(crate) struct Connect {
     pub(crate) socket: Told,
     pub(crate) place: Place,
+    /// If the namespace has not heard of the client before.
+    pub(crate) arrival: Option<Arrival>,
 }
 
 /// The socket has left: take it out of everything.
@@ -175,6 +178,8 @@ pub(crate) struct Describe;
 pub(crate) struct Entrance {
     pub(crate) home: Arc<Home>,
     pub(crate) addr: Addr<Namespace>,
+    /// Whether it ends when its last client has left.
+    pub(crate) may_retire: bool,
 }
 
 impl Entrance {
@@ -183,6 +188,36 @@ impl Entrance {
         !self.home.is_closed() && self.addr.connected()
     }
 }
+
+/// A client that has found a namespace; until the namespace knows of it, it does not end for want
+/// of clients. Made under the lock of the list, so that finding and ending exclude each other.
+pub(crate) struct Arrival(Arc<Entrance>);
+
+impl Arrival {
+    pub(crate) fn new(entrance: &Arc<Entrance>) -> Self {
+        entrance.home.arrive();
+        Self(Arc::clone(entrance))
+    }
+
+    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
+        &self.0
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.0.home.arrived();
+        if self.0.may_retire {
+            // It may have been the only reason to stay.
+            self.0.addr.do_send(Tidy);
+        }
+    }
+}
+
+/// End if nobody is left.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Tidy;
 
 impl std::fmt::Debug for Entrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,6 +5,7 @@
 //! code runs in it: middlewares and listeners run on the worker of their client.
 
 mod builder;
+mod dynamic;
 mod membership;
 pub(crate) mod messages;
 mod queries;
@@ -18,7 +19,9 @@ use std::{
 use actix::prelude::*;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
+use tracing::debug;
 
+pub(crate) use self::dynamic::Rule;
 #[cfg(feature = "testing")]
 pub use self::messages::KillRooms;
 pub use self::{
@@ -26,6 +29,7 @@ pub use self::{
         BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware,
         NamespaceActor, On,
     },
+    dynamic::{Acceptance, Parent},
     messages::{
         FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
@@ -39,6 +43,14 @@ use crate::{
 
 /// Operations after which a namespace lets the other actors of its thread work.
 const OPERATIONS_PER_TURN: usize = 256;
+
+/// The place of a namespace on its server's list.
+pub(crate) trait Listing: Send {
+    /// Whether an empty namespace may end now. If so, nobody finds it from now on.
+    fn retire(&self) -> bool;
+    /// The actor has ended; `stopped` if it was meant to.
+    fn ended(&self, stopped: bool);
+}
 
 /// The sockets of one path, their rooms and their listeners.
 ///
@@ -63,8 +75,9 @@ pub struct Namespace {
     /// Who waits for a socket to be gone.
     partings: HashMap<SocketId, Vec<oneshot::Sender<()>>>,
     stopping: bool,
-    /// Called when the actor has ended: takes it off the server's list.
-    unlist: Option<Box<dyn FnOnce() + Send>>,
+    listing: Option<Box<dyn Listing>>,
+    /// Whether it ends when nobody is in it any more.
+    may_retire: bool,
     operations: usize,
 }
 
@@ -88,8 +101,41 @@ impl Namespace {
         description.codec = common.codec.clone();
     }
 
-    pub(crate) fn on_end(&mut self, unlist: impl FnOnce() + Send + 'static) {
-        self.unlist = Some(Box::new(unlist));
+    /// A namespace of a description that others share.
+    pub(crate) fn described(
+        name: &str,
+        description: Arc<Description>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self { description, metrics: Arc::clone(metrics), ..Self::new(name) }
+    }
+
+    pub(crate) fn shared_description(&self) -> Arc<Description> {
+        Arc::clone(&self.description)
+    }
+
+    pub(crate) fn set_listing(&mut self, listing: impl Listing + 'static) {
+        self.listing = Some(Box::new(listing));
+    }
+
+    /// A child that nobody is in any more ends, if its server wants it so.
+    fn retire_if_empty(&mut self, ctx: &mut Context<Self>) {
+        if self.may_retire
+            && !self.stopping
+            && self.members.is_empty()
+            && self.partings.is_empty()
+            && self.listing.as_ref().is_some_and(|listing| listing.retire())
+        {
+            debug!(namespace = &*self.name, "an empty child namespace ends");
+            self.stopping = true;
+            ctx.stop();
+        }
+    }
+
+    /// Ends when its last client has left.
+    pub(crate) fn retires(mut self, retires: bool) -> Self {
+        self.may_retire = retires;
+        self
     }
 
     /// What connections need to reach the actor at `addr`, which is or will be this namespace.
@@ -99,7 +145,7 @@ impl Namespace {
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);
-        Arc::new(Entrance { home, addr: addr.clone() })
+        Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
 
     /// Counts an operation; after many of them others get their turn, and the mailbox waits.
@@ -135,8 +181,8 @@ impl Actor for Namespace {
         if let Some(home) = self.home.upgrade() {
             home.close();
         }
-        if let Some(unlist) = self.unlist.take() {
-            unlist();
+        if let Some(listing) = self.listing.take() {
+            listing.ended(self.stopping);
         }
     }
 }

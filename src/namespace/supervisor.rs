@@ -11,7 +11,9 @@ use tracing::{debug, error};
 use super::{
     Namespace,
     membership::{Phase, Workers},
-    messages::{Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop},
+    messages::{
+        Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop, Tidy,
+    },
 };
 use crate::{
     packet::Outgoing,
@@ -165,8 +167,11 @@ impl Namespace {
         let mut events = Vec::new();
         self.members.join(key, &Room::from(socket.id()), &mut events);
         self.tell_rooms(events.into_iter());
-        if self.crew.get(worker).is_none() {
-            self.hire(worker, arbiter, ctx);
+        match self.crew.0.get_mut(worker).and_then(Option::as_mut) {
+            None => self.hire(worker, arbiter, ctx),
+            // The worker may be another thread than before; where its room actor has ended, the
+            // next one starts there.
+            Some(post) => post.arbiter = arbiter,
         }
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
         let greeting = Some(self.greeting(socket.id()));
@@ -205,15 +210,18 @@ impl Namespace {
 impl Handler<Prepare> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Prepare { socket, place }: Prepare, _: &mut Self::Context) {
+    fn handle(&mut self, prepare: Prepare, _: &mut Self::Context) {
+        let Prepare { socket, place, arrival } = prepare;
         self.members.insert(socket, place);
+        drop(arrival);
     }
 }
 
 impl Handler<Connect> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Connect { socket, place }: Connect, ctx: &mut Self::Context) {
+    fn handle(&mut self, connect: Connect, ctx: &mut Self::Context) {
+        let Connect { socket, place, arrival } = connect;
         if self.stopping {
             // Dropping it tells its connection.
             return;
@@ -221,6 +229,7 @@ impl Handler<Connect> for Namespace {
         let Some(socket) = socket.take() else { return };
         let known = self.members.key(socket.id());
         let key = known.unwrap_or_else(|| self.members.insert(socket, place));
+        drop(arrival);
         self.admit(key, ctx);
         self.rest(ctx);
     }
@@ -246,18 +255,28 @@ impl Handler<Depart> for Namespace {
             socket.errand(Errand::Departed(socket.clone()));
         }
         self.end_if_empty(ctx);
+        self.retire_if_empty(ctx);
         self.rest(ctx);
+    }
+}
+
+impl Handler<Tidy> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Tidy, ctx: &mut Self::Context) {
+        self.retire_if_empty(ctx);
     }
 }
 
 impl Handler<Departed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Departed(id): Departed, _: &mut Self::Context) {
+    fn handle(&mut self, Departed(id): Departed, ctx: &mut Self::Context) {
         for parting in self.partings.remove(&id).unwrap_or_default() {
             // Whoever asked may not wait.
             let _ = parting.send(());
         }
+        self.retire_if_empty(ctx);
     }
 }
 

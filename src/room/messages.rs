@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use serde::Serialize;
 use smallvec::SmallVec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{IntoRooms, Key, Port, Room, SocketId};
 use crate::{
@@ -242,7 +242,7 @@ pub struct Disconnect {
     pub(crate) origin: Option<Origin>,
     pub(crate) socket: Option<SocketId>,
     /// Who waits, besides the sender of the message.
-    pub(crate) done: Option<oneshot::Sender<usize>>,
+    pub(crate) done: Option<mpsc::UnboundedSender<usize>>,
 }
 
 impl Disconnect {
@@ -307,7 +307,7 @@ pub(crate) struct AckRequest {
 /// What becomes known about the answers to a broadcast.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// So many room actors will say how many receivers they have.
+    /// So many room actors of one namespace will say how many receivers they have.
     Workers(usize),
     /// One of them has so many.
     Receivers(usize),

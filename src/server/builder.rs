@@ -2,13 +2,16 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{Door, Namespaces, Placement, SocketIo};
+use super::{
+    Door, SocketIo,
+    catalog::{self, Catalog, OnNewNamespace},
+};
 use crate::{
     config::Config,
     connection::{Limits, Shared},
     engine::{AllowRequest, Engine, Refusal, Request, Transport},
     metrics::Metrics,
-    namespace::Namespace,
+    namespace::{Namespace, Parent},
     socket::{Codec, home},
 };
 
@@ -19,7 +22,11 @@ pub struct SocketIoBuilder {
     limits: Limits,
     allow_request: Option<AllowRequest>,
     namespaces: Vec<Namespace>,
+    parents: Vec<Parent>,
     shared: home::Shared,
+    on_new_namespace: Option<OnNewNamespace>,
+    cleanup_empty_child_namespaces: bool,
+    max_server_namespaces: usize,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -45,6 +52,10 @@ impl Default for SocketIoBuilder {
             },
             allow_request: None,
             namespaces: Vec::new(),
+            parents: Vec::new(),
+            on_new_namespace: None,
+            cleanup_empty_child_namespaces: false,
+            max_server_namespaces: 100_000,
             shared: home::Shared::default(),
         }
     }
@@ -61,6 +72,38 @@ impl SocketIoBuilder {
         let twice = self.namespaces.iter().any(|known| known.name() == name);
         assert!(!twice, "the namespace {name} was added already: add all listeners to one");
         self.namespaces.push(namespace);
+        self
+    }
+
+    /// Adds a parent of namespaces that are born when a client asks for them. Of several that take
+    /// a name, the first one added wins; a namespace of that name wins over all.
+    pub fn parent(mut self, parent: Parent) -> Self {
+        self.parents.push(parent);
+        self
+    }
+
+    /// Whether a namespace born of a [`Parent`] ends when its last socket has left, or was refused.
+    /// It is born again when the next client asks for it. Default `false`.
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
+        self.cleanup_empty_child_namespaces = cleanup;
+        self
+    }
+
+    /// Namespaces that the server may have before parents give birth to no more: a client that asks
+    /// for another is told that there is none. Default 100,000.
+    pub fn max_server_namespaces(mut self, count: usize) -> Self {
+        self.max_server_namespaces = count;
+        self
+    }
+
+    /// Calls `hook` with each namespace that is started, `/` excepted: by name, or because a client
+    /// asked a [`Parent`] for it. That client joins when the hook has returned; it runs on the
+    /// client's worker and should be short.
+    pub fn on_new_namespace(
+        mut self,
+        hook: impl Fn(&str, &actix::Addr<Namespace>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_new_namespace = Some(Box::new(hook));
         self
     }
 
@@ -201,22 +244,32 @@ impl SocketIoBuilder {
             );
         }
         let metrics = Arc::<Metrics>::default();
-        let namespaces = Namespaces::default();
         let common = home::Common { shared: self.shared, codec: Codec };
+        let codec = common.codec.clone();
+        let catalog = Arc::new(Catalog::new(catalog::Settings {
+            common,
+            metrics: Arc::clone(&metrics),
+            on_new_namespace: self.on_new_namespace,
+            cleanup: self.cleanup_empty_child_namespaces,
+            max_namespaces: self.max_server_namespaces,
+        }));
         let connections = Arc::new(Shared {
-            directory: Box::new(namespaces.clone()),
+            directory: Box::new(Arc::clone(&catalog)),
             limits: self.limits,
             metrics: Arc::clone(&metrics),
-            codec: common.codec.clone(),
+            codec,
         });
-        let door = Door { connections, namespaces, placement: Placement::new(), metrics, common };
         let mut namespaces = self.namespaces;
         let main = namespaces.iter().position(|namespace| namespace.name() == "/");
         let main = main.map_or_else(|| Namespace::new("/"), |index| namespaces.remove(index));
-        let main = Arc::clone(&door.open(main).home);
+        catalog.open(main);
         for namespace in namespaces {
-            door.open(namespace);
+            catalog.open(namespace);
         }
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)), main }
+        for parent in self.parents {
+            catalog.parents.add(parent, catalog.settings());
+        }
+        let door = Door { connections, catalog, metrics };
+        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)) }
     }
 }

@@ -9,8 +9,10 @@ use std::{
 };
 
 use crate::{
-    connection::Directory,
-    namespace::{Stop, messages::Entrance},
+    namespace::{
+        Stop,
+        messages::{Arrival, Entrance},
+    },
     socket::home::Home,
 };
 
@@ -26,6 +28,26 @@ pub(super) fn normalized(name: &str) -> String {
 }
 
 impl Namespaces {
+    /// Takes a namespace that nobody is in or on the way to off the list; whether that is so.
+    pub(super) fn retire(&self, home: &Arc<Home>) -> bool {
+        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if home.is_expecting() {
+            return false;
+        }
+        home.close();
+        if list.get(&*home.name).is_some_and(|listed| Arc::ptr_eq(&listed.home, home)) {
+            Arc::make_mut(&mut list).remove(&*home.name);
+        }
+        true
+    }
+
+    /// Finds a namespace for a client, which it will wait for.
+    pub(super) fn arrival(&self, name: &str) -> Option<Arrival> {
+        // Under the lock: it cannot retire in between.
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.get(name).filter(|entrance| entrance.is_open()).map(Arrival::new)
+    }
+
     fn list(&self) -> List {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -71,17 +93,16 @@ impl Namespaces {
         running.map(|(name, _)| name.clone()).collect()
     }
 
+    /// How many are listed.
+    pub(super) fn len(&self) -> usize {
+        self.list().len()
+    }
+
     /// Ends all of them; done when each has taken the message.
     pub(super) async fn stop(&self) {
         for entrance in self.list().values() {
             // One that has ended already cannot be told.
             let _ = entrance.addr.send(Stop).await;
         }
-    }
-}
-
-impl Directory for Namespaces {
-    fn find(&self, name: &str) -> Option<Arc<Entrance>> {
-        self.entrance(name)
     }
 }

@@ -1,7 +1,10 @@
 //! Layer 8: the front door. [`SocketIo`] holds the namespaces and is mounted in actix-web.
 
 mod builder;
+mod catalog;
 mod directory;
+mod parent;
+mod parents;
 mod placement;
 
 use std::{fmt, future::Future, sync::Arc};
@@ -9,22 +12,17 @@ use std::{fmt, future::Future, sync::Arc};
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
 
-pub use self::builder::SocketIoBuilder;
-pub(crate) use self::directory::Namespaces;
-use self::placement::Placement;
+use self::catalog::Catalog;
+pub use self::{builder::SocketIoBuilder, parent::ParentNamespace};
+#[cfg(feature = "testing")]
+use crate::namespace::messages::Entrance;
 use crate::{
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
     metrics::{Metrics, Snapshot},
-    namespace::{
-        Namespace,
-        messages::{Entrance, Place},
-    },
+    namespace::{Namespace, Parent, Stop, messages::Place},
     room::{IntoRooms, SocketId},
-    socket::{
-        BroadcastOperator, OperatorBase,
-        home::{Common, Home},
-    },
+    socket::{BroadcastOperator, OperatorBase},
 };
 
 /// A Socket.IO server.
@@ -53,7 +51,6 @@ use crate::{
 #[derive(Clone)]
 pub struct SocketIo {
     engine: Arc<Engine<Door>>,
-    main: Arc<Home>,
 }
 
 impl fmt::Debug for SocketIo {
@@ -65,10 +62,8 @@ impl fmt::Debug for SocketIo {
 /// What opens for every new session.
 pub(crate) struct Door {
     connections: Arc<Shared>,
-    namespaces: Namespaces,
-    placement: Placement,
+    catalog: Arc<Catalog>,
     metrics: Arc<Metrics>,
-    common: Common,
 }
 
 impl Service for Door {
@@ -80,7 +75,7 @@ impl Service for Door {
     }
 
     fn worker_joined(&self, _worker: usize) {
-        self.placement.worker_joined(Arbiter::current());
+        self.catalog.worker_joined(Arbiter::current());
     }
 
     fn refused(&self, _error: &RequestError) {
@@ -109,29 +104,62 @@ impl SocketIo {
     /// The actor runs on one of the HTTP workers as soon as there are any, see
     /// `docs/actors.md`.
     pub fn spawn(&self, namespace: Namespace) -> Addr<Namespace> {
-        self.engine.service.open(namespace).addr.clone()
+        self.catalog().open(namespace).addr.clone()
+    }
+
+    /// Adds a parent of dynamic namespaces; clients can ask for its children at once. The handle
+    /// sends to all of them.
+    pub fn spawn_parent(&self, parent: Parent) -> ParentNamespace {
+        let catalog = self.catalog();
+        ParentNamespace::new(catalog.parents.add(parent, catalog.settings()))
+    }
+
+    /// The parent of that name: the first one whose pattern, or whose name if it is a function,
+    /// is this.
+    pub fn parent(&self, name: &str) -> Option<ParentNamespace> {
+        self.catalog().parents.get(name).map(ParentNamespace::new)
+    }
+
+    /// The namespace of that name, whatever it takes: the one that runs, else a child of the first
+    /// parent whose pattern takes the name, else a new one without listeners. This is what the
+    /// `of()` of the Node.js reference does.
+    pub fn namespace_or_new(&self, name: &str) -> Addr<Namespace> {
+        self.catalog().of(&directory::normalized(name)).addr.clone()
+    }
+
+    /// Ends a namespace: its sockets are disconnected ("server namespace disconnect"), and clients
+    /// do not find it any more. A child of a parent is born again when a client asks for it. Done
+    /// when the last socket has left; whether there was one of that name.
+    pub async fn remove(&self, name: &str) -> bool {
+        let Some(addr) = self.namespace(name) else { return false };
+        self.catalog().forget(&directory::normalized(name));
+        addr.send(Stop).await.is_ok()
+    }
+
+    fn catalog(&self) -> &Arc<Catalog> {
+        &self.engine.service.catalog
     }
 
     /// The operator of a running namespace: emit to it, to its rooms, with exceptions and flags.
     pub fn of(&self, name: &str) -> Option<BroadcastOperator> {
         let name = directory::normalized(name);
-        let entrance = self.engine.service.namespaces.entrance(&name)?;
+        let entrance = self.catalog().running(&name)?;
         Some(entrance.home.operator())
     }
 
     /// The address of a running namespace.
     pub fn namespace(&self, name: &str) -> Option<Addr<Namespace>> {
-        Some(self.engine.service.namespaces.entrance(&directory::normalized(name))?.addr.clone())
+        Some(self.catalog().running(&directory::normalized(name))?.addr.clone())
     }
 
     /// The names of all running namespaces, sorted.
     pub fn namespaces(&self) -> Vec<String> {
-        self.engine.service.namespaces.names()
+        self.catalog().names()
     }
 
     /// The operator of the main namespace `/`, which always exists.
     pub fn sockets(&self) -> BroadcastOperator {
-        self.main.operator()
+        self.catalog().main().operator()
     }
 
     /// Sends an event to every socket of the main namespace.
@@ -198,8 +226,16 @@ impl SocketIo {
         engine.stop_accepting();
         async move {
             engine.close().await;
-            engine.service.namespaces.stop().await;
+            engine.service.catalog.close().await;
         }
+    }
+
+    /// Takes clients again after [`SocketIo::close`]: the namespaces that were started by name run
+    /// anew, with the listeners they had and without sockets. Addresses of the old ones are of no
+    /// use any more. The HTTP server may be the same or another one.
+    pub fn reopen(&self) {
+        self.catalog().reopen();
+        self.engine.start_accepting();
     }
 
     #[cfg(feature = "testing")]
@@ -210,26 +246,7 @@ impl SocketIo {
     /// Makes clients find a namespace that was started without this server.
     #[cfg(feature = "testing")]
     pub(crate) fn adopt(&self, entrance: Arc<Entrance>) {
-        self.engine.service.namespaces.replace(entrance);
-    }
-}
-
-impl Door {
-    /// Starts a namespace unless one of its name runs; the way into whichever runs then.
-    fn open(&self, mut namespace: Namespace) -> Arc<Entrance> {
-        namespace.join_server(&self.metrics, &self.common);
-        let (addr, receiver) = placement::mailbox();
-        let name = namespace.name().to_owned();
-        let entrance = namespace.entrance(&addr);
-        match self.namespaces.register(&name, entrance.clone()) {
-            Ok(()) => {
-                let (list, listed) = (self.namespaces.clone(), Arc::clone(&entrance.home));
-                namespace.on_end(move || list.forget(&listed));
-                self.placement.place(namespace, receiver);
-                entrance
-            }
-            Err(running) => running,
-        }
+        self.catalog().adopt(entrance);
     }
 }
 

@@ -41,11 +41,17 @@ struct Workers {
 }
 
 impl Workers {
-    /// The workers take turns.
+    /// The workers take turns. Those whose thread has ended are taken off the list.
     fn pick(&mut self) -> Option<ArbiterHandle> {
-        let arbiter = self.arbiters.get(self.next % self.arbiters.len().max(1)).cloned();
-        self.next = self.next.wrapping_add(1);
-        arbiter
+        while !self.arbiters.is_empty() {
+            let index = self.next % self.arbiters.len();
+            if self.arbiters[index].spawn(std::future::ready(())) {
+                self.next = self.next.wrapping_add(1);
+                return Some(self.arbiters[index].clone());
+            }
+            self.arbiters.remove(index);
+        }
+        None
     }
 }
 

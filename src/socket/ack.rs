@@ -265,7 +265,9 @@ pub struct NoAnswer {
 pub struct BroadcastAcks {
     answers: mpsc::UnboundedReceiver<Answer>,
     deadline: Instant,
-    workers: Option<usize>,
+    /// Namespaces that have not said yet how many room actors they have.
+    namespaces: usize,
+    workers: usize,
     reported: usize,
     receivers: usize,
     answered: usize,
@@ -273,14 +275,26 @@ pub struct BroadcastAcks {
 }
 
 impl BroadcastAcks {
-    pub(crate) fn new(answers: mpsc::UnboundedReceiver<Answer>, timeout: Duration) -> Self {
-        let deadline = Instant::now() + timeout;
-        Self { answers, deadline, workers: None, reported: 0, receivers: 0, answered: 0, gone: 0 }
+    pub(crate) fn new(
+        answers: mpsc::UnboundedReceiver<Answer>,
+        namespaces: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            answers,
+            deadline: Instant::now() + timeout,
+            namespaces,
+            workers: 0,
+            reported: 0,
+            receivers: 0,
+            answered: 0,
+            gone: 0,
+        }
     }
 
     /// How many receivers there are, once every worker has said so.
     pub fn receivers(&self) -> Option<usize> {
-        (self.workers == Some(self.reported)).then_some(self.receivers)
+        (self.namespaces == 0 && self.workers == self.reported).then_some(self.receivers)
     }
 
     fn is_complete(&self) -> bool {
@@ -293,7 +307,10 @@ impl BroadcastAcks {
         while !self.is_complete() {
             match tokio::time::timeout_at(self.deadline, self.answers.recv()).await {
                 Err(_) | Ok(None) => return None,
-                Ok(Some(Answer::Workers(count))) => self.workers = Some(count),
+                Ok(Some(Answer::Workers(count))) => {
+                    self.namespaces = self.namespaces.saturating_sub(1);
+                    self.workers += count;
+                }
                 Ok(Some(Answer::Receivers(count))) => {
                     self.reported += 1;
                     self.receivers += count;

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -73,6 +73,8 @@ pub(crate) struct Home {
     pub(crate) rooms: Recipient<RoomsOf>,
     acks: AtomicU64,
     closed: AtomicBool,
+    /// Clients that have found the namespace, and of whom it does not know yet.
+    arrivals: AtomicUsize,
 }
 
 impl Home {
@@ -97,6 +99,7 @@ impl Home {
             rooms: addr.clone().recipient(),
             acks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            arrivals: AtomicUsize::new(0),
         }
     }
 
@@ -149,6 +152,21 @@ impl Home {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// A client has found the namespace.
+    pub(crate) fn arrive(&self) {
+        self.arrivals.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The namespace knows of a client that had found it, or the client has turned away.
+    pub(crate) fn arrived(&self) {
+        self.arrivals.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether clients are on their way to the namespace.
+    pub(crate) fn is_expecting(&self) -> bool {
+        self.arrivals.load(Ordering::Acquire) > 0
     }
 
     /// The id of the next event that wants an answer: one counter for the whole namespace.

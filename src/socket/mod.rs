@@ -12,6 +12,7 @@ pub(crate) mod listeners;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod scope;
 
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 pub use self::{
     ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
@@ -39,6 +40,7 @@ pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::Codec,
     operator::OperatorBase,
+    scope::Scope,
 };
 use self::{
     home::Home,
@@ -231,7 +233,7 @@ impl Socket {
     /// It happens behind everything sent before. The returned future may be dropped; it is done
     /// when the socket has left its rooms and its `disconnect` listeners have been called.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = ()> + use<> {
-        let (sender, done) = oneshot::channel();
+        let (sender, mut done) = mpsc::unbounded_channel();
         let socket = self.clone();
         self.0.home.submit(Some(&self.0.pipe), true, move |home, origin| {
             home.disconnect.do_send(Disconnect {
@@ -245,7 +247,7 @@ impl Socket {
         self.set_leaving();
         async move {
             // Without its namespace the socket is disconnected anyway.
-            let _ = done.await;
+            done.recv().await;
         }
     }
 

@@ -3,9 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{BroadcastAcks, Socket, current::current, errors::EmitError, home::Home};
+use super::{
+    BroadcastAcks, Socket,
+    current::current,
+    errors::EmitError,
+    home::Home,
+    scope::{Homes, Scope},
+};
 use crate::{
     engine::pipe::Pipe,
     packet::Payload,
@@ -23,7 +29,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BroadcastOperator {
-    home: Arc<Home>,
+    homes: Homes,
     target: Target,
     sender: Option<Socket>,
     flags: Flags,
@@ -38,7 +44,19 @@ pub(crate) trait OperatorBase {
 impl OperatorBase for Arc<Home> {
     fn operator(&self) -> BroadcastOperator {
         BroadcastOperator {
-            home: Self::clone(self),
+            homes: Homes::One(Self::clone(self)),
+            target: Target::everyone(),
+            sender: None,
+            flags: Flags::default(),
+            timeout: ACK_TIMEOUT,
+        }
+    }
+}
+
+impl OperatorBase for Arc<dyn Scope> {
+    fn operator(&self) -> BroadcastOperator {
+        BroadcastOperator {
+            homes: Homes::Children(Self::clone(self)),
             target: Target::everyone(),
             sender: None,
             flags: Flags::default(),
@@ -126,21 +144,17 @@ impl BroadcastOperator {
         self
     }
 
-    /// Hands an operation to the namespace, in order with what its client did before.
-    fn submit(&self, send: impl FnOnce(&Home, Option<Origin>) + Send + 'static) {
+    /// Hands an operation to the namespace, in order with what its client did before. Returns how
+    /// many namespaces there are.
+    fn submit(&self, send: impl FnMut(&Home, Option<Origin>) + Send + 'static) -> usize {
         match &self.sender {
             Some(socket) => {
                 let excluded = self.target.except.iter().any(|room| **room == **socket.id());
                 let returns = !(excluded && socket.excluded_by_own_room());
-                self.home.submit(Some(socket.pipe()), returns, send);
+                self.homes.submit(Some(socket.pipe()), returns, send)
             }
-            None => self.home.submit(current().as_ref(), true, send),
+            None => self.homes.submit(current().as_ref(), true, send),
         }
-    }
-
-    /// The same for what sends nothing.
-    fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
-        self.home.submit(self.pipe().as_ref(), false, |home, _| send(home));
     }
 
     /// The client whose operations must not overtake each other.
@@ -148,13 +162,13 @@ impl BroadcastOperator {
         self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current)
     }
 
-    fn broadcast(&self, payload: Payload, ack: Option<AckRequest>) {
-        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
-        broadcast.ack = ack;
+    fn broadcast(&self, payload: Payload, answers: Option<mpsc::UnboundedSender<Answer>>) -> usize {
+        let broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
         self.submit(move |home, origin| {
-            broadcast.origin = origin;
-            home.broadcast.do_send(broadcast);
-        });
+            let answers = answers.clone();
+            let ack = answers.map(|answers| AckRequest { id: home.next_ack(), answers });
+            home.broadcast.do_send(Broadcast { origin, ack, ..broadcast.clone() });
+        })
     }
 
     /// Sends an event to the selected sockets.
@@ -185,41 +199,50 @@ impl BroadcastOperator {
     ) -> Result<BroadcastAcks, EmitError> {
         let payload = Payload::event(event, data)?;
         let (answers, receiver) = mpsc::unbounded_channel::<Answer>();
-        self.broadcast(payload, Some(AckRequest { id: self.home.next_ack(), answers }));
-        Ok(BroadcastAcks::new(receiver, self.timeout))
+        let namespaces = self.broadcast(payload, Some(answers));
+        Ok(BroadcastAcks::new(receiver, namespaces, self.timeout))
     }
 
     /// Lets the selected sockets join one room or several.
     pub fn join(&self, rooms: impl IntoRooms) {
         let join = Join::new(self.target.clone(), rooms);
-        self.follow(move |home| home.join.do_send(join));
+        self.homes.submit(self.pipe().as_ref(), false, move |home, _| {
+            home.join.do_send(join.clone());
+        });
     }
 
     /// Lets the selected sockets leave one room or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
         let leave = Leave::new(self.target.clone(), rooms);
-        let pipe = self.pipe();
-        self.home.submit(pipe.as_ref(), true, move |home, origin| {
-            home.leave.do_send(Leave { origin, ..leave });
+        self.homes.submit(self.pipe().as_ref(), true, move |home, origin| {
+            home.leave.do_send(Leave { origin, ..leave.clone() });
         });
     }
 
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The
     /// returned future may be dropped; it gives their number when all are gone.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
-        let message = Disconnect::new(self.target.clone()).close(close);
-        let (sender, done) = oneshot::channel();
+        let target = self.target.clone();
+        let (sender, mut done) = mpsc::unbounded_channel();
         self.submit(move |home, origin| {
-            let message = Disconnect { origin, done: Some(sender), ..message };
-            home.disconnect.do_send(message);
+            let done = Some(sender.clone());
+            let message = Disconnect::new(target.clone()).close(close);
+            home.disconnect.do_send(Disconnect { origin, done, ..message });
         });
-        async move { done.await.unwrap_or(0) }
+        async move {
+            let mut count = 0;
+            while let Some(gone) = done.recv().await {
+                count += gone;
+            }
+            count
+        }
     }
 
     /// The ids of the selected sockets, in no particular order.
     pub async fn members(&self) -> Vec<SocketId> {
         let ask = MembersOf::target(self.target.clone());
         let pipe = self.pipe();
-        self.home.ask(pipe.as_ref(), move |home| home.members.send(ask)).await.unwrap_or_default()
+        let ids = self.homes.ask(pipe.as_ref(), move |home| home.members.send(ask.clone())).await;
+        ids.concat()
     }
 }

@@ -1,22 +1,15 @@
-//! Joining and leaving namespaces.
+//! Leaving namespaces, for whatever reason, and the end of a connection.
 
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use bytestring::ByteString;
-use serde_json::{Map, Value};
 use tracing::{debug, error};
 
-use super::{Client, Connection, Joined, Phase, running};
+use super::{Client, Connection, Phase, joining::refuse, running};
 use crate::{
-    engine::{LocalFuture, link::Link},
-    namespace::messages::{Connect, Depart, Departed, Prepare, Told},
-    packet::Outgoing,
-    socket::{
-        ConnectError, DisconnectReason, Handshake, Socket,
-        current::{Guarded, Panicked},
-        listeners::Middleware,
-    },
+    engine::link::Link,
+    namespace::messages::{Depart, Departed, Told},
+    socket::{ConnectError, DisconnectReason, Socket, current::Guarded},
 };
 
 /// Namespaces that a connection remembers having been put out of.
@@ -24,175 +17,6 @@ const MAX_TOMBSTONES: usize = 16;
 
 /// How long the `disconnecting` listeners of a socket may keep it in its rooms.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
-
-// ---- joining -------------------------------------------------------------------------------------
-
-/// The client asks to join a namespace.
-pub(super) fn connect(
-    link: &mut Connection,
-    name: ByteString,
-    auth: Option<ByteString>,
-    ctx: &mut Context<Connection>,
-) {
-    let client = &mut link.upper;
-    client.tombstones.retain(|tombstone| **tombstone != *name);
-    let metrics = &client.shared.metrics;
-    let Some(entrance) = client.shared.directory.find(&name) else {
-        metrics.unknown_namespaces.increment();
-        refuse(link, &name, &ConnectError::new("Invalid namespace"));
-        return;
-    };
-    if client.joined.len() >= client.shared.limits.max_namespaces {
-        metrics.connects_refused.increment();
-        refuse(link, &name, &ConnectError::new("Too many namespaces"));
-        return;
-    }
-    let auth = match auth.map(|text| serde_json::from_str(&text)) {
-        None => Value::Object(Map::new()),
-        Some(Ok(auth)) => auth,
-        Some(Err(error)) => {
-            // JSON it is, but nested too deeply to be looked at.
-            debug!(%error, "auth refused");
-            metrics.bad_packets.increment();
-            force_close(link, ctx);
-            return;
-        }
-    };
-    let handshake = Handshake { request: Arc::clone(link.request()), auth };
-    let home = Arc::clone(&entrance.home);
-    let socket = Socket::new(home, link.pipe().clone(), ctx.address().recipient(), handshake);
-    let client = &mut link.upper;
-    client.joined.push(Joined {
-        socket: socket.clone(),
-        entrance: Arc::clone(&entrance),
-        phase: Phase::Asking,
-        reason: None,
-        serial: None,
-    });
-    if entrance.home.description.listeners.before_connect.is_empty() {
-        checked(link, &socket, Ok(()), ctx);
-        return;
-    }
-    let place = client.place.clone();
-    entrance.addr.do_send(Prepare { socket: socket.clone(), place });
-    ask(link, socket, ctx);
-}
-
-/// Runs the middlewares, one after the other, until one refuses.
-fn ask(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
-    let home = Arc::clone(socket.home());
-    let asked = socket.clone();
-    let chain = move || -> LocalFuture<Result<(), ConnectError>> {
-        Box::pin(async move {
-            let middlewares: &[Middleware] = &home.description.listeners.before_connect;
-            for middleware in middlewares {
-                middleware(asked.clone()).await?;
-            }
-            Ok(())
-        })
-    };
-    let mut chain = match Guarded::start(socket.pipe(), chain) {
-        Ok(chain) => chain,
-        Err(panicked) => return answer(link, &socket, Err(panicked), ctx),
-    };
-    match running::poll_once(&mut chain) {
-        std::task::Poll::Ready(result) => answer(link, &socket, result, ctx),
-        std::task::Poll::Pending => {
-            let connection = ctx.address();
-            actix::spawn(async move {
-                let result = chain.await;
-                connection.do_send(Checked { socket, result });
-            });
-        }
-    }
-}
-
-/// The middlewares have come to an end.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Checked {
-    socket: Socket,
-    result: Result<Result<(), ConnectError>, Panicked>,
-}
-
-impl Handler<Checked> for Link<Client> {
-    type Result = ();
-
-    fn handle(&mut self, Checked { socket, result }: Checked, ctx: &mut Self::Context) {
-        answer(self, &socket, result, ctx);
-    }
-}
-
-fn answer(
-    link: &mut Connection,
-    socket: &Socket,
-    result: Result<Result<(), ConnectError>, Panicked>,
-    ctx: &mut Context<Connection>,
-) {
-    let result = result.unwrap_or_else(|Panicked| {
-        link.upper.shared.metrics.panics.increment();
-        error!(namespace = socket.namespace(), "middleware panicked");
-        Err(ConnectError::new("internal error"))
-    });
-    checked(link, socket, result, ctx);
-}
-
-fn checked(
-    link: &mut Connection,
-    socket: &Socket,
-    result: Result<(), ConnectError>,
-    ctx: &mut Context<Connection>,
-) {
-    // Gone if the client left meanwhile: then the namespace has been told.
-    let Some(index) = link.upper.position(socket) else { return };
-    match result {
-        Ok(()) => {
-            let place = link.upper.place.clone();
-            let joined = &mut link.upper.joined[index];
-            joined.phase = Phase::Entering;
-            joined.entrance.addr.do_send(Connect { socket: Told::new(socket), place });
-            if let Some(deadline) = link.upper.connect_deadline.take() {
-                ctx.cancel_future(deadline);
-            }
-        }
-        Err(error) => {
-            link.upper.shared.metrics.connects_refused.increment();
-            abandon(link, index);
-            refuse(link, socket.namespace(), &error);
-        }
-    }
-}
-
-/// Takes back what a socket did before it was connected.
-fn abandon(link: &mut Connection, index: usize) {
-    let joined = link.upper.joined.remove(index);
-    joined.socket.set_disconnected();
-    joined.socket.questions().close();
-    joined.entrance.addr.do_send(Depart { socket: Told::new(&joined.socket), reason: None });
-}
-
-fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
-    debug!(namespace, %error, "connect refused");
-    let refusal = Outgoing::ConnectError { namespace, data: &error.to_json() };
-    link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
-}
-
-/// The namespace has let the socket in, and its greeting is out.
-pub(super) fn admitted(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
-    let Some(index) = link.upper.position(socket) else { return };
-    let joined = &mut link.upper.joined[index];
-    if joined.phase != Phase::Entering {
-        return;
-    }
-    joined.phase = Phase::Joined;
-    debug!(namespace = socket.namespace(), id = %socket.id(), "socket connected");
-    for listener in &socket.home().description.listeners.connect {
-        let called = socket.clone();
-        running::run_hook(&link.upper, socket, "connect", || listener(called), ctx);
-    }
-}
-
-// ---- leaving -------------------------------------------------------------------------------------
 
 /// The client did what it must not: its sockets end at once, the connection after what waits.
 pub(super) fn force_close(link: &mut Connection, ctx: &mut Context<Connection>) {
@@ -208,6 +32,7 @@ pub(super) fn leave_all(
     reason: DisconnectReason,
     ctx: &mut Context<Connection>,
 ) {
+    link.upper.sought.clear();
     let sockets: Vec<Socket> = link.upper.joined.iter().map(|j| j.socket.clone()).collect();
     for socket in sockets {
         let Some(index) = link.upper.position(&socket) else { continue };
@@ -361,4 +186,12 @@ pub(super) fn finish_if_done(link: &mut Connection, ctx: &mut Context<Connection
     if link.has_ended() && link.upper.joined.is_empty() {
         link.finish(ctx);
     }
+}
+
+/// Takes back what a socket did before it was connected.
+pub(super) fn abandon(link: &mut Connection, index: usize) {
+    let joined = link.upper.joined.remove(index);
+    joined.socket.set_disconnected();
+    joined.socket.questions().close();
+    joined.entrance.addr.do_send(Depart { socket: Told::new(&joined.socket), reason: None });
 }

@@ -1,0 +1,261 @@
+//! Joining namespaces: finding them, asking the middlewares, being let in.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytestring::ByteString;
+use serde_json::{Map, Value};
+use tracing::{debug, error};
+
+use super::{
+    Client, Connection, Joined, Phase, Search,
+    leaving::{abandon, force_close},
+    running,
+};
+use crate::{
+    engine::{LocalFuture, link::Link},
+    namespace::messages::{Arrival, Connect, Prepare, Told},
+    packet::Outgoing,
+    socket::{
+        ConnectError, Handshake, Socket,
+        current::{Guarded, Panicked},
+        listeners::Middleware,
+    },
+};
+
+/// The client asks to join a namespace.
+pub(super) fn connect(
+    link: &mut Connection,
+    name: ByteString,
+    auth: Option<ByteString>,
+    ctx: &mut Context<Connection>,
+) {
+    let client = &mut link.upper;
+    client.tombstones.retain(|tombstone| **tombstone != *name);
+    let metrics = &client.shared.metrics;
+    if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces {
+        metrics.connects_refused.increment();
+        refuse(link, &name, &ConnectError::new("Too many namespaces"));
+        return;
+    }
+    let auth = match auth.map(|text| serde_json::from_str(&text)) {
+        None => Value::Object(Map::new()),
+        Some(Ok(auth)) => auth,
+        Some(Err(error)) => {
+            // JSON it is, but nested too deeply to be looked at.
+            debug!(%error, "auth refused");
+            metrics.bad_packets.increment();
+            force_close(link, ctx);
+            return;
+        }
+    };
+    let handshake = Handshake { request: Arc::clone(link.request()), auth };
+    search(link, name, handshake, ctx);
+}
+
+fn search(
+    link: &mut Connection,
+    name: ByteString,
+    handshake: Handshake,
+    ctx: &mut Context<Connection>,
+) {
+    let future = match link.upper.shared.directory.find(&name, &handshake) {
+        Search::Found(arrival) => return enter(link, arrival, handshake, ctx),
+        Search::Unknown => return unknown(link, &name),
+        Search::Asking(future) => future,
+    };
+    // The application's function is called when this is polled, so this cannot panic.
+    let Ok(mut future) = Guarded::start(link.pipe(), || future) else { return };
+    match running::poll_once(&mut future) {
+        std::task::Poll::Ready(result) => found(link, &name, handshake, result, ctx),
+        std::task::Poll::Pending => {
+            link.upper.sought.push(name.clone());
+            let connection = ctx.address();
+            actix::spawn(async move {
+                let result = future.await;
+                connection.do_send(Sought { name, handshake, result });
+            });
+        }
+    }
+}
+
+/// The application has said what it knows of a name.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Sought {
+    name: ByteString,
+    handshake: Handshake,
+    result: Result<Option<Arrival>, Panicked>,
+}
+
+impl Handler<Sought> for Link<Client> {
+    type Result = ();
+
+    fn handle(&mut self, sought: Sought, ctx: &mut Self::Context) {
+        let Sought { name, handshake, result } = sought;
+        let known = self.upper.sought.iter().position(|sought| *sought == name);
+        let Some(index) = known else { return };
+        self.upper.sought.swap_remove(index);
+        if self.is_open() {
+            found(self, &name, handshake, result, ctx);
+        }
+    }
+}
+
+fn found(
+    link: &mut Connection,
+    name: &str,
+    handshake: Handshake,
+    result: Result<Option<Arrival>, Panicked>,
+    ctx: &mut Context<Connection>,
+) {
+    let arrival = result.unwrap_or_else(|Panicked| {
+        link.upper.shared.metrics.panics.increment();
+        error!(namespace = name, "the function of a parent namespace panicked");
+        None
+    });
+    match arrival {
+        Some(arrival) => enter(link, arrival, handshake, ctx),
+        None => unknown(link, name),
+    }
+}
+
+fn unknown(link: &Connection, name: &str) {
+    link.upper.shared.metrics.unknown_namespaces.increment();
+    refuse(link, name, &ConnectError::new("Invalid namespace"));
+}
+
+/// The client gets a socket in a namespace, if its middlewares agree.
+fn enter(
+    link: &mut Connection,
+    arrival: Arrival,
+    handshake: Handshake,
+    ctx: &mut Context<Connection>,
+) {
+    let entrance = Arc::clone(arrival.entrance());
+    let home = Arc::clone(&entrance.home);
+    let socket = Socket::new(home, link.pipe().clone(), ctx.address().recipient(), handshake);
+    let client = &mut link.upper;
+    client.joined.push(Joined {
+        socket: socket.clone(),
+        entrance: Arc::clone(&entrance),
+        phase: Phase::Asking,
+        reason: None,
+        serial: None,
+    });
+    if entrance.home.description.listeners.before_connect.is_empty() {
+        checked(link, &socket, Ok(()), Some(arrival), ctx);
+        return;
+    }
+    let place = client.place.clone();
+    entrance.addr.do_send(Prepare { socket: socket.clone(), place, arrival });
+    ask(link, socket, ctx);
+}
+
+/// Runs the middlewares, one after the other, until one refuses.
+fn ask(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
+    let home = Arc::clone(socket.home());
+    let asked = socket.clone();
+    let chain = move || -> LocalFuture<Result<(), ConnectError>> {
+        Box::pin(async move {
+            let middlewares: &[Middleware] = &home.description.listeners.before_connect;
+            for middleware in middlewares {
+                middleware(asked.clone()).await?;
+            }
+            Ok(())
+        })
+    };
+    let mut chain = match Guarded::start(socket.pipe(), chain) {
+        Ok(chain) => chain,
+        Err(panicked) => return answer(link, &socket, Err(panicked), ctx),
+    };
+    match running::poll_once(&mut chain) {
+        std::task::Poll::Ready(result) => answer(link, &socket, result, ctx),
+        std::task::Poll::Pending => {
+            let connection = ctx.address();
+            actix::spawn(async move {
+                let result = chain.await;
+                connection.do_send(Checked { socket, result });
+            });
+        }
+    }
+}
+
+/// The middlewares have come to an end.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Checked {
+    socket: Socket,
+    result: Result<Result<(), ConnectError>, Panicked>,
+}
+
+impl Handler<Checked> for Link<Client> {
+    type Result = ();
+
+    fn handle(&mut self, Checked { socket, result }: Checked, ctx: &mut Self::Context) {
+        answer(self, &socket, result, ctx);
+    }
+}
+
+fn answer(
+    link: &mut Connection,
+    socket: &Socket,
+    result: Result<Result<(), ConnectError>, Panicked>,
+    ctx: &mut Context<Connection>,
+) {
+    let result = result.unwrap_or_else(|Panicked| {
+        link.upper.shared.metrics.panics.increment();
+        error!(namespace = socket.namespace(), "middleware panicked");
+        Err(ConnectError::new("internal error"))
+    });
+    checked(link, socket, result, None, ctx);
+}
+
+fn checked(
+    link: &mut Connection,
+    socket: &Socket,
+    result: Result<(), ConnectError>,
+    arrival: Option<Arrival>,
+    ctx: &mut Context<Connection>,
+) {
+    // Gone if the client left meanwhile: then the namespace has been told.
+    let Some(index) = link.upper.position(socket) else { return };
+    match result {
+        Ok(()) => {
+            let place = link.upper.place.clone();
+            let joined = &mut link.upper.joined[index];
+            joined.phase = Phase::Entering;
+            let socket = Told::new(socket);
+            joined.entrance.addr.do_send(Connect { socket, place, arrival });
+            if let Some(deadline) = link.upper.connect_deadline.take() {
+                ctx.cancel_future(deadline);
+            }
+        }
+        Err(error) => {
+            link.upper.shared.metrics.connects_refused.increment();
+            abandon(link, index);
+            refuse(link, socket.namespace(), &error);
+        }
+    }
+}
+
+pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
+    debug!(namespace, %error, "connect refused");
+    let refusal = Outgoing::ConnectError { namespace, data: &error.to_json() };
+    link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
+}
+
+/// The namespace has let the socket in, and its greeting is out.
+pub(super) fn admitted(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
+    let Some(index) = link.upper.position(socket) else { return };
+    let joined = &mut link.upper.joined[index];
+    if joined.phase != Phase::Entering {
+        return;
+    }
+    joined.phase = Phase::Joined;
+    debug!(namespace = socket.namespace(), id = %socket.id(), "socket connected");
+    for listener in &socket.home().description.listeners.connect {
+        let called = socket.clone();
+        running::run_hook(&link.upper, socket, "connect", || listener(called), ctx);
+    }
+}

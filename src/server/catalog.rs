@@ -1,0 +1,277 @@
+//! What a server knows of its namespaces: those that run, the parents of those that may, and how
+//! to start again what has ended.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix::prelude::*;
+use tracing::{error, warn};
+
+use super::{
+    directory::Namespaces,
+    parents::{ListedParent, Parents, Verdict},
+    placement::{self, Placement},
+};
+use crate::{
+    connection::{Directory, Search},
+    metrics::Metrics,
+    namespace::{
+        Listing, Namespace,
+        messages::{Arrival, Entrance},
+    },
+    socket::{
+        Handshake,
+        home::{Common, Description, Home},
+    },
+};
+
+/// Called with each namespace that was started, see
+/// [`SocketIoBuilder::on_new_namespace`](super::SocketIoBuilder::on_new_namespace).
+pub(crate) type OnNewNamespace = Box<dyn Fn(&str, &Addr<Namespace>) + Send + Sync>;
+
+/// What a catalog is made of.
+pub(super) struct Settings {
+    pub(super) common: Common,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) on_new_namespace: Option<OnNewNamespace>,
+    /// Whether children end when their last client has left.
+    pub(super) cleanup: bool,
+    /// How many namespaces there may be before none is born any more.
+    pub(super) max_namespaces: usize,
+}
+
+/// See the module's description.
+pub(crate) struct Catalog {
+    namespaces: Namespaces,
+    pub(super) parents: Parents,
+    placement: Placement,
+    settings: Settings,
+    /// The descriptions of the namespaces that were started by name, until they are removed.
+    described: Mutex<BTreeMap<String, Arc<Description>>>,
+    /// Where what is sent to the main namespace goes.
+    main: Mutex<Option<Arc<Home>>>,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Catalog {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            namespaces: Namespaces::default(),
+            parents: Parents::default(),
+            placement: Placement::new(),
+            settings,
+            described: Mutex::default(),
+            main: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn worker_joined(&self, arbiter: ArbiterHandle) {
+        self.placement.worker_joined(arbiter);
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Starts a namespace unless one of its name runs; the way into whichever runs then.
+    pub(super) fn open(self: &Arc<Self>, mut namespace: Namespace) -> Arc<Entrance> {
+        namespace.join_server(&self.settings.metrics, &self.settings.common);
+        let (name, description) = (namespace.name().to_owned(), namespace.shared_description());
+        let (entrance, new) = self.start(namespace);
+        if new {
+            lock(&self.described).insert(name, description);
+        }
+        entrance
+    }
+
+    fn start(self: &Arc<Self>, mut namespace: Namespace) -> (Arc<Entrance>, bool) {
+        let (addr, receiver) = placement::mailbox();
+        let name = namespace.name().to_owned();
+        let entrance = namespace.entrance(&addr);
+        if let Err(running) = self.namespaces.register(&name, entrance.clone()) {
+            return (running, false);
+        }
+        let home = Arc::clone(&entrance.home);
+        if name == "/" {
+            *lock(&self.main) = Some(Arc::clone(&home));
+        } else {
+            self.announce(&name, &addr);
+        }
+        namespace.set_listing(ListedNamespace { catalog: Arc::clone(self), home });
+        self.placement.place(namespace, receiver);
+        (entrance, true)
+    }
+
+    fn announce(&self, name: &str, addr: &Addr<Namespace>) {
+        let Some(hook) = &self.settings.on_new_namespace else { return };
+        let call = std::panic::AssertUnwindSafe(|| hook(name, addr));
+        if std::panic::catch_unwind(call).is_err() {
+            self.settings.metrics.panics.increment();
+            error!(namespace = name, "the hook for new namespaces panicked");
+        }
+    }
+
+    /// Starts again, with its listeners, a namespace whose actor has ended without being told to:
+    /// it panicked, or the thread it ran on is gone.
+    fn revive(self: &Arc<Self>, name: &str) -> Option<Arc<Entrance>> {
+        if self.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        let description = lock(&self.described).get(name).cloned()?;
+        warn!(namespace = name, "a namespace had ended unasked and is started again");
+        let namespace = Namespace::described(name, description, &self.settings.metrics);
+        Some(self.start(namespace).0)
+    }
+
+    /// The namespace of a name, if it runs.
+    pub(super) fn running(self: &Arc<Self>, name: &str) -> Option<Arc<Entrance>> {
+        self.namespaces.entrance(name).or_else(|| self.revive(name))
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.namespaces.names()
+    }
+
+    /// The main namespace. When the server is closed it is the last one, to which nobody listens.
+    pub(super) fn main(self: &Arc<Self>) -> Arc<Home> {
+        let last = lock(&self.main).clone();
+        match (self.running("/"), last) {
+            (Some(entrance), _) => Arc::clone(&entrance.home),
+            (None, Some(home)) => home,
+            (None, None) => Arc::clone(&self.open(Namespace::new("/")).home),
+        }
+    }
+
+    /// The namespace of a name: the one that runs, or a child of the first parent whose pattern
+    /// takes it, or a new one without listeners.
+    pub(super) fn of(self: &Arc<Self>, name: &str) -> Arc<Entrance> {
+        self.running(name)
+            .or_else(|| self.parents.by_pattern(name).map(|parent| self.born(name, &parent)))
+            .unwrap_or_else(|| self.open(Namespace::new(name)))
+    }
+
+    fn born(self: &Arc<Self>, name: &str, parent: &Arc<ListedParent>) -> Arc<Entrance> {
+        let metrics = &self.settings.metrics;
+        let child = Namespace::described(name, Arc::clone(&parent.description), metrics);
+        let (entrance, new) = self.start(child.retires(self.settings.cleanup));
+        if new {
+            parent.add(&entrance.home);
+        }
+        entrance
+    }
+
+    /// Forgets how a namespace was described, so that it is not started again.
+    pub(super) fn forget(&self, name: &str) {
+        lock(&self.described).remove(name);
+    }
+
+    /// Ends all namespaces; done when each has taken the message.
+    pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.namespaces.stop().await;
+    }
+
+    /// After [`Catalog::close`]: starts again the namespaces that were started by name.
+    pub(super) fn reopen(self: &Arc<Self>) {
+        if !self.closed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let described = lock(&self.described).clone();
+        for (name, description) in described {
+            let namespace = Namespace::described(&name, description, &self.settings.metrics);
+            self.start(namespace);
+        }
+    }
+
+    /// Lists a namespace that was started without the server.
+    #[cfg(feature = "testing")]
+    pub(super) fn adopt(&self, entrance: Arc<Entrance>) {
+        self.namespaces.replace(entrance);
+    }
+
+    /// Goes through the parents from the one numbered `from`, for a name that nobody has.
+    fn ask_parents(self: &Arc<Self>, name: &str, handshake: &Handshake) -> Search {
+        if self.parents.is_empty() || self.closed.load(Ordering::Acquire) {
+            return Search::Unknown;
+        }
+        if self.namespaces.len() >= self.settings.max_namespaces {
+            warn!(name, "there are too many namespaces for another one");
+            return Search::Unknown;
+        }
+        match self.parents.judge(name, handshake) {
+            Verdict::Taken(parent) => {
+                self.arrive(name, &parent).map_or(Search::Unknown, Search::Found)
+            }
+            Verdict::Refused => Search::Unknown,
+            Verdict::Asking(answer) => {
+                let (catalog, name) = (Arc::clone(self), name.to_owned());
+                Search::Asking(Box::pin(async move {
+                    let parent = answer.await?;
+                    catalog.arrive(&name, &parent)
+                }))
+            }
+        }
+    }
+
+    /// Brings a client to a child, which is born if nobody else has caused it meanwhile.
+    fn arrive(self: &Arc<Self>, name: &str, parent: &Arc<ListedParent>) -> Option<Arrival> {
+        // The child may end for want of clients before this one is counted: once more, then.
+        (0..8).find_map(|_| {
+            self.namespaces.arrival(name).or_else(|| {
+                self.born(name, parent);
+                self.namespaces.arrival(name)
+            })
+        })
+    }
+}
+
+impl Directory for Arc<Catalog> {
+    fn find(&self, name: &str, handshake: &Handshake) -> Search {
+        if let Some(arrival) = self.namespaces.arrival(name) {
+            return Search::Found(arrival);
+        }
+        if self.revive(name).is_some()
+            && let Some(arrival) = self.namespaces.arrival(name)
+        {
+            return Search::Found(arrival);
+        }
+        self.ask_parents(name, handshake)
+    }
+}
+
+/// What a namespace holds of its place in the catalog.
+struct ListedNamespace {
+    catalog: Arc<Catalog>,
+    home: Arc<Home>,
+}
+
+impl Listing for ListedNamespace {
+    fn retire(&self) -> bool {
+        self.catalog.namespaces.retire(&self.home)
+    }
+
+    fn ended(&self, stopped: bool) {
+        if stopped && !self.catalog.closed.load(Ordering::Acquire) {
+            self.catalog.forget(&self.home.name);
+        }
+        self.catalog.namespaces.forget(&self.home);
+        self.catalog.parents.forget(&self.home);
+    }
+}
