@@ -2,34 +2,62 @@
 
 use std::{future::Ready, sync::Arc, time::Duration};
 
-use actix::prelude::*;
-use greenroom::prelude::*;
+use greenroom::{Handshake, Parent, prelude::*};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     World,
-    journal::{DisconnectEntry, ErrorEntry, Journal},
+    journal::{DisconnectEntry, ErrorEntry},
     operations::{self, by_utf16},
 };
 
-/// A namespace with the remote control.
-pub(crate) fn namespace(
-    name: &'static str,
-    world: &Arc<World>,
-    journal: &Addr<Journal>,
-) -> Namespace {
-    let (leaving, gone, errors) = (journal.clone(), journal.clone(), journal.clone());
-    let own = Arc::clone(world);
+/// The names of the parents.
+pub(crate) const DYN: &str = r"^/dyn-[0-9]+$";
+pub(crate) const FN: &str = "fn";
+
+/// A namespace with middlewares and the remote control.
+pub(crate) fn namespace(name: &'static str, world: &Arc<World>) -> Namespace {
     let namespace = Namespace::new(name)
         .before_connect(first_middleware)
         .before_connect(second_middleware)
+        .on_connect(welcome);
+    remote(namespace, world)
+}
+
+/// The parents of the dynamic namespaces: by regular expression, and by function.
+pub(crate) fn parents(world: &Arc<World>) -> [Parent; 2] {
+    let accepts = |name: String, handshake: Handshake| async move {
+        if name.starts_with("/fn-err") {
+            return Err("fn failed");
+        }
+        if name.starts_with("/fn-slow") {
+            sleep(50.0).await;
+        }
+        Ok(name.starts_with("/fn-") && handshake.auth["ok"] == true)
+    };
+    [Parent::matching(DYN), Parent::accepting(FN, accepts)].map(|parent| {
+        parent.children(|child| {
+            let child =
+                child.before_connect(dynamic_middleware).on_connect(|socket: Socket| async move {
+                    socket.emit("welcome", &json!({ "nsp": socket.namespace() }))
+                });
+            remote(child, world)
+        })
+    })
+}
+
+/// Adds the remote control.
+fn remote(namespace: Namespace, world: &Arc<World>) -> Namespace {
+    let (own, leaving, gone, errors) =
+        (Arc::clone(world), Arc::clone(world), Arc::clone(world), Arc::clone(world));
+    let namespace = namespace
         .on_connect(move |socket: Socket| {
             operations::install(&socket, &own);
-            welcome(socket)
+            std::future::ready(())
         })
         .on_disconnecting(move |socket: Socket, reason: DisconnectReason| {
-            let journal = leaving.clone();
+            let journal = leaving.logs.journal(socket.namespace());
             async move {
                 let rooms = rooms_of(&socket).await.1;
                 let (id, reason) = (socket.id().clone(), reason.as_str());
@@ -39,10 +67,13 @@ pub(crate) fn namespace(
         .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
             // It has left its rooms.
             let (id, reason, rooms) = (socket.id().clone(), reason.as_str(), Vec::new());
-            gone.do_send(DisconnectEntry { id, event: "disconnect", reason, rooms });
+            let journal = gone.logs.journal(socket.namespace());
+            journal.do_send(DisconnectEntry { id, event: "disconnect", reason, rooms });
             async {}
         })
-        .on_error(move |socket, _, error| errors.do_send(ErrorEntry::new(socket, error)));
+        .on_error(move |socket, _, error| {
+            errors.logs.journal(socket.namespace()).do_send(ErrorEntry::new(socket, error));
+        });
     operations::add(plain_events(namespace), world)
 }
 
@@ -80,6 +111,17 @@ async fn second_middleware(socket: Socket) -> Result<(), ConnectError> {
     if auth["token"] == "bad-late" {
         let passed: Option<Value> = socket.data(|data| data.get("mw"));
         return Err(ConnectError::new("late").data(&json!({ "mw": passed })));
+    }
+    Ok(())
+}
+
+async fn dynamic_middleware(socket: Socket) -> Result<(), ConnectError> {
+    let auth = &socket.handshake().auth;
+    if let Some(delay) = auth["delay"].as_f64() {
+        sleep(delay).await;
+    }
+    if auth["token"] == "bad" {
+        return Err(ConnectError::new("dyn refused").data(&json!({ "nsp": socket.namespace() })));
     }
     Ok(())
 }

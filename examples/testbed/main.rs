@@ -8,40 +8,36 @@ mod control;
 mod emitting;
 mod fixture;
 mod journal;
+mod logs;
 mod operations;
 mod plain;
 mod selection;
 mod settings;
 
 use std::{
-    collections::HashMap,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
     rt::signal::unix::{SignalKind, signal},
 };
 use futures_util::future::{join, select};
 use greenroom::{
-    SocketIo, SubscribeRooms,
+    SocketIo,
     engine::{EngineIo, Opened},
 };
 use tracing_subscriber::EnvFilter;
 
-use self::{journal::Journal, settings::Settings};
-
-/// The namespaces whose logs are kept: all but `/bench`, which is measured.
-const LOGGED: [&str; 6] = ["/", "/custom", "/rc", "/rc2", "/chat", "/admin"];
+use self::{logs::Logs, settings::Settings};
 
 /// What the remote control can reach.
 struct World {
     io: SocketIo,
-    journals: HashMap<&'static str, Addr<Journal>>,
+    logs: Arc<Logs>,
 }
 
 #[actix_web::main]
@@ -65,21 +61,26 @@ async fn main() -> ExitCode {
 }
 
 fn socket_io(settings: &Settings) -> SocketIo {
-    let io = settings.socket_io().namespace(plain::echoing("/")).start();
-    let journals: HashMap<_, _> =
-        LOGGED.into_iter().map(|name| (name, Journal::default().start())).collect();
-    let world = Arc::new(World { io: io.clone(), journals });
+    let logs = Arc::<Logs>::default();
+    let announced = Arc::clone(&logs);
+    let io = settings
+        .socket_io()
+        .on_new_namespace(move |name, namespace| announced.announce(name, namespace))
+        .namespace(plain::echoing("/"))
+        .start();
+    if let Some(main) = io.namespace("/") {
+        logs.watch("/", &main);
+    }
+    let world = Arc::new(World { io: io.clone(), logs });
     io.spawn(plain::echoing("/custom"));
     io.spawn(plain::bench());
     for name in ["/rc", "/rc2"] {
-        io.spawn(control::namespace(name, &world, &world.journals[name]));
+        io.spawn(control::namespace(name, &world));
+    }
+    for parent in control::parents(&world) {
+        io.spawn_parent(parent);
     }
     chat::open(&io);
-    for (name, journal) in &world.journals {
-        if let Some(namespace) = io.namespace(name) {
-            namespace.do_send(SubscribeRooms(journal.clone().recipient()));
-        }
-    }
     io
 }
 

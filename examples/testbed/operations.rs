@@ -90,7 +90,8 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
         "close": close, "connClose": close_connection,
         "unlisten": unlisten,
         "roomLog": room_log, "disconnectLog": disconnect_log, "errorLog": error_log,
-        "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces, "of": of,
+        "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces,
+        "newNamespaces": new_namespaces, "of": of,
         "blob": blob, "fixture": fixed,
     }
 }
@@ -298,9 +299,9 @@ impl About {
         self.nsp.as_deref().unwrap_or(call.socket.namespace())
     }
 
-    /// Who keeps the logs of the namespace: nobody if there is no such namespace.
-    fn journal<'a>(&self, call: &'a Call) -> Option<&'a Addr<Journal>> {
-        call.world.journals.get(self.namespace(call))
+    /// Who keeps the logs of the namespace.
+    fn journal(&self, call: &Call) -> Addr<Journal> {
+        call.world.logs.journal(self.namespace(call))
     }
 
     /// Waits until the namespace has done what was asked of it before.
@@ -314,19 +315,19 @@ impl About {
 async fn room_log(call: Call) -> Result<Vec<RoomEntry>, Failure> {
     let about: About = call.params()?;
     about.settled(&call).await;
-    let Some(journal) = about.journal(&call) else { return Ok(Vec::new()) };
+    let journal = about.journal(&call);
     Ok(journal.send(RoomLog { clear: about.clear }).await?)
 }
 
 async fn disconnect_log(call: Call) -> Result<Vec<DisconnectEntry>, Failure> {
     let about: About = call.params()?;
-    let Some(journal) = about.journal(&call) else { return Ok(Vec::new()) };
+    let journal = about.journal(&call);
     Ok(journal.send(DisconnectLog(about.id)).await?)
 }
 
 async fn error_log(call: Call) -> Result<Vec<ErrorEntry>, Failure> {
     let about = About { nsp: None, ..call.params()? };
-    let Some(journal) = about.journal(&call) else { return Ok(Vec::new()) };
+    let journal = about.journal(&call);
     Ok(journal.send(ErrorLog(about.id)).await?)
 }
 
@@ -361,11 +362,13 @@ struct Named {
 }
 
 async fn of(call: Call) -> Result<String, Failure> {
-    let namespace = Namespace::new(&call.params::<Named>()?.name);
-    let name = namespace.name().to_owned();
-    // One that runs already is left as it is.
-    call.world.io.spawn(namespace);
-    Ok(name)
+    let name = call.params::<Named>()?.name;
+    call.world.io.namespace_or_new(&name);
+    Ok(if name.starts_with('/') { name } else { format!("/{name}") })
+}
+
+async fn new_namespaces(call: Call) -> Result<Vec<String>, Failure> {
+    Ok(call.world.logs.new_namespaces(call.params::<About>()?.clear))
 }
 
 async fn namespaces(call: Call) -> Result<Vec<Room>, Failure> {

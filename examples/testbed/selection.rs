@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use greenroom::{BroadcastOperator, IntoRooms, Socket, prelude::Room};
+use greenroom::{BroadcastOperator, Emitter, IntoRooms, Socket, prelude::Room};
 use serde::Deserialize;
 
-use super::operations::{Call, Failure};
+use super::{
+    control::{DYN, FN},
+    operations::{Call, Failure},
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -18,11 +21,11 @@ pub(crate) struct Selection {
     flags: Flags,
 }
 
-/// `compress` says nothing here: there is no compression yet.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Flags {
     volatile: bool,
+    compress: Option<bool>,
     local: bool,
     timeout: Option<f64>,
 }
@@ -60,14 +63,29 @@ pub(crate) enum Selected {
 
 /// How something is sent to the asking socket.
 pub(crate) struct Own {
-    pub(crate) socket: Socket,
-    pub(crate) volatile: bool,
-    pub(crate) timeout: Option<Duration>,
+    socket: Socket,
+    volatile: bool,
+    compress: bool,
+    timeout: Option<Duration>,
+}
+
+impl Own {
+    pub(crate) fn emitter(&self) -> Emitter {
+        let mut emitter = self.socket.compress(self.compress);
+        if self.volatile {
+            emitter = emitter.volatile();
+        }
+        match self.timeout {
+            Some(timeout) => emitter.timeout(timeout),
+            None => emitter,
+        }
+    }
 }
 
 impl Selection {
     pub(crate) fn of(&self, call: &Call) -> Result<Selected, Failure> {
-        let Flags { volatile, local, timeout } = self.flags;
+        let Flags { volatile, compress, local, timeout } = self.flags;
+        let compress = compress.unwrap_or(true);
         let timeout = timeout.map(|ms| Duration::try_from_secs_f64(ms / 1000.0)).transpose()?;
         let socket = &call.socket;
         let base = match self.target.as_deref() {
@@ -80,14 +98,22 @@ impl Selection {
             Some("socket") if self.has_rooms() || local => socket.broadcast(),
             Some("socket") => {
                 let socket = socket.clone();
-                return Ok(Selected::Own(Own { socket, volatile, timeout }));
+                return Ok(Selected::Own(Own { socket, volatile, compress, timeout }));
+            }
+            Some(name @ ("dyn" | "fn")) => {
+                let parent = if name == "dyn" { DYN } else { FN };
+                call.world.io.parent(parent).ok_or("no such parent")?.sockets()
             }
             Some(_) => return Err("unknown target".into()),
         };
         let mut operator = base
             .to(self.to.clone().unwrap_or_default())
             .within(self.within.clone().unwrap_or_default())
-            .except(self.except.clone().unwrap_or_default());
+            .except(self.except.clone().unwrap_or_default())
+            .compress(compress);
+        if local {
+            operator = operator.local();
+        }
         if volatile {
             operator = operator.volatile();
         }

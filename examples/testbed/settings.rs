@@ -12,6 +12,7 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) workers: usize,
     connect_timeout: Duration,
+    cleanup: bool,
     engine: Config,
 }
 
@@ -19,14 +20,13 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 8] = [
+const NOT_BUILT: [(&str, Asks); 7] = [
     ("ALLOW_EIO3", |value| value == "1"),
     ("PARSER", |value| value != "default"),
     ("CORS_ORIGIN", |_| true),
     ("COOKIE", |_| true),
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
-    ("CLEANUP_EMPTY_CHILD_NAMESPACES", |value| value == "1"),
     ("PER_MESSAGE_DEFLATE", |value| value == "1"),
 ];
 
@@ -80,6 +80,7 @@ impl Settings {
             port: parsed("PORT", 3000)?,
             workers: parsed("WORKERS", cores)?.max(1),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
+            cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
             engine,
         })
     }
@@ -95,6 +96,7 @@ impl Settings {
             .upgrade_timeout(self.engine.upgrade_timeout)
             .max_http_buffer_size(self.engine.max_http_buffer_size)
             .connect_timeout(self.connect_timeout)
+            .cleanup_empty_child_namespaces(self.cleanup)
             .allow_request(allow_request)
     }
 
