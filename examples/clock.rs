@@ -1,0 +1,42 @@
+//! A job outside the listeners: an actor that tells every client the time, every few seconds. Any
+//! code that has a clone of `io` can send, on any thread.
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix::prelude::*;
+use actix_web::{App, HttpServer};
+use greenroom::prelude::*;
+
+struct Clock {
+    io: SocketIo,
+    every: Duration,
+}
+
+impl Actor for Clock {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(self.every, |clock, _| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            // Milliseconds, as `new Date(..)` takes them. Nobody has to listen.
+            if let Err(error) = clock.io.emit("time", &now.as_millis()) {
+                eprintln!("the time was not told: {error}");
+            }
+        });
+    }
+}
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let number = |name, default| {
+        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    let io = SocketIo::builder().start();
+    Clock { io: io.clone(), every: Duration::from_millis(number("EVERY_MS", 5000)) }.start();
+    let port = u16::try_from(number("PORT", 3000)).unwrap_or(3000);
+    HttpServer::new(move || App::new().service(io.clone()))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .bind(("127.0.0.1", port))?
+        .run()
+        .await
+}
