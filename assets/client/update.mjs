@@ -36,7 +36,7 @@ try {
     writeFileSync(join(here, `${name}.gz`), gzipSync(plain, { level: 9 }));
     console.log(`${name}: ${plain.length} bytes, br ${brotli.length}`);
   }
-  writeFileSync(join(here, "VERSION"), version);
+  writeFileSync(join(here, "VERSION"), version); // no line end: it is part of a header
 } finally {
   rmSync(scratch, { recursive: true });
 }
