@@ -46,6 +46,9 @@ impl Counter {
 counters! {
     /// Requests refused before a session was opened or found.
     requests_refused,
+    /// Refused requests that a listener of connection errors was not told of, because its mailbox
+    /// was full.
+    connection_errors_lost,
     /// Sessions opened.
     sessions_opened,
     /// Sessions that ended.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    packet::Message,
     payload,
     transport::frame::{MAX_HEADER, OpCode, header},
 };
@@ -14,6 +15,7 @@ pub(crate) struct Frame {
     bytes: Bytes,
     header: u8,
     binary: bool,
+    compress: bool,
 }
 
 /// A buffer that leaves room for the frame's header, to be filled with one packet.
@@ -48,6 +50,7 @@ impl Frame {
             bytes: Bytes::from(bytes).slice(start..),
             header: length as u8,
             binary: matches!(opcode, OpCode::Binary),
+            compress: true,
         }
     }
 
@@ -63,6 +66,30 @@ impl Frame {
         let mut buffer = FrameBuffer::with_capacity(data.len());
         buffer.out().extend_from_slice(data);
         Self::build(buffer.0, OpCode::Binary)
+    }
+
+    /// Says whether a transport that compresses may compress this packet.
+    pub(crate) fn with_compression(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Whether it may be compressed.
+    pub(crate) fn compress(&self) -> bool {
+        self.compress
+    }
+
+    /// What the layer above sends.
+    pub(crate) fn message(message: &Message) -> Self {
+        match message {
+            Message::Binary(data) => Self::binary_message(data),
+            Message::Text(text) => {
+                let mut buffer = FrameBuffer::with_capacity(1 + text.len());
+                buffer.out().push(b'4');
+                buffer.out().extend_from_slice(text.as_bytes());
+                buffer.finish()
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,7 +6,7 @@ use super::{Door, Namespaces, Placement, SocketIo};
 use crate::{
     config::Config,
     connection::{Limits, Shared},
-    engine::{AllowRequest, Engine, Refusal, Request, Transport},
+    engine::{Engine, Hooks, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::Namespace,
     socket::home,
@@ -15,9 +15,9 @@ use crate::{
 /// Collects the options of a [`SocketIo`]; each has the reference's default.
 #[must_use]
 pub struct SocketIoBuilder {
-    config: Config,
+    pub(super) config: Config,
     limits: Limits,
-    allow_request: Option<AllowRequest>,
+    pub(super) hooks: Hooks,
     namespaces: Vec<Namespace>,
     shared: home::Shared,
 }
@@ -43,7 +43,7 @@ impl Default for SocketIoBuilder {
                 max_running: 1024,
                 max_namespaces: 1024,
             },
-            allow_request: None,
+            hooks: Hooks::new(),
             namespaces: Vec::new(),
             shared: home::Shared::default(),
         }
@@ -178,7 +178,7 @@ impl SocketIoBuilder {
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
-        self.allow_request = Some(Box::new(move |request| Box::pin(allow(request))));
+        self.hooks = self.hooks.allow_request(allow);
         self
     }
 
@@ -221,6 +221,6 @@ impl SocketIoBuilder {
         for namespace in namespaces {
             door.open(namespace);
         }
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)), main }
+        SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)), main }
     }
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod directory;
+mod http;
 mod placement;
 
 use std::{fmt, future::Future, sync::Arc};
@@ -80,8 +81,9 @@ impl Service for Door {
         self.placement.worker_joined(Arbiter::current());
     }
 
-    fn refused(&self, _error: &RequestError) {
+    fn refused(&self, _error: &RequestError, untold: usize) {
         self.metrics.requests_refused.increment();
+        self.metrics.connection_errors_lost.add(untold as u64);
     }
 }
 
@@ -181,7 +183,7 @@ impl SocketIo {
         self.engine.service.metrics.snapshot()
     }
 
-    /// The path the server answers under, with its slash at the end.
+    /// The path the server answers under, with its slash at the end if it has one.
     pub fn path(&self) -> String {
         self.engine.config.mount_path()
     }

@@ -10,14 +10,18 @@ use actix_web::{
     http::{Method, header},
 };
 
+pub(crate) use self::error::Refused;
 pub use self::error::RequestError;
 use self::{
-    check::{Checked, facts, parse_query},
+    check::{Asked, Checked},
     respond::bad_websocket,
 };
+use serde_json::json;
+
 use super::{
     Engine, Service, Transport,
     handshake::{Request, SessionId},
+    hooks,
     link::{Link, Opening},
     outbox::Bounds,
     pipe::Pipe,
@@ -57,24 +61,38 @@ impl<S: Service> Endpoint<S> {
         let upgrade = req.head().upgrade()
             && req.headers().contains_key(header::UPGRADE)
             && self.engine.config.transports.contains(&Transport::WebSocket);
-        let query = parse_query(req.query_string());
-        let answer = match self.check(req, &query, upgrade).await {
-            Ok(Checked::Open(transport)) => self.open(req, payload, query, transport).await,
-            Ok(Checked::Session(pipe)) if upgrade => self.upgrade(req, payload, pipe),
-            Ok(Checked::Session(pipe)) => Ok(self.serve(req, payload, pipe).await),
-            Err(error) => Err(error),
-        };
-        answer.unwrap_or_else(|error| {
-            self.engine.service.refused(&error);
-            error.respond(upgrade)
-        })
+        let mut asked = Asked::new(req, upgrade);
+        let mut cors = self.cors(req);
+        if let Some(cors) = cors.take_if(|cors| cors.is_preflight()) {
+            return cors.answer(upgrade);
+        }
+        let answer = self.answer(&mut asked, payload).await;
+        let mut response = answer.unwrap_or_else(|refused| self.refuse(&refused, &mut asked));
+        self.finish(&mut response, cors, &mut asked);
+        response
+    }
+
+    async fn answer(
+        &self,
+        asked: &mut Asked<'_>,
+        payload: Payload,
+    ) -> Result<HttpResponse, Refused> {
+        if self.engine.hooks.has_middlewares() {
+            self.engine.hooks.run_middlewares(&asked.facts()).await?;
+        }
+        let (req, upgrade) = (asked.req, asked.upgrade);
+        match self.check(req, asked.query(), upgrade).await? {
+            Checked::Open(transport) => self.open(req, payload, asked.facts(), transport).await,
+            Checked::Session(pipe) if upgrade => self.upgrade(req, payload, pipe),
+            Checked::Session(pipe) => Ok(self.serve(req, payload, pipe).await),
+        }
     }
 
     /// A request of an open session over HTTP.
     async fn serve(&self, req: &HttpRequest, payload: Payload, pipe: Pipe) -> HttpResponse {
         let config = &self.engine.config;
         match *req.method() {
-            Method::GET => polling::receive(req, pipe).await,
+            Method::GET => polling::receive(req, pipe, config.http_compression).await,
             Method::POST => {
                 let (limit, timeout) = (config.max_http_buffer_size, config.body_timeout);
                 polling::send(req, payload, pipe, limit, timeout).await
@@ -89,7 +107,7 @@ impl<S: Service> Endpoint<S> {
         req: &HttpRequest,
         payload: Payload,
         pipe: Pipe,
-    ) -> Result<HttpResponse, RequestError> {
+    ) -> Result<HttpResponse, Refused> {
         if let Err(error) = websocket::check(req) {
             return Ok(bad_websocket(&error));
         }
@@ -108,63 +126,76 @@ impl<S: Service> Endpoint<S> {
         &self,
         req: &HttpRequest,
         payload: Payload,
-        query: Vec<(String, String)>,
+        request: Arc<Request>,
         transport: Transport,
-    ) -> Result<HttpResponse, RequestError> {
-        let revision_4 =
-            query.iter().rev().find(|(n, _)| n == "EIO").is_some_and(|(_, v)| v == "4");
-        let request = Arc::new(facts(req, query, transport));
-        if let Some(allow) = &self.engine.allow_request {
-            allow(Arc::clone(&request))
-                .await
-                .map_err(|refusal| RequestError::Forbidden(refusal.0))?;
-        }
-        if !revision_4 {
-            return Err(RequestError::UnsupportedVersion);
-        }
-        if !self.engine.is_accepting() {
-            return Err(RequestError::Closed);
-        }
+    ) -> Result<HttpResponse, Refused> {
+        self.engine.hooks.ask_permission(&request).await?;
         if transport == Transport::WebSocket
             && let Err(error) = websocket::check(req)
         {
             return Ok(bad_websocket(&error));
         }
-        let pipe = self.start(request, transport);
+        if request.query("EIO") != Some("4") {
+            return Err(RequestError::UnsupportedVersion.because(json!({ "protocol": 3 })));
+        }
+        if !self.engine.is_accepting() {
+            return Err(RequestError::Closed.into());
+        }
+        let (sid, pipe) = self.start(request, transport).await?;
+        let config = &self.engine.config;
         Ok(match transport {
-            Transport::Polling => polling::receive(req, pipe).await,
+            Transport::Polling => {
+                let mut response = polling::receive(req, pipe, config.http_compression).await;
+                respond::set_cookie(&mut response, config.cookie.as_ref(), &sid);
+                response
+            }
             Transport::WebSocket => {
-                let limit = self.engine.config.max_http_buffer_size;
-                websocket::accept(req, payload, pipe, 0, limit)
+                websocket::accept(req, payload, pipe, 0, config.max_http_buffer_size)
                     .unwrap_or_else(|error| bad_websocket(&error))
             }
         })
     }
 
     /// Starts the actor of a new client on this worker.
-    fn start(&self, request: Arc<Request>, transport: Transport) -> Pipe {
-        self.engine.open_session(&self.sessions, request, transport)
+    async fn start(
+        &self,
+        request: Arc<Request>,
+        transport: Transport,
+    ) -> Result<(SessionId, Pipe), Refused> {
+        self.engine.open_session(&self.sessions, request, transport).await
     }
 }
 
 impl<S: Service> Engine<S> {
     /// Starts the actor of a new client on the current worker and registers its session.
-    pub(crate) fn open_session(
+    ///
+    /// # Errors
+    /// If the application makes the ids, and has none or one that is in use.
+    pub(crate) async fn open_session(
         &self,
         sessions: &Sessions,
         request: Arc<Request>,
         transport: Transport,
-    ) -> Pipe {
+    ) -> Result<(SessionId, Pipe), Refused> {
+        let sid = match self.hooks.make_id(&request).await? {
+            Some(id) => SessionId::given(sessions.worker(), &id),
+            None => SessionId::random(sessions.worker()),
+        };
+        if !self.is_accepting() {
+            // It was closed while the application thought of an id.
+            return Err(RequestError::Closed.into());
+        }
         let config = &self.config;
         let pipe = Pipe::new(
             sessions.worker(),
             transport,
             Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
         );
-        let sid = SessionId::random(sessions.worker());
-        sessions.insert(sid.clone(), pipe.clone());
+        if !sessions.insert(sid.clone(), pipe.clone()) {
+            return Err(hooks::no_id("the id is in use"));
+        }
         let opening = Opening {
-            sid,
+            sid: sid.clone(),
             request,
             pipe: pipe.clone(),
             config: Arc::clone(config),
@@ -172,6 +203,6 @@ impl<S: Service> Engine<S> {
         };
         let upper = self.service.open(sessions.worker(), &opening);
         actix::Actor::start(Link::new(opening, upper));
-        pipe
+        Ok((sid, pipe))
     }
 }
