@@ -92,8 +92,29 @@ impl Config {
     /// The configured path with exactly one slash at its end, or with none.
     pub(crate) fn mount_path(&self) -> String {
         let path = self.path.trim_end_matches('/');
-        let lead = if path.starts_with('/') { "" } else { "/" };
+        let lead = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         let tail = if self.add_trailing_slash { "/" } else { "" };
         format!("{lead}{path}{tail}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_has_one_slash_at_its_end_or_none() {
+        let mounted = |path: &str, slash| {
+            let config =
+                Config { path: path.into(), add_trailing_slash: slash, ..Config::default() };
+            config.mount_path()
+        };
+        for path in ["/a", "/a/", "a", "a//"] {
+            assert_eq!(mounted(path, true), "/a/", "{path}");
+            assert_eq!(mounted(path, false), "/a", "{path}");
+        }
+        // All paths, as in the reference.
+        assert_eq!(mounted("/", true), "/");
+        assert_eq!(mounted("/", false), "");
     }
 }

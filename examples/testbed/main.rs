@@ -10,6 +10,7 @@ mod fixture;
 mod journal;
 mod operations;
 mod plain;
+mod requests;
 mod selection;
 mod settings;
 
@@ -29,11 +30,11 @@ use actix_web::{
 use futures_util::future::{join, select};
 use greenroom::{
     SocketIo, SubscribeRooms,
-    engine::{EngineIo, Opened},
+    engine::{EngineIo, Hooks, Opened},
 };
 use tracing_subscriber::EnvFilter;
 
-use self::{journal::Journal, settings::Settings};
+use self::{journal::Journal, requests::RefusedRequests, settings::Settings};
 
 /// The namespaces whose logs are kept: all but `/bench`, which is measured.
 const LOGGED: [&str; 6] = ["/", "/custom", "/rc", "/rc2", "/chat", "/admin"];
@@ -42,6 +43,7 @@ const LOGGED: [&str; 6] = ["/", "/custom", "/rc", "/rc2", "/chat", "/admin"];
 struct World {
     io: SocketIo,
     journals: HashMap<&'static str, Addr<Journal>>,
+    refused: Addr<RefusedRequests>,
 }
 
 #[actix_web::main]
@@ -65,10 +67,15 @@ async fn main() -> ExitCode {
 }
 
 fn socket_io(settings: &Settings) -> SocketIo {
-    let io = settings.socket_io().namespace(plain::echoing("/")).start();
+    let refused = RefusedRequests::default().start();
+    let io = settings
+        .socket_io()
+        .on_connection_error(refused.clone().recipient())
+        .namespace(plain::echoing("/"))
+        .start();
     let journals: HashMap<_, _> =
         LOGGED.into_iter().map(|name| (name, Journal::default().start())).collect();
-    let world = Arc::new(World { io: io.clone(), journals });
+    let world = Arc::new(World { io: io.clone(), journals, refused });
     io.spawn(plain::echoing("/custom"));
     io.spawn(plain::bench());
     for name in ["/rc", "/rc2"] {
@@ -85,7 +92,8 @@ fn socket_io(settings: &Settings) -> SocketIo {
 
 /// Engine.IO by itself: every message goes back as it came.
 fn engine_io(settings: &Settings) -> EngineIo {
-    EngineIo::with_allow_request(settings.engine_io(), settings::allow_request, |socket| {
+    let hooks = Hooks::new().allow_request(settings::allow_request);
+    EngineIo::with_hooks(settings.engine_io(), hooks, |socket| {
         Opened::new(move |message| socket.send(message))
     })
 }

@@ -91,7 +91,7 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
         "unlisten": unlisten,
         "roomLog": room_log, "disconnectLog": disconnect_log, "errorLog": error_log,
         "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces, "of": of,
-        "blob": blob, "fixture": fixed,
+        "blob": blob, "fixture": fixed, "connectionErrors": super::requests::connection_errors,
     }
 }
 

@@ -76,9 +76,7 @@ fn preference(name: &str, accept: &str) -> Option<Preference> {
             continue;
         }
         let this = Preference { quality: quality(parameters), exact, place };
-        let better = |best: &Preference| {
-            this.exact > best.exact || (this.exact == best.exact && this.quality >= best.quality)
-        };
+        let better = |best: &Preference| (exact, this.quality) >= (best.exact, best.quality);
         if found.as_ref().is_none_or(better) {
             found = Some(this);
         }

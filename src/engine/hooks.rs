@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use actix::{Message, Recipient};
 use actix_web::http::header::HeaderMap;
 use serde_json::{Value, json};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{LocalFuture, Refusal, Request, RequestError, routes::Refused};
 
@@ -148,9 +148,10 @@ impl Hooks {
     /// the order in which the middlewares were added. A refusal is answered with code 3; its text
     /// is for [`ConnectionError::context`] and not told to the client.
     ///
-    /// Middlewares of actix-web work too and can do more: wrap the `App`, or a `web::scope("")`
-    /// that has only this server as a service. This one is for servers that share an `App` with
-    /// other services.
+    /// Middlewares of actix-web work too, and they can do more, such as keep a session in a cookie.
+    /// Wrap the `App`, or for this server alone `web::scope("/socket.io").wrap(..).service(io)`,
+    /// where the server's own path is `/`. This one here is for what should be reported as
+    /// [`ConnectionError`] and answered as the clients of the protocol know it.
     pub fn middleware<F, Fut>(mut self, middleware: F) -> Self
     where
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
@@ -270,7 +271,7 @@ impl Hooks {
         };
         let lost = self.connection_error.iter().filter(untold).count();
         if lost > 0 {
-            warn!(code, lost, "listeners of connection errors do not keep up");
+            debug!(code, lost, "listeners of connection errors do not keep up, or have ended");
         }
         lost
     }

@@ -66,7 +66,8 @@ fn a_reflected_origin_is_whoever_asks() {
     assert_eq!(told(&Cors::reflect(), from("null")).unwrap(), expected);
     assert_eq!(told(&Cors::reflect(), NOBODY).unwrap(), ["vary: Origin"]);
     let latin = Question { origin: Some(b"http://\xe4"), ..NOBODY };
-    let answer = Cors::reflect().answer(&latin).unwrap();
+    let cors = Cors::reflect();
+    let answer = cors.answer(&latin).unwrap();
     assert_eq!(answer.headers[0].1, &b"http://\xe4"[..]);
 }
 
