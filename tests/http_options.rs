@@ -115,6 +115,9 @@ fn a_preflight_is_answered_before_anything_else() {
         assert_eq!(answer.header("access-control-max-age"), Some("5"));
         assert_eq!(answer.header("vary"), Some("Access-Control-Request-Headers"));
     }
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let answer = server.request_with("OPTIONS", WS, &upgrade, b"");
+    assert_eq!((answer.status, answer.header("connection")), (204, Some("close")));
     assert_eq!(seen.load(Ordering::Relaxed), 0, "nobody else is asked or told");
     assert_eq!(server.request("GET", URL, b"").status, 400);
     assert_eq!(seen.load(Ordering::Relaxed), 2);

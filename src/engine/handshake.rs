@@ -121,7 +121,8 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The facts of the HTTP request that opened a session.
+/// The facts of an HTTP request: of the one that opened a session, or the one that a function of
+/// [`Hooks`](super::Hooks) is asked about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
@@ -135,9 +136,9 @@ pub struct Request {
     pub address: Option<SocketAddr>,
     /// Whether the server itself ends TLS.
     pub secure: bool,
-    /// When the session was opened.
+    /// When it came, and with it the session was opened.
     pub time: SystemTime,
-    /// The transport that opened the session.
+    /// The transport it is for. The session that it opened may have another one by now.
     pub transport: Transport,
 }
 

@@ -215,3 +215,35 @@ impl Pipe {
         Ok(generation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::engine::outbox::Bounds;
+
+    fn polled(packets: &[(&str, bool)]) -> Body {
+        let pipe = Pipe::new(0, Transport::Polling, Bounds { bytes: 1000, packets: 10 });
+        for (packet, compress) in packets {
+            let frame = Frame::text_packet(packet).with_compression(*compress);
+            pipe.send(smallvec![frame], false);
+        }
+        let generation = pipe.begin_poll().unwrap();
+        match pipe.poll_body(generation, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(body) => body,
+            Poll::Pending => panic!("something was to be said"),
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_compressed_if_one_of_its_packets_may() {
+        assert!(!polled(&[("4a", false)]).compress);
+        assert!(!polled(&[("4a", false), ("4b", false)]).compress);
+        let mixed = polled(&[("4a", false), ("4b", true), ("4c", false)]);
+        assert!(mixed.compress);
+        assert_eq!(mixed.bytes, b"4a\x1e4b\x1e4c");
+    }
+}
