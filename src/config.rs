@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Transport;
+use crate::engine::{Cookie, Cors, Message, Transport};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.
 ///
@@ -18,6 +18,9 @@ use crate::engine::Transport;
 pub struct Config {
     /// Path under which the server answers; a trailing slash is added. Default `/socket.io`.
     pub path: String,
+    /// Whether a slash is added to the path. Without it `/socket.io?EIO=4` is answered too, and all
+    /// that begins with the path. Default `true`.
+    pub add_trailing_slash: bool,
     /// Transports a client may use. Default: polling and WebSocket.
     pub transports: Vec<Transport>,
     /// Whether a polling session may move to WebSocket. Default `true`.
@@ -28,6 +31,16 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// Time a client has to finish an upgrade, from the WebSocket request on. Default 10 s.
     pub upgrade_timeout: Duration,
+    /// What pages of other origins may do. Default `None`: no headers about it, and preflights are
+    /// refused.
+    pub cors: Option<Cors>,
+    /// The cookie that names a polling session to load balancers. Default: none.
+    pub cookie: Option<Cookie>,
+    /// Bodies of polls from this size on, in bytes, are compressed if the client takes gzip or
+    /// deflate; with `None`, none are. Default 1,024.
+    pub http_compression: Option<usize>,
+    /// A message that every client gets right after the handshake. Default: none.
+    pub initial_packet: Option<Message>,
     /// Largest request body and largest WebSocket message, in bytes. Default 1,000,000.
     pub max_http_buffer_size: usize,
     /// Time a session without waiting poll is kept so that it can still be told it was closed.
@@ -47,11 +60,16 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             path: "/socket.io".into(),
+            add_trailing_slash: true,
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
             ping_interval: Duration::from_millis(25_000),
             ping_timeout: Duration::from_millis(20_000),
             upgrade_timeout: Duration::from_millis(10_000),
+            cors: None,
+            cookie: None,
+            http_compression: Some(1024),
+            initial_packet: None,
             max_http_buffer_size: 1_000_000,
             close_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -71,10 +89,32 @@ impl Config {
         if possible { &["websocket"] } else { &[] }
     }
 
-    /// The configured path with exactly one slash at its end.
+    /// The configured path with exactly one slash at its end, or with none.
     pub(crate) fn mount_path(&self) -> String {
         let path = self.path.trim_end_matches('/');
-        let lead = if path.starts_with('/') { "" } else { "/" };
-        format!("{lead}{path}/")
+        let lead = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+        let tail = if self.add_trailing_slash { "/" } else { "" };
+        format!("{lead}{path}{tail}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_has_one_slash_at_its_end_or_none() {
+        let mounted = |path: &str, slash| {
+            let config =
+                Config { path: path.into(), add_trailing_slash: slash, ..Config::default() };
+            config.mount_path()
+        };
+        for path in ["/a", "/a/", "a", "a//"] {
+            assert_eq!(mounted(path, true), "/a/", "{path}");
+            assert_eq!(mounted(path, false), "/a", "{path}");
+        }
+        // All paths, as in the reference.
+        assert_eq!(mounted("/", true), "/");
+        assert_eq!(mounted("/", false), "");
     }
 }

@@ -46,6 +46,8 @@ impl Counter {
 counters! {
     /// Requests refused before a session was opened or found.
     requests_refused,
+    /// Refused requests that an actor was not told of, because its mailbox was full or it has ended.
+    connection_errors_lost,
     /// Sessions opened.
     sessions_opened,
     /// Sessions that ended.

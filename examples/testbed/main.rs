@@ -11,6 +11,7 @@ mod journal;
 mod logs;
 mod operations;
 mod plain;
+mod requests;
 mod selection;
 mod settings;
 
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
     rt::signal::unix::{SignalKind, signal},
@@ -28,16 +30,17 @@ use actix_web::{
 use futures_util::future::{join, select};
 use greenroom::{
     SocketIo,
-    engine::{EngineIo, Opened},
+    engine::{EngineIo, Hooks, Opened},
 };
 use tracing_subscriber::EnvFilter;
 
-use self::{logs::Logs, settings::Settings};
+use self::{logs::Logs, requests::RefusedRequests, settings::Settings};
 
 /// What the remote control can reach.
 struct World {
     io: SocketIo,
     logs: Arc<Logs>,
+    refused: Addr<RefusedRequests>,
 }
 
 #[actix_web::main]
@@ -63,15 +66,17 @@ async fn main() -> ExitCode {
 fn socket_io(settings: &Settings) -> SocketIo {
     let logs = Arc::<Logs>::default();
     let announced = Arc::clone(&logs);
+    let refused = RefusedRequests::default().start();
     let io = settings
         .socket_io()
         .on_new_namespace(move |name, namespace| announced.announce(name, namespace))
+        .on_connection_error(refused.clone().recipient())
         .namespace(plain::echoing("/"))
         .start();
     if let Some(main) = io.namespace("/") {
         logs.watch("/", &main);
     }
-    let world = Arc::new(World { io: io.clone(), logs });
+    let world = Arc::new(World { io: io.clone(), logs, refused });
     io.spawn(plain::echoing("/custom"));
     io.spawn(plain::bench());
     for name in ["/rc", "/rc2"] {
@@ -86,7 +91,8 @@ fn socket_io(settings: &Settings) -> SocketIo {
 
 /// Engine.IO by itself: every message goes back as it came.
 fn engine_io(settings: &Settings) -> EngineIo {
-    EngineIo::with_allow_request(settings.engine_io(), settings::allow_request, |socket| {
+    let hooks = Hooks::new().allow_request(settings::allow_request);
+    EngineIo::with_hooks(settings.engine_io(), hooks, |socket| {
         Opened::new(move |message| socket.send(message))
     })
 }

@@ -92,7 +92,7 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
         "roomLog": room_log, "disconnectLog": disconnect_log, "errorLog": error_log,
         "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces,
         "newNamespaces": new_namespaces, "of": of,
-        "blob": blob, "fixture": fixed,
+        "blob": blob, "fixture": fixed, "connectionErrors": super::requests::connection_errors,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Dur
 
 use greenroom::{
     SocketIo, SocketIoBuilder,
-    engine::{Config, Refusal, Request, Transport},
+    engine::{Config, Cookie, Cors, Refusal, Request, Transport},
 };
 
 pub(crate) struct Settings {
@@ -20,11 +20,9 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 7] = [
+const NOT_BUILT: [(&str, Asks); 5] = [
     ("ALLOW_EIO3", |value| value == "1"),
     ("PARSER", |value| value != "default"),
-    ("CORS_ORIGIN", |_| true),
-    ("COOKIE", |_| true),
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
     ("PER_MESSAGE_DEFLATE", |value| value == "1"),
@@ -60,6 +58,15 @@ fn transports(fallback: Vec<Transport>) -> Result<Vec<Transport>, String> {
     list.split(',').map(transport).collect()
 }
 
+fn cors(origins: &str) -> Cors {
+    let list: Vec<_> = origins.split(',').collect();
+    match list[..] {
+        ["*"] => Cors::any(),
+        [one] => Cors::origin(one).credentials(true),
+        _ => Cors::origins(list).credentials(true).methods(["GET", "POST"]),
+    }
+}
+
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         for (name, asks) in NOT_BUILT {
@@ -74,6 +81,11 @@ impl Settings {
         engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
         engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
         engine.max_http_buffer_size = parsed("MAX_HTTP_BUFFER_SIZE", engine.max_http_buffer_size)?;
+        engine.cors = text("CORS_ORIGIN").map(|origins| cors(&origins));
+        engine.cookie = text("COOKIE").map(Cookie::named);
+        if text("HTTP_COMPRESSION").is_some_and(|value| value != "1") {
+            engine.http_compression = None;
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             host: text("HOST").unwrap_or_else(|| "127.0.0.1".into()),
@@ -88,7 +100,15 @@ impl Settings {
     /// The Socket.IO server.
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
-        SocketIo::builder()
+        let mut builder = SocketIo::builder();
+        if let Some(cors) = &self.engine.cors {
+            builder = builder.cors(cors.clone());
+        }
+        if let Some(cookie) = &self.engine.cookie {
+            builder = builder.cookie(cookie.clone());
+        }
+        builder
+            .http_compression(self.engine.http_compression)
             .path(path)
             .transports(transports.clone())
             .ping_interval(ping_interval)

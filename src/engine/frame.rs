@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    packet::Message,
     payload,
     transport::frame::{MAX_HEADER, OpCode, header},
 };
@@ -71,6 +72,24 @@ impl Frame {
     pub(crate) fn with_compression(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
+    }
+
+    /// Whether it may be compressed.
+    pub(crate) fn compress(&self) -> bool {
+        self.compress
+    }
+
+    /// What the layer above sends.
+    pub(crate) fn message(message: &Message) -> Self {
+        match message {
+            Message::Binary(data) => Self::binary_message(data),
+            Message::Text(text) => {
+                let mut buffer = FrameBuffer::with_capacity(1 + text.len());
+                buffer.out().push(b'4');
+                buffer.out().extend_from_slice(text.as_bytes());
+                buffer.finish()
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -27,10 +27,17 @@ pub(crate) struct SessionId(Box<str>);
 impl SessionId {
     pub(crate) fn random(worker: usize) -> Self {
         let mut id = String::with_capacity(WORKER_CHARS + RANDOM_BYTES.div_ceil(3) * 4);
-        id.push(ALPHABET[worker >> 6 & 63] as char);
-        id.push(ALPHABET[worker & 63] as char);
+        push_worker(&mut id, worker);
         URL_SAFE_NO_PAD.encode_string(rand::random::<[u8; RANDOM_BYTES]>(), &mut id);
         Self(id.into())
+    }
+
+    /// An id that the application made.
+    pub(crate) fn given(worker: usize, id: &str) -> Self {
+        let mut text = String::with_capacity(WORKER_CHARS + id.len());
+        push_worker(&mut text, worker);
+        text.push_str(id);
+        Self(text.into())
     }
 
     /// Any text a client sent as its session id.
@@ -50,6 +57,11 @@ impl SessionId {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn push_worker(id: &mut String, worker: usize) {
+    id.push(ALPHABET[worker >> 6 & 63] as char);
+    id.push(ALPHABET[worker & 63] as char);
 }
 
 impl fmt::Debug for SessionId {
@@ -109,7 +121,8 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The facts of the HTTP request that opened a session.
+/// The facts of an HTTP request: of the one that opened a session, or the one that a function of
+/// [`Hooks`](super::Hooks) is asked about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
@@ -123,9 +136,9 @@ pub struct Request {
     pub address: Option<SocketAddr>,
     /// Whether the server itself ends TLS.
     pub secure: bool,
-    /// When the session was opened.
+    /// When it came, and with it the session was opened.
     pub time: SystemTime,
-    /// The transport that opened the session.
+    /// The transport it is for. The session that it opened may have another one by now.
     pub transport: Transport,
 }
 
@@ -179,6 +192,15 @@ mod tests {
             assert_eq!(id.worker(), Some(worker));
             assert_eq!(id.as_str().len(), 26);
             assert_ne!(id, SessionId::random(worker));
+        }
+    }
+
+    #[test]
+    fn an_id_of_the_application_is_found_on_its_worker_too() {
+        for id in ["", "x", "user/ü"] {
+            let given = SessionId::given(65, id);
+            assert_eq!(given.worker(), Some(65));
+            assert_eq!(given.as_str(), format!("BB{id}"));
         }
     }
 

@@ -339,6 +339,9 @@ impl<P: Protocol> Actor for Link<P> {
         debug!(transport = %self.request.transport, "session opened");
         let open = self.request.open_packet(&self.sid, &self.config);
         self.pipe.send(smallvec![Frame::text_packet(&open)], false);
+        if let Some(message) = &self.config.initial_packet {
+            self.pipe.send(smallvec![Frame::message(message)], false);
+        }
         P::opened(self, ctx);
         let deadline = self.opened + self.deadline();
         ctx.spawn(Driver::new(deadline));

@@ -17,7 +17,10 @@ use std::{
 };
 
 pub use self::{
+    cookie::{Cookie, CookiePriority, SameSite},
+    cors::Cors,
     handshake::{Headers, Request},
+    hooks::{BoxedErrorListener, ConnectionError, Hooks, OnConnectionError},
     link::ConnectionEvent,
     packet::Message,
     routes::RequestError,
@@ -31,8 +34,12 @@ use self::{
 };
 pub use crate::config::Config;
 
+mod compression;
+mod cookie;
+mod cors;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+mod hooks;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod packet;
@@ -62,8 +69,6 @@ impl Refusal {
 }
 
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-pub(crate) type AllowRequest =
-    Box<dyn Fn(Arc<Request>) -> LocalFuture<Result<(), Refusal>> + Send + Sync>;
 
 /// The layer above, as the engine needs it: it makes a protocol for every new session.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -72,14 +77,14 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn open(&self, worker: usize, opening: &Opening) -> Self::Protocol;
     /// A worker has registered the endpoint; called on its thread.
     fn worker_joined(&self, worker: usize);
-    /// A request was refused.
-    fn refused(&self, error: &RequestError);
+    /// A request was refused; so many listeners could not be told.
+    fn refused(&self, error: &RequestError, untold: usize);
 }
 
 /// All sessions of one server, whatever is spoken on them.
 pub(crate) struct Engine<S> {
     pub(crate) config: Arc<Config>,
-    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) hooks: Hooks,
     pub(crate) workers: Workers,
     pub(crate) service: S,
     accepting: AtomicBool,
@@ -92,10 +97,10 @@ impl<S> fmt::Debug for Engine<S> {
 }
 
 impl<S: Service> Engine<S> {
-    pub(crate) fn new(config: Config, allow_request: Option<AllowRequest>, service: S) -> Self {
+    pub(crate) fn new(config: Config, hooks: Hooks, service: S) -> Self {
         Self {
             config: Arc::new(config),
-            allow_request,
+            hooks,
             workers: Workers::default(),
             service,
             accepting: AtomicBool::new(true),

@@ -42,10 +42,14 @@ impl Sessions {
         self.worker
     }
 
-    pub(crate) fn insert(&self, sid: SessionId, pipe: Pipe) {
-        self.map.borrow_mut().insert(sid, pipe);
+    /// Adds a session, unless there is one of that id.
+    pub(crate) fn insert(&self, sid: SessionId, pipe: Pipe) -> bool {
+        if self.map.borrow_mut().try_insert(sid, pipe).is_err() {
+            return false;
+        }
         self.census.sessions.fetch_add(1, Ordering::Relaxed);
         self.census.actors.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// The actor of a session has ended.

@@ -7,8 +7,8 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 use smallvec::smallvec;
 
 use super::{
-    AllowRequest, Config, Engine, Message as Data, Refusal, Request, RequestError, Service,
-    frame::{Frame, FrameBuffer},
+    Config, Engine, Hooks, Message as Data, Refusal, Request, RequestError, Service,
+    frame::Frame,
     link::{ConnectionEvent, Link, Opening, Protocol},
     pipe::Pipe,
     routes,
@@ -79,7 +79,7 @@ impl EngineIo {
         config: Config,
         on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
     ) -> Self {
-        Self::build(config, None, on_open)
+        Self::with_hooks(config, Hooks::new(), on_open)
     }
 
     /// The same, asking `allow` before a session is opened.
@@ -92,17 +92,17 @@ impl EngineIo {
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
-        let allow: AllowRequest = Box::new(move |request| Box::pin(allow(request)));
-        Self::build(config, Some(allow), on_open)
+        Self::with_hooks(config, Hooks::new().allow_request(allow), on_open)
     }
 
-    fn build(
+    /// The same with functions of the application that are called when requests come.
+    pub fn with_hooks(
         config: Config,
-        allow: Option<AllowRequest>,
+        hooks: Hooks,
         on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
     ) -> Self {
         let standalone = Standalone { on_open: Box::new(on_open) };
-        Self(Arc::new(Engine::new(config, allow, standalone)))
+        Self(Arc::new(Engine::new(config, hooks, standalone)))
     }
 
     /// Sessions that are open now.
@@ -137,7 +137,7 @@ impl Service for Standalone {
 
     fn worker_joined(&self, _worker: usize) {}
 
-    fn refused(&self, _error: &RequestError) {}
+    fn refused(&self, _error: &RequestError, _untold: usize) {}
 }
 
 /// The protocol of no protocol: messages as they come.
@@ -178,16 +178,7 @@ pub struct EngineSocket {
 impl EngineSocket {
     /// Sends a message; text as text and binary as binary. Nothing is sent once the session ends.
     pub fn send(&self, message: Data) {
-        let frame = match message {
-            Data::Text(text) => {
-                let mut buffer = FrameBuffer::with_capacity(1 + text.len());
-                buffer.out().push(b'4');
-                buffer.out().extend_from_slice(text.as_bytes());
-                buffer.finish()
-            }
-            Data::Binary(data) => Frame::binary_message(&data),
-        };
-        self.pipe.send(smallvec![frame], false);
+        self.pipe.send(smallvec![Frame::message(&message)], false);
     }
 
     /// Sends what waits, then ends the session.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::Config,
     connection::{Limits, Shared},
-    engine::{AllowRequest, Engine, Refusal, Request, Transport},
+    engine::{Engine, Hooks, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::{Namespace, Parent},
     socket::{Codec, home},
@@ -18,9 +18,9 @@ use crate::{
 /// Collects the options of a [`SocketIo`]; each has the reference's default.
 #[must_use]
 pub struct SocketIoBuilder {
-    config: Config,
+    pub(super) config: Config,
     limits: Limits,
-    allow_request: Option<AllowRequest>,
+    pub(super) hooks: Hooks,
     namespaces: Vec<Namespace>,
     parents: Vec<Parent>,
     shared: home::Shared,
@@ -50,7 +50,7 @@ impl Default for SocketIoBuilder {
                 max_running: 1024,
                 max_namespaces: 1024,
             },
-            allow_request: None,
+            hooks: Hooks::new(),
             namespaces: Vec::new(),
             parents: Vec::new(),
             on_new_namespace: None,
@@ -221,7 +221,7 @@ impl SocketIoBuilder {
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
-        self.allow_request = Some(Box::new(move |request| Box::pin(allow(request))));
+        self.hooks = self.hooks.allow_request(allow);
         self
     }
 
@@ -270,6 +270,6 @@ impl SocketIoBuilder {
             catalog.parents.add(parent, catalog.settings());
         }
         let door = Door { connections, catalog, metrics };
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.allow_request, door)) }
+        SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) }
     }
 }

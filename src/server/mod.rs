@@ -3,6 +3,7 @@
 mod builder;
 mod catalog;
 mod directory;
+mod http;
 mod parent;
 mod parents;
 mod placement;
@@ -78,8 +79,9 @@ impl Service for Door {
         self.catalog.worker_joined(Arbiter::current());
     }
 
-    fn refused(&self, _error: &RequestError) {
+    fn refused(&self, _error: &RequestError, untold: usize) {
         self.metrics.requests_refused.increment();
+        self.metrics.connection_errors_lost.add(untold as u64);
     }
 }
 
@@ -212,7 +214,7 @@ impl SocketIo {
         self.engine.service.metrics.snapshot()
     }
 
-    /// The path the server answers under, with its slash at the end.
+    /// The path the server answers under, with its slash at the end if it has one.
     pub fn path(&self) -> String {
         self.engine.config.mount_path()
     }

@@ -139,18 +139,18 @@ pub(super) fn join_worker(io: &SocketIo) -> Sessions {
 async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused> {
     let engine = io.engine();
     let request = Arc::new(request.build(&io.path()));
-    let refuse = |error: RequestError| {
-        engine.service.refused(&error);
-        Refused::new(error.to_string())
+    let opened = async {
+        engine.hooks.run_middlewares(&request).await?;
+        engine.hooks.ask_permission(&request).await?;
+        if !engine.is_accepting() {
+            return Err(RequestError::Closed.into());
+        }
+        engine.open_session(&join_worker(io), Arc::clone(&request), Transport::WebSocket).await
     };
-    if let Some(allow) = &engine.allow_request {
-        let allowed = allow(Arc::clone(&request)).await;
-        allowed.map_err(|refusal| refuse(RequestError::Forbidden(refusal.0)))?;
-    }
-    if !engine.is_accepting() {
-        return Err(refuse(RequestError::Closed));
-    }
-    Ok(engine.open_session(&join_worker(io), request, Transport::WebSocket))
+    opened.await.map(|(_, pipe)| pipe).map_err(|refused| {
+        engine.service.refused(&refused.error, engine.hooks.report(&refused, &request));
+        Refused::new(refused.error.to_string())
+    })
 }
 
 /// Opens a session on the worker given, or on the present thread.

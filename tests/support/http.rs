@@ -1,4 +1,5 @@
 //! A real server on a port of its own, and clients that speak bytes.
+#![allow(dead_code, reason = "every file uses its own part")]
 
 use std::{
     io::{Read, Write},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle};
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware::DefaultHeaders, web};
 use greenroom::{SocketIo, engine::EngineIo};
 
 /// How long a test waits for bytes that do not come.
@@ -44,6 +45,22 @@ impl Server {
         Self::run(|sender| async move {
             let engine = start();
             let server = HttpServer::new(move || App::new().service(engine.clone())).workers(1);
+            serve!(server, sender)
+        })
+    }
+
+    /// A server whose path is `/` below `/socket.io`, with a middleware of actix-web around it, and
+    /// another service behind it.
+    pub(crate) fn wrapped(start: impl FnOnce() -> SocketIo + Send + 'static) -> Self {
+        Self::run(|sender| async move {
+            let io = start();
+            let server = HttpServer::new(move || {
+                let headers = DefaultHeaders::new().add(("x-wrapped", "yes"));
+                let scope = web::scope("/socket.io").wrap(headers).service(io.clone());
+                let other = web::to(|| async { "another service" });
+                App::new().service(scope).default_service(other)
+            });
+            let server = server.workers(1);
             serve!(server, sender)
         })
     }
@@ -108,19 +125,29 @@ impl Server {
 
     /// Opens a WebSocket; the server's refusal is a response.
     pub(crate) fn websocket(&self, url: &str) -> Result<WebSocket, Response> {
-        let headers = [
+        self.websocket_with(url, &[]).map(|(socket, _)| socket)
+    }
+
+    /// The same with more headers; the answer too.
+    pub(crate) fn websocket_with(
+        &self,
+        url: &str,
+        more: &[(&str, &str)],
+    ) -> Result<(WebSocket, Response), Response> {
+        let own = [
             ("Connection", "Upgrade"),
             ("Upgrade", "websocket"),
             ("Sec-WebSocket-Version", "13"),
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
+        let headers = [&own, more].concat();
         let mut stream = self.send("GET", url, &headers, b"");
         let head = Response::head(&mut stream);
         if head.status != 101 {
             return Err(head.with_body(&mut stream));
         }
         assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        Ok(WebSocket(stream))
+        Ok((WebSocket(stream), head))
     }
 }
 
@@ -153,12 +180,21 @@ use serve;
 pub(crate) struct Response {
     pub(crate) status: u16,
     head: String,
+    /// The body as text, as far as it is one.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Response {
     pub(crate) fn read(stream: &mut TcpStream) -> Self {
         Self::head(stream).with_body(stream)
+    }
+
+    /// The id of the session that the answer opens.
+    pub(crate) fn sid(&self) -> String {
+        let open = self.body.split('\x1e').next().unwrap().strip_prefix('0').unwrap();
+        let open: serde_json::Value = serde_json::from_str(open).unwrap();
+        open["sid"].as_str().unwrap().to_owned()
     }
 
     fn head(stream: &mut TcpStream) -> Self {
@@ -170,22 +206,26 @@ impl Response {
         }
         let head = String::from_utf8(head).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head, body: String::new() }
+        Self { status, head, body: String::new(), bytes: Vec::new() }
     }
 
     fn with_body(mut self, stream: &mut TcpStream) -> Self {
         let length = self.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         stream.read_exact(&mut body).unwrap();
-        self.body = String::from_utf8(body).unwrap();
+        self.body = String::from_utf8_lossy(&body).into_owned();
+        self.bytes = body;
         self
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
+        self.headers(name).next()
+    }
+
+    /// The values of all headers of that name.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 

@@ -6,7 +6,9 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     dev::Payload,
     http::{StatusCode, header},
+    web,
 };
+use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{Either, select},
@@ -14,23 +16,68 @@ use futures_util::{
 use tokio::sync::oneshot;
 
 use crate::engine::{
+    compression::Encoding,
     payload,
-    pipe::{Generation, Inbound, Pipe, Refused},
+    pipe::{Body, Generation, Inbound, Pipe, Refused},
     session::CloseReason,
 };
 
+/// Largest body that is compressed on the worker itself, in bytes; it takes well under a
+/// millisecond. Others are compressed by threads that no client waits for.
+const INLINE_COMPRESSION: usize = 16 * 1024;
+
 /// Answers with what the session has to say, as soon as it has something.
-pub(crate) async fn receive(req: &HttpRequest, pipe: Pipe) -> HttpResponse {
+///
+/// Bodies of `compression` bytes or more are compressed, if that is allowed and understood.
+pub(crate) async fn receive(
+    req: &HttpRequest,
+    pipe: Pipe,
+    compression: Option<usize>,
+) -> HttpResponse {
     let generation = match pipe.begin_poll() {
         Ok(generation) => generation,
         Err(refused) => return refuse(&pipe, refused),
     };
     let mut waiting = Underway { pipe: &pipe, completed: false };
     let body = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
+    let (body, encoding) = pack(req, body, compression).await;
     waiting.completed = true;
-    respond(req, StatusCode::OK)
-        .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
-        .body(body)
+    let mut response = respond(req, StatusCode::OK);
+    response.insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"));
+    if let Some(encoding) = encoding {
+        response.insert_header((header::CONTENT_ENCODING, encoding.as_str()));
+    }
+    response.body(body)
+}
+
+/// The bytes to send, and their coding if they were compressed.
+async fn pack(
+    req: &HttpRequest,
+    body: Body,
+    threshold: Option<usize>,
+) -> (Bytes, Option<Encoding>) {
+    let large = threshold.is_some_and(|threshold| body.bytes.len() >= threshold);
+    let wanted = if large && body.compress { wanted_encoding(req) } else { None };
+    let plain = Bytes::from(body.bytes);
+    let Some(encoding) = wanted else { return (plain, None) };
+    let packed = if plain.len() <= INLINE_COMPRESSION {
+        encoding.encode(&plain)
+    } else {
+        let input = plain.clone();
+        // It fails when the server is about to end.
+        let packed = web::block(move || encoding.encode(&input)).await;
+        packed.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
+    };
+    match packed {
+        Ok(packed) => (packed.into(), Some(encoding)),
+        Err(_) => (plain, None),
+    }
+}
+
+fn wanted_encoding(req: &HttpRequest) -> Option<Encoding> {
+    let accepted = req.headers().get_all(header::ACCEPT_ENCODING);
+    let accepted: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
+    Encoding::choose(&accepted.join(","))
 }
 
 /// Takes the packets of a request body.

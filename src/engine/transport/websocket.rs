@@ -71,6 +71,9 @@ fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError>
         // A draft that nothing speaks any more.
         return Err(HandshakeError::UnsupportedVersion);
     }
+    if req.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(|key| !is_key(key.as_bytes())) {
+        return Err(HandshakeError::BadWebsocketKey);
+    }
     let offered = req.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = offered.split(',').next().unwrap_or_default().trim();
@@ -78,6 +81,12 @@ fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError>
         req,
         if first.is_empty() { &[] } else { std::slice::from_ref(&first) },
     )
+}
+
+/// 16 bytes in base64 (RFC 6455, 4.1); which ones, nobody looks.
+fn is_key(key: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|key| key.len() == 22 && key.iter().all(digit))
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,0 +1,136 @@
+//! The checks of a request, in the reference's order, and its facts.
+
+use std::{sync::Arc, time::SystemTime};
+
+use actix_web::{
+    HttpRequest,
+    http::{Method, header},
+};
+
+use serde_json::json;
+
+use super::{
+    super::{
+        Service, Transport,
+        cors::is_field_value,
+        handshake::{Headers, Request, SessionId},
+        pipe::Pipe,
+    },
+    Endpoint, Refused, RequestError,
+};
+
+/// A request that passed the checks.
+pub(super) enum Checked {
+    Open(Transport),
+    Session(Pipe),
+}
+
+impl<S: Service> Endpoint<S> {
+    pub(super) async fn check(
+        &self,
+        req: &HttpRequest,
+        query: &[(String, String)],
+        upgrade: bool,
+    ) -> Result<Checked, Refused> {
+        let find = |name: &str| query.iter().rev().find(|(n, _)| n == name).map(|(_, v)| &**v);
+        let get = |name: &str| find(name).unwrap_or_default();
+        let transport: Option<Transport> = get("transport").parse().ok();
+        let enabled = |transport: &Transport| self.engine.config.transports.contains(transport);
+        let Some(transport) = transport.filter(enabled) else {
+            let asked = find("transport").map(|name| json!({ "transport": name }));
+            return Err(RequestError::UnknownTransport.because(asked.unwrap_or_else(|| json!({}))));
+        };
+        let origin = req.headers().get(header::ORIGIN).map(|value| value.as_bytes());
+        if let Some(origin) = origin.filter(|origin| !is_field_value(origin)) {
+            let origin = String::from_utf8_lossy(origin);
+            return Err(bad_request("INVALID_ORIGIN", json!({ "origin": origin })));
+        }
+        let sid = get("sid");
+        if sid.is_empty() {
+            if req.method() != Method::GET {
+                let context = json!({ "method": req.method().as_str() });
+                return Err(RequestError::BadHandshakeMethod.because(context));
+            }
+            if (transport == Transport::WebSocket) != upgrade {
+                // Polling cannot carry an upgraded connection (the reference accepts, and closes).
+                return Err(bad_request("TRANSPORT_HANDSHAKE_ERROR", json!({})));
+            }
+            return Ok(Checked::Open(transport));
+        }
+        let known = SessionId::from_client(sid);
+        let Some(pipe) = self.engine.workers.find(&self.sessions, &known).await else {
+            return Err(RequestError::UnknownSession.because(json!({ "sid": sid })));
+        };
+        if upgrade && transport != Transport::WebSocket {
+            return Err(bad_request("TRANSPORT_HANDSHAKE_ERROR", json!({})));
+        }
+        let previous = pipe.transport();
+        if !upgrade && transport != previous {
+            let (asked, previous) = (transport.as_str(), previous.as_str());
+            let context = json!({ "transport": asked, "previousTransport": previous });
+            return Err(bad_request("TRANSPORT_MISMATCH", context));
+        }
+        if get("EIO") != "4" {
+            let context = json!({ "protocol": 3, "previousProtocol": 4 });
+            return Err(bad_request("PROTOCOL_MISMATCH", context));
+        }
+        Ok(Checked::Session(pipe))
+    }
+}
+
+/// Code 3, with the name that the reference gives the reason.
+fn bad_request(name: &str, mut context: serde_json::Value) -> Refused {
+    context["name"] = name.into();
+    RequestError::BadRequest.because(context)
+}
+
+/// A request, and its facts as soon as somebody wants them.
+pub(super) struct Asked<'a> {
+    pub(super) req: &'a HttpRequest,
+    pub(super) upgrade: bool,
+    query: Vec<(String, String)>,
+    facts: Option<Arc<Request>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(req: &'a HttpRequest, upgrade: bool) -> Self {
+        Self { req, upgrade, query: parse_query(req.query_string()), facts: None }
+    }
+
+    pub(super) fn query(&self) -> &[(String, String)] {
+        self.facts.as_ref().map_or(&self.query, |facts| &facts.query)
+    }
+
+    /// Whether it opens a session, or would.
+    pub(super) fn is_initial(&self) -> bool {
+        self.query().iter().rev().find(|(name, _)| name == "sid").is_none_or(|(_, v)| v.is_empty())
+    }
+
+    pub(super) fn facts(&mut self) -> Arc<Request> {
+        let (req, query) = (self.req, &mut self.query);
+        let facts = self.facts.get_or_insert_with(|| {
+            let asked = query.iter().rev().find(|(name, _)| name == "transport");
+            let came = if self.upgrade { Transport::WebSocket } else { Transport::Polling };
+            let transport = asked.and_then(|(_, name)| name.parse().ok()).unwrap_or(came);
+            Arc::new(facts(req, std::mem::take(query), transport))
+        });
+        Arc::clone(facts)
+    }
+}
+
+fn parse_query(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+fn facts(req: &HttpRequest, query: Vec<(String, String)>, transport: Transport) -> Request {
+    let headers = req.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Request {
+        headers: Headers::collect(headers),
+        url: req.uri().path_and_query().map_or_else(String::new, |url| url.as_str().to_owned()),
+        query,
+        address: req.peer_addr(),
+        secure: req.app_config().secure(),
+        time: SystemTime::now(),
+        transport,
+    }
+}

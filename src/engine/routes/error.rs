@@ -1,0 +1,82 @@
+//! Why a request is refused.
+
+use std::{error::Error, fmt};
+
+use serde_json::{Value, json};
+
+/// Why a request is refused: the numeric codes of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Code 0: the transport is missing, unknown or not enabled.
+    UnknownTransport,
+    /// Code 1: no session has this id.
+    UnknownSession,
+    /// Code 2: a session is opened by GET only.
+    BadHandshakeMethod,
+    /// Code 3: the request does not fit the session, or its headers are broken.
+    BadRequest,
+    /// Code 4: the application refused the request, with its message.
+    Forbidden(Option<String>),
+    /// Code 5: another revision of the protocol than 4.
+    UnsupportedVersion,
+    /// The server is closing or closed. Not a code of the protocol: status 503.
+    Closed,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(Some(message)) => f.write_str(message),
+            _ => f.write_str(self.text()),
+        }
+    }
+}
+
+impl Error for RequestError {}
+
+impl RequestError {
+    /// The protocol's numeric code; `None` for what the protocol does not know.
+    pub fn code(&self) -> Option<u8> {
+        match self {
+            Self::UnknownTransport => Some(0),
+            Self::UnknownSession => Some(1),
+            Self::BadHandshakeMethod => Some(2),
+            Self::BadRequest => Some(3),
+            Self::Forbidden(_) => Some(4),
+            Self::UnsupportedVersion => Some(5),
+            Self::Closed => None,
+        }
+    }
+
+    /// The protocol's text, whatever the application says.
+    pub(crate) fn text(&self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "Transport unknown",
+            Self::UnknownSession => "Session ID unknown",
+            Self::BadHandshakeMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::Forbidden(_) => "Forbidden",
+            Self::UnsupportedVersion => "Unsupported protocol version",
+            Self::Closed => "Server is closed",
+        }
+    }
+
+    /// With the facts that a `connection_error` tells, an object.
+    pub(crate) fn because(self, context: Value) -> Refused {
+        Refused { error: self, context }
+    }
+}
+
+/// A refusal, and what the application may know of it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: RequestError,
+    pub(crate) context: Value,
+}
+
+impl From<RequestError> for Refused {
+    fn from(error: RequestError) -> Self {
+        error.because(json!({}))
+    }
+}

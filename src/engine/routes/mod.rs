@@ -1,0 +1,208 @@
+//! The actix-web endpoint: check the request, open a session or find its session, or refuse.
+//!
+//! The order of the checks and the answers are the reference's, see `docs/protocol.md`.
+
+use std::{rc::Rc, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::{AppService, Payload, ResourceDef, ServiceRequest, ServiceResponse, fn_service},
+    http::{Method, header},
+};
+
+pub(crate) use self::error::Refused;
+pub use self::error::RequestError;
+use self::{
+    check::{Asked, Checked},
+    respond::bad_websocket,
+};
+use serde_json::json;
+
+use super::{
+    Engine, Service, Transport,
+    handshake::{Request, SessionId},
+    hooks,
+    link::{Link, Opening},
+    outbox::Bounds,
+    pipe::Pipe,
+    registry::Sessions,
+    transport::{polling, websocket},
+};
+
+mod check;
+mod error;
+mod respond;
+
+/// Registers the endpoint with the application of the current worker.
+pub(crate) fn register<S: Service>(engine: &Arc<Engine<S>>, app: &mut AppService) {
+    let sessions = engine.join_worker();
+    let endpoint = Rc::new(Endpoint { engine: Arc::clone(engine), sessions });
+    // Everything below the path is ours, as in the reference, which compares a prefix.
+    let resource = ResourceDef::new(format!("{}{{tail:.*}}", engine.config.mount_path()));
+    let service = fn_service(move |req: ServiceRequest| {
+        let endpoint = Rc::clone(&endpoint);
+        async move {
+            let (req, payload) = req.into_parts();
+            let response = endpoint.handle(&req, payload).await;
+            Ok(ServiceResponse::new(req, response))
+        }
+    });
+    app.register_service(resource, None, service, None);
+}
+
+struct Endpoint<S: Service> {
+    engine: Arc<Engine<S>>,
+    sessions: Sessions,
+}
+
+impl<S: Service> Endpoint<S> {
+    async fn handle(&self, req: &HttpRequest, payload: Payload) -> HttpResponse {
+        // Without the WebSocket transport nothing listens for upgrades: they are plain requests.
+        let upgrade = req.head().upgrade()
+            && req.headers().contains_key(header::UPGRADE)
+            && self.engine.config.transports.contains(&Transport::WebSocket);
+        let mut asked = Asked::new(req, upgrade);
+        let mut cors = self.cors(req);
+        if let Some(cors) = cors.take_if(|cors| cors.is_preflight()) {
+            return cors.answer(upgrade);
+        }
+        let answer = self.answer(&mut asked, payload).await;
+        let mut response = answer.unwrap_or_else(|refused| self.refuse(&refused, &mut asked));
+        self.finish(&mut response, cors, &mut asked);
+        response
+    }
+
+    async fn answer(
+        &self,
+        asked: &mut Asked<'_>,
+        payload: Payload,
+    ) -> Result<HttpResponse, Refused> {
+        if self.engine.hooks.has_middlewares() {
+            self.engine.hooks.run_middlewares(&asked.facts()).await?;
+        }
+        let (req, upgrade) = (asked.req, asked.upgrade);
+        match self.check(req, asked.query(), upgrade).await? {
+            Checked::Open(transport) => self.open(req, payload, asked.facts(), transport).await,
+            Checked::Session(pipe) if upgrade => self.upgrade(req, payload, pipe),
+            Checked::Session(pipe) => Ok(self.serve(req, payload, pipe).await),
+        }
+    }
+
+    /// A request of an open session over HTTP.
+    async fn serve(&self, req: &HttpRequest, payload: Payload, pipe: Pipe) -> HttpResponse {
+        let config = &self.engine.config;
+        match *req.method() {
+            Method::GET => polling::receive(req, pipe, config.http_compression).await,
+            Method::POST => {
+                let (limit, timeout) = (config.max_http_buffer_size, config.body_timeout);
+                polling::send(req, payload, pipe, limit, timeout).await
+            }
+            _ => HttpResponse::InternalServerError().finish(),
+        }
+    }
+
+    /// A WebSocket request of a session that was opened by polling.
+    fn upgrade(
+        &self,
+        req: &HttpRequest,
+        payload: Payload,
+        pipe: Pipe,
+    ) -> Result<HttpResponse, Refused> {
+        if let Err(error) = websocket::check(req) {
+            return Ok(bad_websocket(&error));
+        }
+        let accepted = match pipe.begin_probe() {
+            Ok(generation) => {
+                let limit = self.engine.config.max_http_buffer_size;
+                websocket::accept(req, payload, pipe, generation, limit)
+            }
+            // Already upgraded, or trying: the new WebSocket is closed, the session stays.
+            Err(_) => websocket::accept_and_close(req),
+        };
+        Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
+    }
+
+    async fn open(
+        &self,
+        req: &HttpRequest,
+        payload: Payload,
+        request: Arc<Request>,
+        transport: Transport,
+    ) -> Result<HttpResponse, Refused> {
+        self.engine.hooks.ask_permission(&request).await?;
+        if transport == Transport::WebSocket
+            && let Err(error) = websocket::check(req)
+        {
+            return Ok(bad_websocket(&error));
+        }
+        if request.query("EIO") != Some("4") {
+            return Err(RequestError::UnsupportedVersion.because(json!({ "protocol": 3 })));
+        }
+        if !self.engine.is_accepting() {
+            return Err(RequestError::Closed.into());
+        }
+        let (sid, pipe) = self.start(request, transport).await?;
+        let config = &self.engine.config;
+        Ok(match transport {
+            Transport::Polling => {
+                let mut response = polling::receive(req, pipe, config.http_compression).await;
+                respond::set_cookie(&mut response, config.cookie.as_ref(), &sid);
+                response
+            }
+            Transport::WebSocket => {
+                websocket::accept(req, payload, pipe, 0, config.max_http_buffer_size)
+                    .unwrap_or_else(|error| bad_websocket(&error))
+            }
+        })
+    }
+
+    /// Starts the actor of a new client on this worker.
+    async fn start(
+        &self,
+        request: Arc<Request>,
+        transport: Transport,
+    ) -> Result<(SessionId, Pipe), Refused> {
+        self.engine.open_session(&self.sessions, request, transport).await
+    }
+}
+
+impl<S: Service> Engine<S> {
+    /// Starts the actor of a new client on the current worker and registers its session.
+    ///
+    /// # Errors
+    /// If the application makes the ids, and has none or one that is in use.
+    pub(crate) async fn open_session(
+        &self,
+        sessions: &Sessions,
+        request: Arc<Request>,
+        transport: Transport,
+    ) -> Result<(SessionId, Pipe), Refused> {
+        let sid = match self.hooks.make_id(&request).await? {
+            Some(id) => SessionId::given(sessions.worker(), &id),
+            None => SessionId::random(sessions.worker()),
+        };
+        if !self.is_accepting() {
+            // It was closed while the application thought of an id.
+            return Err(RequestError::Closed.into());
+        }
+        let config = &self.config;
+        let pipe = Pipe::new(
+            sessions.worker(),
+            transport,
+            Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
+        );
+        if !sessions.insert(sid.clone(), pipe.clone()) {
+            return Err(hooks::no_id("the id is in use"));
+        }
+        let opening = Opening {
+            sid: sid.clone(),
+            request,
+            pipe: pipe.clone(),
+            config: Arc::clone(config),
+            sessions: sessions.clone(),
+        };
+        let upper = self.service.open(sessions.worker(), &opening);
+        actix::Actor::start(Link::new(opening, upper));
+        Ok((sid, pipe))
+    }
+}
