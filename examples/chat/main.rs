@@ -26,7 +26,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/", HTML, include_str!("index.html")),
     ("/chat.css", CSS, include_str!("chat.css")),
     ("/chat.js", SCRIPT, include_str!("chat.js")),
@@ -36,7 +36,6 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/admin.html", HTML, include_str!("admin.html")),
     ("/admin.css", CSS, include_str!("admin.css")),
     ("/admin.js", SCRIPT, include_str!("admin.js")),
-    ("/socket.io.min.js", SCRIPT, include_str!("socket.io.min.js")),
 ];
 
 fn files(app: &mut web::ServiceConfig) {

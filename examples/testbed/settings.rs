@@ -100,7 +100,7 @@ impl Settings {
     /// The Socket.IO server.
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
-        let mut builder = SocketIo::builder();
+        let mut builder = SocketIo::builder().serve_client(false);
         if let Some(cors) = &self.engine.cors {
             builder = builder.cors(cors.clone());
         }

@@ -55,6 +55,12 @@ impl Encoding {
     }
 }
 
+/// How much the client that says `accept` likes a coding; `None` if it does not take it.
+#[cfg(feature = "client")]
+pub(crate) fn liking(accept: &str, coding: &str) -> Option<f32> {
+    preference(coding, accept).map(|preference| preference.quality)
+}
+
 /// What a client thinks of one coding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Preference {

@@ -34,7 +34,7 @@ use self::{
 };
 pub use crate::config::Config;
 
-mod compression;
+pub(crate) mod compression;
 mod cookie;
 mod cors;
 pub(crate) mod frame;

@@ -27,6 +27,8 @@ pub struct SocketIoBuilder {
     on_new_namespace: Option<OnNewNamespace>,
     cleanup_empty_child_namespaces: bool,
     max_server_namespaces: usize,
+    #[cfg(feature = "client")]
+    serve_client: bool,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -56,6 +58,8 @@ impl Default for SocketIoBuilder {
             on_new_namespace: None,
             cleanup_empty_child_namespaces: false,
             max_server_namespaces: 100_000,
+            #[cfg(feature = "client")]
+            serve_client: true,
             shared: home::Shared::default(),
         }
     }
@@ -117,6 +121,14 @@ impl SocketIoBuilder {
     /// Path under which the server answers; a slash is added at its end. Default `/socket.io`.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.config.path = path.into();
+        self
+    }
+
+    /// Whether the browser bundles of the official client are served under the path:
+    /// `/socket.io/socket.io.min.js` and its like. Default `true`; the feature `client` has them.
+    #[cfg(feature = "client")]
+    pub fn serve_client(mut self, serve: bool) -> Self {
+        self.serve_client = serve;
         self
     }
 
@@ -269,7 +281,13 @@ impl SocketIoBuilder {
         for parent in self.parents {
             catalog.parents.add(parent, catalog.settings());
         }
-        let door = Door { connections, catalog, metrics };
+        let door = Door {
+            connections,
+            catalog,
+            metrics,
+            #[cfg(feature = "client")]
+            serves_client: self.serve_client,
+        };
         SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) }
     }
 }

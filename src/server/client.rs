@@ -2,19 +2,19 @@
 //!
 //! They are in the binary, compressed; `assets/client/update.mjs` brings another version.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::{AppService, ResourceDef, ServiceRequest, ServiceResponse, fn_service},
     http::header::{
         ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName,
-        IF_NONE_MATCH, VARY,
+        HeaderValue, IF_NONE_MATCH, VARY,
     },
 };
 use flate2::read::GzDecoder;
 
-use crate::engine::compression;
+use crate::engine::{Config, compression, routes::CorsHeaders};
 
 /// The version of npm's `socket.io` that the files were taken from.
 pub(super) const VERSION: &str = include_str!("../../assets/client/VERSION");
@@ -58,8 +58,8 @@ enum Coding {
 impl Coding {
     /// What the client likes best; of those that it likes the same, the smallest.
     fn choose(accept: &str) -> Self {
-        let brotli = compression::quality(accept, "br");
-        let gzip = compression::quality(accept, "gzip");
+        let brotli = compression::liking(accept, "br");
+        let gzip = compression::liking(accept, "gzip");
         match (brotli, gzip) {
             (Some(brotli), Some(gzip)) if gzip > brotli => Self::Gzip,
             (Some(_), _) => Self::Brotli,
@@ -69,16 +69,35 @@ impl Coding {
     }
 }
 
-/// Registers the files under `path`, which ends in a slash.
-pub(super) fn register(path: &str, app: &mut AppService) {
+/// Registers the files under the path of the server.
+pub(super) fn register(config: &Arc<Config>, app: &mut AppService) {
+    let path = config.mount_path();
+    let path = path.trim_end_matches('/');
     for file in &FILES {
-        let service = fn_service(move |req: ServiceRequest| async move {
+        let config = Arc::clone(config);
+        let service = fn_service(move |req: ServiceRequest| {
             let (req, _) = req.into_parts();
-            let response = answer(file, &req);
-            Ok(ServiceResponse::new(req, response))
+            let response = respond(file, &req, &config);
+            async { Ok(ServiceResponse::new(req, response)) }
         });
-        app.register_service(ResourceDef::new(format!("{path}{}", file.name)), None, service, None);
+        let resource = ResourceDef::new(format!("{path}/{}", file.name));
+        app.register_service(resource, None, service, None);
     }
+}
+
+/// Any method will do, as in the reference.
+fn respond(file: &File, req: &HttpRequest, config: &Config) -> HttpResponse {
+    let mut cors = CorsHeaders::of(config, req);
+    if let Some(cors) = cors.take_if(|cors| cors.is_preflight()) {
+        return cors.answer(false);
+    }
+    let mut response = answer(file, req);
+    if let Some(cors) = cors {
+        cors.add_to(&mut response);
+    }
+    // Caches must not give to one client what another has asked for.
+    response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 fn answer(file: &File, req: &HttpRequest) -> HttpResponse {
@@ -93,7 +112,6 @@ fn answer(file: &File, req: &HttpRequest) -> HttpResponse {
     response
         .insert_header((CACHE_CONTROL, "public, max-age=0"))
         .insert_header((CONTENT_TYPE, format!("application/{kind}; charset=utf-8")))
-        .insert_header((VARY, "Accept-Encoding"))
         .insert_header((ETAG, tag));
     match Coding::choose(header(ACCEPT_ENCODING).unwrap_or_default()) {
         Coding::Brotli => response.insert_header((CONTENT_ENCODING, "br")).body(file.brotli),

@@ -2,6 +2,8 @@
 
 mod builder;
 mod catalog;
+#[cfg(feature = "client")]
+mod client;
 mod directory;
 mod http;
 mod parent;
@@ -65,6 +67,8 @@ pub(crate) struct Door {
     connections: Arc<Shared>,
     catalog: Arc<Catalog>,
     metrics: Arc<Metrics>,
+    #[cfg(feature = "client")]
+    serves_client: bool,
 }
 
 impl Service for Door {
@@ -254,6 +258,10 @@ impl SocketIo {
 
 impl HttpServiceFactory for SocketIo {
     fn register(self, app: &mut AppService) {
+        #[cfg(feature = "client")]
+        if self.engine.service.serves_client {
+            client::register(&self.engine.config, app);
+        }
         routes::register(&self.engine, app);
     }
 }

@@ -10,12 +10,13 @@ use actix_web::{
     http::{Method, header},
 };
 
-pub(crate) use self::error::Refused;
 pub use self::error::RequestError;
 use self::{
     check::{Asked, Checked},
     respond::bad_websocket,
 };
+#[cfg_attr(not(feature = "client"), allow(unused_imports, reason = "for the bundles"))]
+pub(crate) use self::{error::Refused, respond::CorsHeaders};
 use serde_json::json;
 
 use super::{
@@ -62,7 +63,7 @@ impl<S: Service> Endpoint<S> {
             && req.headers().contains_key(header::UPGRADE)
             && self.engine.config.transports.contains(&Transport::WebSocket);
         let mut asked = Asked::new(req, upgrade);
-        let mut cors = self.cors(req);
+        let mut cors = CorsHeaders::of(&self.engine.config, req);
         if let Some(cors) = cors.take_if(|cors| cors.is_preflight()) {
             return cors.answer(upgrade);
         }

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::{
     super::{
-        Service,
+        Config, Service,
         cookie::Cookie,
         cors::{Answer, Question},
         handshake::SessionId,
@@ -22,12 +22,25 @@ use super::{
 };
 
 /// The headers about origins, ready for a response.
-pub(super) struct CorsHeaders {
+pub(crate) struct CorsHeaders {
     headers: Vec<(HeaderName, HeaderValue)>,
     preflight: Option<StatusCode>,
 }
 
 impl CorsHeaders {
+    /// What is to be said to a request about origins; `None` if nothing.
+    pub(crate) fn of(config: &Config, req: &HttpRequest) -> Option<Self> {
+        let cors = config.cors.as_ref()?;
+        let origin = joined(req, &header::ORIGIN);
+        let wanted = joined(req, &header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let answer = cors.answer(&Question {
+            origin: origin.as_deref(),
+            preflight: req.method() == Method::OPTIONS,
+            wanted_headers: wanted.as_deref(),
+        })?;
+        Some(Self::new(answer))
+    }
+
     fn new(answer: Answer<'_>) -> Self {
         let header = |(name, value): (&'static str, Cow<'_, [u8]>)| {
             // What is no value of a header was refused by the setters and the HTTP parser.
@@ -40,12 +53,12 @@ impl CorsHeaders {
     }
 
     /// Whether the request is a preflight, which is answered with nothing else.
-    pub(super) fn is_preflight(&self) -> bool {
+    pub(crate) fn is_preflight(&self) -> bool {
         self.preflight.is_some()
     }
 
     /// The answer to a preflight.
-    pub(super) fn answer(self, upgrade: bool) -> HttpResponse {
+    pub(crate) fn answer(self, upgrade: bool) -> HttpResponse {
         let mut response = HttpResponse::build(self.preflight.unwrap_or(StatusCode::NO_CONTENT));
         if upgrade {
             response.force_close();
@@ -55,7 +68,7 @@ impl CorsHeaders {
         response
     }
 
-    fn add_to(self, response: &mut HttpResponse) {
+    pub(crate) fn add_to(self, response: &mut HttpResponse) {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
@@ -63,19 +76,6 @@ impl CorsHeaders {
 }
 
 impl<S: Service> Endpoint<S> {
-    /// What is to be said about origins; `None` if nothing.
-    pub(super) fn cors(&self, req: &HttpRequest) -> Option<CorsHeaders> {
-        let cors = self.engine.config.cors.as_ref()?;
-        let origin = joined(req, &header::ORIGIN);
-        let wanted = joined(req, &header::ACCESS_CONTROL_REQUEST_HEADERS);
-        let answer = cors.answer(&Question {
-            origin: origin.as_deref(),
-            preflight: req.method() == Method::OPTIONS,
-            wanted_headers: wanted.as_deref(),
-        })?;
-        Some(CorsHeaders::new(answer))
-    }
-
     /// The answer to a request that is refused, when everybody has been told.
     pub(super) fn refuse(&self, refused: &Refused, asked: &mut Asked<'_>) -> HttpResponse {
         let hooks = &self.engine.hooks;
