@@ -146,7 +146,7 @@ describe("paths", { concurrency: 4 }, () => {
   });
 });
 
-describe("transports", () => {
+describe("transports", { concurrency: 4 }, () => {
   test("their order does not matter", async (t) => {
     const other = await startServer(t, { TRANSPORTS: "websocket,polling" });
     for (const path of ENDPOINTS) {
