@@ -21,10 +21,16 @@ describe("packets on the wire", () => {
 
   test("CONNECT: the auth, the main namespace, and no auth", async (t) => {
     const raw = await MsgRaw.connect(t, server);
-    await raw.join("/", { a: [1, Buffer.from([2])], b: null });
-    assert.deepEqual(await raw.next(), { type: TYPE.EVENT, nsp: "/", data: ["auth", { a: [1, Buffer.from([2])], b: null }] });
+    await raw.join("/", { a: [1, { c: "é" }], b: null });
+    assert.deepEqual(await raw.next(), { type: TYPE.EVENT, nsp: "/", data: ["auth", { a: [1, { c: "é" }], b: null }] });
     await raw.join("/custom");
     assert.deepEqual(await raw.next(), { type: TYPE.EVENT, nsp: "/custom", data: ["auth", {}] });
+  });
+
+  test("CONNECT: binary in the auth", async (t) => {
+    const raw = await MsgRaw.connect(t, server);
+    await raw.join("/", { key: Buffer.from([2]) });
+    assert.deepEqual(await raw.next(), { type: TYPE.EVENT, nsp: "/", data: ["auth", { key: Buffer.from([2]) }] });
   });
 
   test("CONNECT_ERROR: message, and data if there is any; the connection stays", async (t) => {
