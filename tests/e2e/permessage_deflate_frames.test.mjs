@@ -6,6 +6,7 @@ import {
   test, greenroomOnly, assert, describe, useServer, Polling, wsFrame, OP, client, clients, ask, call, next, farewellReason, until, Raw,
 } from "./support.mjs";
 import { Deflated, PMD, deflate } from "./deflate.mjs";
+import { beside, MB } from "./beside.mjs";
 
 const LIMIT = 1024;
 const MAX = 100_000;
@@ -242,6 +243,16 @@ describe("what the server refuses", () => {
       assert.equal(await farewellReason(observer, sid), "transport error");
     });
   }
+
+  test("40 such bombs at once: memory stays, others are answered", (t) => beside(t, server, async () => {
+    for (let i = 0; i < 4; i++) {
+      await Promise.all(Array.from({ length: 10 }, async (_, j) => {
+        const session = await Deflated.open(t, server);
+        session.sendBytes(BOMB.subarray(0, MAX), { opcode: OP.binary, pieces: 1 + j * 10 });
+        assert.equal(await session.closeCode(), 1009);
+      }));
+    }
+  }, { growth: 60 * MB }));
 
   test("a stream cut short harms nobody else", async (t) => {
     const beside = await Deflated.open(t, server);
