@@ -1,48 +1,14 @@
 // Bad input, as in the advisories (users.md 2.5): bounded, only that client is closed, a healthy one is still answered.
-import { readFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import {
   test, greenroomOnly, assert, describe, useServer, startServer, client, ask, call, Raw, Tcp, tcpSession, wsFrame, OP, http,
   Polling, pollingSocket, Ws, upgradeRequest, until, within, sleep, engineWs,
 } from "./support.mjs";
+import { beside as besideOn, MB } from "./beside.mjs";
 
 const server = useServer();
-const MB = 1 << 20;
-
-/** Resident memory of the server in bytes. */
-const memory = (s) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${s.child.pid}/status`, "utf8"))[1]) * 1024;
-
 /** Runs `attack` beside a healthy client that must be answered all along. */
-async function beside(t, attack, { on = server, growth = 120 * MB } = {}) {
-  if (!on.alive) await on.start(); // the test before has killed it
-  const healthy = await client(t, on, "/rc");
-  await call(healthy, "echo", "before");
-  const before = memory(on);
-  let over = false;
-  let peak = before;
-  const watching = (async () => {
-    for (let i = 0; !over; i++) {
-      const begin = Date.now();
-      assert.equal(await call(healthy, "echo", i), i);
-      assert.ok(Date.now() - begin < 3000, `an answer took ${Date.now() - begin} ms`);
-      peak = Math.max(peak, memory(on));
-      await sleep(20);
-    }
-  })();
-  watching.catch(() => {});
-  try {
-    await Promise.race([attack(healthy), watching.then(() => new Promise(() => {}))]);
-  } catch (error) {
-    await sleep(50);
-    throw on.alive ? error : new Error(`the server has died\n${on.stderr.slice(-1500)}`, { cause: error });
-  } finally {
-    over = true;
-  }
-  await watching;
-  assert.ok(peak - before < growth, `memory grew by ${Math.round((peak - before) / MB)} MB`);
-  assert.equal(await call(healthy, "echo", "after"), "after");
-  assert.ok(on.alive);
-}
+const beside = (t, attack, { on = server, ...options } = {}) => besideOn(t, on, attack, options);
 
 describe("attachments (CVE-2026-33151, CVE-2022-2421, GHSA-55mf-67qm-4wpg)", () => {
   test("huge counts close the connection at once", (t) => beside(t, async () => {

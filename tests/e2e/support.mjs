@@ -333,7 +333,7 @@ export const farewellReason = async (observer, id, nsp) => (await farewell(obser
 
 // ---------------------------------------------------------------- plain HTTP
 
-/** One request on a connection of its own (or of `agent`). The answer's body is text. */
+/** One request on a connection of its own (or of `agent`). The answer's body as `text` and as `bytes`. */
 export function http(server, { method = "GET", path, headers = {}, body, agent = false, onRequest } = {}) {
   const answer = new Promise((resolve, reject) => {
     const request = nodeHttp.request(
@@ -341,8 +341,10 @@ export function http(server, { method = "GET", path, headers = {}, body, agent =
       (response) => {
         const chunks = [];
         response.on("data", (chunk) => chunks.push(chunk));
-        response.on("end", () =>
-          resolve({ status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString() }));
+        response.on("end", () => {
+          const bytes = Buffer.concat(chunks);
+          resolve({ status: response.statusCode, headers: response.headers, text: bytes.toString(), bytes });
+        });
         response.on("error", reject);
       },
     );
