@@ -58,7 +58,7 @@ const LONG = [
 ];
 const LONG_BINARY = LENGTHS.map((n) => Buffer.alloc(n, 7));
 
-for (const parser of ["default", "msgpack"]) {
+for (const parser of ["default", "msgpack"]) describe(parser, () => {
   const server = useServer({ PARSER: parser, MAX_HTTP_BUFFER_SIZE: "8000000" });
   const column = parser === "default" ? 1 : 2;
   const expected = (row) => (row.length === 1 || row[column] === SAME ? row[0] : row[column]);
@@ -66,7 +66,7 @@ for (const parser of ["default", "msgpack"]) {
     const options = { transports: [transport], ...(parser === "msgpack" && { parser: msgpack }) };
     const connect = (t, nsp = "/rc", auth) => client(t, server, nsp, { ...options, ...(auth && { auth }) });
 
-    describe(`${parser}, ${transport}`, () => {
+    describe(`over ${transport}`, () => {
       for (const [kind, rows] of [["values", VALUES], ["binary values", BINARY]]) {
         test(`${kind} in an event and back in its ack`, async (t) => {
           const a = await connect(t);
@@ -179,7 +179,7 @@ for (const parser of ["default", "msgpack"]) {
       });
     });
   }
-}
+});
 
 describe("msgpack on the wire", () => {
   const server = useServer({ PARSER: "msgpack" });

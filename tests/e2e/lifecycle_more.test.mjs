@@ -142,17 +142,30 @@ describe("on the wire", () => {
     await raw.expectAlive();
   });
 
-  test("disconnecting twice, or someone who is gone, does nothing", async (t) => {
+  test("disconnecting twice does what once does", async (t) => {
     const observer = await client(t, server, "/rc");
     const raw = await Raw.connect(t, server, "/rc");
     await raw.join("/rc2");
     for (let i = 0; i < 3; i++) observer.emit("disconnectOther", { id: raw.id });
-    observer.emit("disconnectSockets", { in: raw.id, close: true });
-    assert.equal(await ask(observer, "disconnectOther", { id: raw.id, close: true }), false);
+    observer.emit("disconnectSockets", { in: raw.id });
     assert.equal(await raw.next(), "41/rc,");
     await raw.expectAlive("/rc2");
     assert.deepEqual(raw.inbox.items, []);
     assert.equal((await ask(observer, "disconnectLog", { id: raw.id })).length, 2);
+  });
+
+  test("who was told to go is found no more, and the connection is not closed for it", async (t) => {
+    const observer = await client(t, server, "/rc");
+    const raw = await Raw.connect(t, server, "/rc");
+    await raw.join("/rc2");
+    const found = await Promise.all([1, 2].map(() => ask(observer, "disconnectOther", { id: raw.id })));
+    assert.deepEqual(found, [true, false]);
+    await ask(observer, "disconnectSockets", { in: raw.id, close: true });
+    assert.equal(await ask(observer, "disconnectOther", { id: raw.id, close: true }), false);
+    assert.deepEqual(await ask(observer, "fetchSockets", { in: raw.id }), []);
+    assert.equal(await raw.next(), "41/rc,");
+    await raw.expectAlive("/rc2");
+    assert.deepEqual(raw.inbox.items, []);
   });
 });
 
