@@ -40,14 +40,15 @@ describe("after an end of the connection", () => {
     ["the client breaks the Socket.IO protocol", (a) => a.raw.send("9"), "forced close"],
     ["the client breaks the WebSocket protocol", (a) => a.raw.ws.socket._socket.write(Buffer.from([0xf1, 0x80, 0, 0, 0, 0])), "transport error"],
     ["the server closes the connection", (a) => a.raw.send('2/rc,["connClose",{}]'), "forced close"],
-    ["the client sends to a namespace that it has not joined", (a) => a.raw.send('2/chat,["x"]'), "forced close"],
+    // as the connection can be closed at once or not, the reference gives the one reason or the other
+    ["the client sends to a namespace that it has not joined", (a) => a.raw.send('2/chat,["x"]'), /^forced (server )?close$/],
   ];
   for (const [what, act, reason] of CUTS) {
     test(`recovered: ${what}`, async (t) => {
       const observer = await observe(t);
       const a = await prepared(t);
       act(a);
-      assert.equal(await farewellReason(observer, a.id), reason);
+      assert.match(await farewellReason(observer, a.id), reason instanceof RegExp ? reason : new RegExp(`^${reason}$`));
       await ask(observer, "emit", { to: a.id, event: "m" });
       assert.deepEqual(texts((await expectRecovered(t, server, a)).missed), [["m"]]);
     });
