@@ -69,14 +69,14 @@ impl Frame {
     }
 
     /// Says whether a transport that compresses may compress this packet.
+    #[cfg(test)]
     pub(crate) fn with_compression(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
     }
 
-    /// Whether it may be compressed.
-    pub(crate) fn compress(&self) -> bool {
-        self.compress
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What the layer above sends.
@@ -92,8 +92,10 @@ impl Frame {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// Whether a polling body with this packet may be compressed. A close and a no-op are the
+    /// transport's own, and the reference does not compress them.
+    pub(crate) fn compress(&self) -> bool {
+        self.compress && (self.is_binary() || !matches!(self.packet(), b"1" | b"6"))
     }
 
     /// The whole WebSocket frame.
@@ -115,8 +117,35 @@ impl Frame {
         }
     }
 
-    #[cfg(feature = "testing")]
+    /// Whether it is a binary message.
     pub(crate) fn is_binary(&self) -> bool {
         self.binary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_application_sends_may_be_compressed_unless_it_says_no() {
+        let packets =
+            [Frame::text_packet("4a"), Frame::text_packet("2"), Frame::binary_message(b"6")];
+        for packet in packets {
+            assert!(packet.compress(), "{packet:?}");
+            assert!(!packet.with_compression(false).compress());
+        }
+        // A body of nothing else is sent as it is.
+        for own in ["1", "6"] {
+            assert!(!Frame::text_packet(own).compress(), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_framed_as_its_kind() {
+        let text = Frame::message(&Message::Text("hé".into()));
+        assert_eq!((text.packet(), text.is_binary()), ("4hé".as_bytes(), false));
+        let binary = Frame::message(&Message::Binary(vec![1, 2].into()));
+        assert_eq!((binary.packet(), binary.is_binary()), (&[1, 2][..], true));
     }
 }
