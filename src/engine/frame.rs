@@ -58,7 +58,8 @@ impl Frame {
     pub(crate) fn text_packet(packet: &str) -> Self {
         let mut buffer = FrameBuffer::with_capacity(packet.len());
         buffer.out().extend_from_slice(packet.as_bytes());
-        buffer.finish()
+        // A close and a no-op are the transport's own: the reference does not compress them.
+        buffer.finish().with_compression(!matches!(packet, "1" | "6"))
     }
 
     /// A message packet with binary data.
@@ -69,7 +70,6 @@ impl Frame {
     }
 
     /// Says whether a transport that compresses may compress this packet.
-    #[cfg(test)]
     pub(crate) fn with_compression(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
@@ -92,10 +92,9 @@ impl Frame {
         }
     }
 
-    /// Whether a polling body with this packet may be compressed. A close and a no-op are the
-    /// transport's own, and the reference does not compress them.
+    /// Whether a polling body with this packet may be compressed.
     pub(crate) fn compress(&self) -> bool {
-        self.compress && (self.is_binary() || !matches!(self.packet(), b"1" | b"6"))
+        self.compress
     }
 
     /// The whole WebSocket frame.
