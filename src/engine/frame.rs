@@ -58,7 +58,8 @@ impl Frame {
     pub(crate) fn text_packet(packet: &str) -> Self {
         let mut buffer = FrameBuffer::with_capacity(packet.len());
         buffer.out().extend_from_slice(packet.as_bytes());
-        buffer.finish()
+        // A close and a no-op are the transport's own: the reference does not compress them.
+        buffer.finish().with_compression(!matches!(packet, "1" | "6"))
     }
 
     /// A message packet with binary data.
@@ -74,9 +75,8 @@ impl Frame {
         self
     }
 
-    /// Whether it may be compressed.
-    pub(crate) fn compress(&self) -> bool {
-        self.compress
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What the layer above sends.
@@ -92,8 +92,9 @@ impl Frame {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// Whether a polling body with this packet may be compressed.
+    pub(crate) fn compress(&self) -> bool {
+        self.compress
     }
 
     /// The whole WebSocket frame.
@@ -115,8 +116,35 @@ impl Frame {
         }
     }
 
-    #[cfg(feature = "testing")]
+    /// Whether it is a binary message.
     pub(crate) fn is_binary(&self) -> bool {
         self.binary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_application_sends_may_be_compressed_unless_it_says_no() {
+        let packets =
+            [Frame::text_packet("4a"), Frame::text_packet("2"), Frame::binary_message(b"6")];
+        for packet in packets {
+            assert!(packet.compress(), "{packet:?}");
+            assert!(!packet.with_compression(false).compress());
+        }
+        // A body of nothing else is sent as it is.
+        for own in ["1", "6"] {
+            assert!(!Frame::text_packet(own).compress(), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_framed_as_its_kind() {
+        let text = Frame::message(&Message::Text("hé".into()));
+        assert_eq!((text.packet(), text.is_binary()), ("4hé".as_bytes(), false));
+        let binary = Frame::message(&Message::Binary(vec![1, 2].into()));
+        assert_eq!((binary.packet(), binary.is_binary()), (&[1, 2][..], true));
     }
 }

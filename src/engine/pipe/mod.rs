@@ -9,8 +9,6 @@ mod client_side;
 mod session_side;
 mod transport_side;
 
-pub(crate) use self::transport_side::Body;
-
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -11,30 +11,6 @@ use super::{
 };
 use crate::engine::{Transport, frame::Frame, session::CloseReason};
 
-/// The body of an answered poll.
-#[derive(Debug, Default)]
-pub(crate) struct Body {
-    pub(crate) bytes: Vec<u8>,
-    /// Some packet of it may be compressed.
-    pub(crate) compress: bool,
-}
-
-impl Body {
-    fn push(&mut self, frame: &Frame) {
-        self.compress |= frame.compress();
-        frame.append_to(&mut self.bytes);
-    }
-
-    /// A packet of the transport itself, which the reference does not compress.
-    fn push_control(&mut self, packet: &str) {
-        self.push(&Frame::text_packet(packet).with_compression(false));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-}
-
 impl Pipe {
     /// Whether there is room in the inbox; if not, the transport is woken when there is.
     pub(crate) fn poll_room(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<()> {
@@ -124,27 +100,33 @@ impl Pipe {
         Ok(state.carrier.generation)
     }
 
-    /// The body of the waiting GET request, once there is something to send.
-    pub(crate) fn poll_body(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<Body> {
+    /// What the waiting GET request is answered with, once there is something to send.
+    pub(crate) fn poll_body(
+        &self,
+        generation: Generation,
+        cx: &mut Context<'_>,
+    ) -> Poll<Vec<Frame>> {
         let mut state = self.lock();
-        let mut body = Body::default();
+        let mut body = Vec::new();
         if state.carrier.generation != generation {
             // Upgraded meanwhile: nothing more comes this way.
-            body.push_control("6");
+            body.push(Frame::text_packet("6"));
             return Poll::Ready(body);
         }
         while let Some(frame) = state.outbox.pop() {
-            body.push(&frame);
+            body.push(frame);
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
         let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
         let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
         if body.is_empty() {
             match state.phase {
-                Phase::Closed(Farewell::Close(_)) => body.push_control("1"),
-                Phase::Closing if farewell => body.push_control("1"),
-                Phase::Closed(Farewell::Noop) => body.push_control("6"),
-                Phase::Open | Phase::Closing if asked => body.push_control("6"),
+                Phase::Closed(Farewell::Close(_)) => body.push(Frame::text_packet("1")),
+                Phase::Closing if farewell => body.push(Frame::text_packet("1")),
+                Phase::Closed(Farewell::Noop) => body.push(Frame::text_packet("6")),
+                Phase::Open | Phase::Closing if asked => {
+                    body.push(Frame::text_packet("6"));
+                }
                 Phase::Open | Phase::Closing => {}
             }
         }
@@ -213,37 +195,5 @@ impl Pipe {
         drop(state);
         wake(waker);
         Ok(generation)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use smallvec::smallvec;
-
-    use super::*;
-    use crate::engine::outbox::Bounds;
-
-    fn polled(packets: &[(&str, bool)]) -> Body {
-        let pipe = Pipe::new(0, Transport::Polling, Bounds { bytes: 1000, packets: 10 });
-        for (packet, compress) in packets {
-            let frame = Frame::text_packet(packet).with_compression(*compress);
-            pipe.send(smallvec![frame], false);
-        }
-        let generation = pipe.begin_poll().unwrap();
-        match pipe.poll_body(generation, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(body) => body,
-            Poll::Pending => panic!("something was to be said"),
-        }
-    }
-
-    #[test]
-    fn a_body_may_be_compressed_if_one_of_its_packets_may() {
-        assert!(!polled(&[("4a", false)]).compress);
-        assert!(!polled(&[("4a", false), ("4b", false)]).compress);
-        let mixed = polled(&[("4a", false), ("4b", true), ("4c", false)]);
-        assert!(mixed.compress);
-        assert_eq!(mixed.bytes, b"4a\x1e4b\x1e4c");
     }
 }

@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::{
     compression::Encoding,
+    frame::Frame,
     payload,
-    pipe::{Body, Generation, Inbound, Pipe, Refused},
+    pipe::{Generation, Inbound, Pipe, Refused},
     session::CloseReason,
 };
 
@@ -39,8 +40,11 @@ pub(crate) async fn receive(
         Err(refused) => return refuse(&pipe, refused),
     };
     let mut waiting = Underway { pipe: &pipe, completed: false };
-    let body = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
-    let (body, encoding) = pack(req, body, compression).await;
+    let frames = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
+    let compression = compression.filter(|_| frames.iter().any(Frame::compress));
+    let mut body = Vec::new();
+    frames.iter().for_each(|frame| frame.append_to(&mut body));
+    let (body, encoding) = pack(req, body.into(), compression).await;
     waiting.completed = true;
     let mut response = respond(req, StatusCode::OK);
     response.insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"));
@@ -53,12 +57,11 @@ pub(crate) async fn receive(
 /// The bytes to send, and their coding if they were compressed.
 async fn pack(
     req: &HttpRequest,
-    body: Body,
+    plain: Bytes,
     threshold: Option<usize>,
 ) -> (Bytes, Option<Encoding>) {
-    let large = threshold.is_some_and(|threshold| body.bytes.len() >= threshold);
-    let wanted = if large && body.compress { wanted_encoding(req) } else { None };
-    let plain = Bytes::from(body.bytes);
+    let large = threshold.is_some_and(|threshold| plain.len() >= threshold);
+    let wanted = if large { wanted_encoding(req) } else { None };
     let Some(encoding) = wanted else { return (plain, None) };
     let packed = if plain.len() <= INLINE_COMPRESSION {
         encoding.encode(&plain)
