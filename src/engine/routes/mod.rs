@@ -2,18 +2,22 @@
 //!
 //! The order of the checks and the answers are the reference's, see `docs/protocol.md`.
 
-use std::{rc::Rc, sync::Arc, time::SystemTime};
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::{AppService, Payload, ResourceDef, ServiceRequest, ServiceResponse, fn_service},
-    http::{Method, StatusCode, header},
+    http::{Method, header},
 };
-use tracing::debug;
 
+pub use self::error::RequestError;
+use self::{
+    check::{Checked, facts, parse_query},
+    respond::bad_websocket,
+};
 use super::{
     Engine, Service, Transport,
-    handshake::{Headers, Request, SessionId},
+    handshake::{Request, SessionId},
     link::{Link, Opening},
     outbox::Bounds,
     pipe::Pipe,
@@ -21,70 +25,9 @@ use super::{
     transport::{polling, websocket},
 };
 
-/// Why a request is refused: the numeric codes of the protocol.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// Code 0: the transport is missing, unknown or not enabled.
-    #[error("Transport unknown")]
-    UnknownTransport,
-    /// Code 1: no session has this id.
-    #[error("Session ID unknown")]
-    UnknownSession,
-    /// Code 2: a session is opened by GET only.
-    #[error("Bad handshake method")]
-    BadHandshakeMethod,
-    /// Code 3: the request does not fit the session, or its headers are broken.
-    #[error("Bad request")]
-    BadRequest,
-    /// Code 4: the application refused the request, with its message.
-    #[error("{}", .0.as_deref().unwrap_or("Forbidden"))]
-    Forbidden(Option<String>),
-    /// Code 5: another revision of the protocol than 4.
-    #[error("Unsupported protocol version")]
-    UnsupportedVersion,
-    /// The server is closing or closed. Not a code of the protocol: status 503.
-    #[error("Server is closed")]
-    Closed,
-}
-
-impl RequestError {
-    /// The protocol's numeric code; `None` for what the protocol does not know.
-    pub fn code(&self) -> Option<u8> {
-        match self {
-            Self::UnknownTransport => Some(0),
-            Self::UnknownSession => Some(1),
-            Self::BadHandshakeMethod => Some(2),
-            Self::BadRequest => Some(3),
-            Self::Forbidden(_) => Some(4),
-            Self::UnsupportedVersion => Some(5),
-            Self::Closed => None,
-        }
-    }
-
-    fn respond(&self, upgrade: bool) -> HttpResponse {
-        debug!(error = %self, code = self.code(), upgrade, "request refused");
-        let message = self.to_string();
-        let Some(code) = self.code() else {
-            return HttpResponse::ServiceUnavailable().force_close().body(message);
-        };
-        if upgrade {
-            // A WebSocket client cannot read a JSON body: always 400 and plain text.
-            return HttpResponse::BadRequest()
-                .force_close()
-                .insert_header((header::CONTENT_TYPE, "text/html"))
-                .body(message);
-        }
-        let status = match self {
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let body = serde_json::json!({ "code": code, "message": message });
-        HttpResponse::build(status)
-            .insert_header((header::CONTENT_TYPE, "application/json"))
-            .body(body.to_string())
-    }
-}
+mod check;
+mod error;
+mod respond;
 
 /// Registers the endpoint with the application of the current worker.
 pub(crate) fn register<S: Service>(engine: &Arc<Engine<S>>, app: &mut AppService) {
@@ -108,12 +51,6 @@ struct Endpoint<S: Service> {
     sessions: Sessions,
 }
 
-/// A request that passed the checks.
-enum Checked {
-    Open(Transport),
-    Session(Pipe),
-}
-
 impl<S: Service> Endpoint<S> {
     async fn handle(&self, req: &HttpRequest, payload: Payload) -> HttpResponse {
         // Without the WebSocket transport nothing listens for upgrades: they are plain requests.
@@ -131,46 +68,6 @@ impl<S: Service> Endpoint<S> {
             self.engine.service.refused(&error);
             error.respond(upgrade)
         })
-    }
-
-    async fn check(
-        &self,
-        req: &HttpRequest,
-        query: &[(String, String)],
-        upgrade: bool,
-    ) -> Result<Checked, RequestError> {
-        let get = |name: &str| {
-            query.iter().rev().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
-        };
-        let transport: Transport =
-            get("transport").parse().map_err(|_| RequestError::UnknownTransport)?;
-        if !self.engine.config.transports.contains(&transport) {
-            return Err(RequestError::UnknownTransport);
-        }
-        if req.headers().get(header::ORIGIN).is_some_and(|value| !is_field_value(value.as_bytes()))
-        {
-            return Err(RequestError::BadRequest);
-        }
-        let sid = get("sid");
-        if sid.is_empty() {
-            if req.method() != Method::GET {
-                return Err(RequestError::BadHandshakeMethod);
-            }
-            if (transport == Transport::WebSocket) != upgrade {
-                // Polling cannot carry an upgraded connection (the reference accepts, and closes).
-                return Err(RequestError::BadRequest);
-            }
-            return Ok(Checked::Open(transport));
-        }
-        let sid = SessionId::from_client(sid);
-        let found = self.engine.workers.find(&self.sessions, &sid).await;
-        let pipe = found.ok_or(RequestError::UnknownSession)?;
-        let fits =
-            if upgrade { transport == Transport::WebSocket } else { transport == pipe.transport() };
-        if !fits || get("EIO") != "4" {
-            return Err(RequestError::BadRequest);
-        }
-        Ok(Checked::Session(pipe))
     }
 
     /// A request of an open session over HTTP.
@@ -276,35 +173,5 @@ impl<S: Service> Engine<S> {
         let upper = self.service.open(sessions.worker(), &opening);
         actix::Actor::start(Link::new(opening, upper));
         pipe
-    }
-}
-
-fn bad_websocket(error: &actix_web_actors::ws::HandshakeError) -> HttpResponse {
-    debug!(%error, "websocket handshake refused");
-    HttpResponse::BadRequest()
-        .force_close()
-        .insert_header((header::CONTENT_TYPE, "text/html"))
-        .body(error.to_string())
-}
-
-fn parse_query(query: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
-}
-
-/// Visible characters, spaces and tabs (RFC 9110, 5.5).
-fn is_field_value(value: &[u8]) -> bool {
-    value.iter().all(|b| matches!(b, b'\t' | 32..=126 | 128..))
-}
-
-fn facts(req: &HttpRequest, query: Vec<(String, String)>, transport: Transport) -> Request {
-    let headers = req.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Request {
-        headers: Headers::collect(headers),
-        url: req.uri().path_and_query().map_or_else(String::new, |url| url.as_str().to_owned()),
-        query,
-        address: req.peer_addr(),
-        secure: req.app_config().secure(),
-        time: SystemTime::now(),
-        transport,
     }
 }
