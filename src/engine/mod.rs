@@ -31,6 +31,7 @@ use self::{
 };
 pub use crate::config::Config;
 
+pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod link;

@@ -100,28 +100,32 @@ impl Pipe {
         Ok(state.carrier.generation)
     }
 
-    /// The body of the waiting GET request, once there is something to send.
-    pub(crate) fn poll_body(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+    /// What the waiting GET request is answered with, once there is something to send.
+    pub(crate) fn poll_body(
+        &self,
+        generation: Generation,
+        cx: &mut Context<'_>,
+    ) -> Poll<Vec<Frame>> {
         let mut state = self.lock();
         let mut body = Vec::new();
         if state.carrier.generation != generation {
             // Upgraded meanwhile: nothing more comes this way.
-            Frame::text_packet("6").append_to(&mut body);
+            body.push(Frame::text_packet("6"));
             return Poll::Ready(body);
         }
         while let Some(frame) = state.outbox.pop() {
-            frame.append_to(&mut body);
+            body.push(frame);
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
         let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
         let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
         if body.is_empty() {
             match state.phase {
-                Phase::Closed(Farewell::Close(_)) => Frame::text_packet("1").append_to(&mut body),
-                Phase::Closing if farewell => Frame::text_packet("1").append_to(&mut body),
-                Phase::Closed(Farewell::Noop) => Frame::text_packet("6").append_to(&mut body),
+                Phase::Closed(Farewell::Close(_)) => body.push(Frame::text_packet("1")),
+                Phase::Closing if farewell => body.push(Frame::text_packet("1")),
+                Phase::Closed(Farewell::Noop) => body.push(Frame::text_packet("6")),
                 Phase::Open | Phase::Closing if asked => {
-                    Frame::text_packet("6").append_to(&mut body);
+                    body.push(Frame::text_packet("6"));
                 }
                 Phase::Open | Phase::Closing => {}
             }

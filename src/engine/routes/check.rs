@@ -10,6 +10,7 @@ use actix_web::{
 use super::{
     super::{
         Service, Transport,
+        dialect::Revision,
         handshake::{Headers, Request, SessionId},
         pipe::Pipe,
     },
@@ -57,7 +58,7 @@ impl<S: Service> Endpoint<S> {
         let pipe = found.ok_or(RequestError::UnknownSession)?;
         let fits =
             if upgrade { transport == Transport::WebSocket } else { transport == pipe.transport() };
-        if !fits || get("EIO") != "4" {
+        if !fits || Revision::of(Some(get("EIO"))) != pipe.dialect().revision {
             return Err(RequestError::BadRequest);
         }
         Ok(Checked::Session(pipe))

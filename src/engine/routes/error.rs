@@ -19,7 +19,7 @@ pub enum RequestError {
     /// Code 4: the application refused the request, with its message.
     #[error("{}", .0.as_deref().unwrap_or("Forbidden"))]
     Forbidden(Option<String>),
-    /// Code 5: another revision of the protocol than 4.
+    /// Code 5: another revision of the protocol than 4, or than 3 and 4 if both are allowed.
     #[error("Unsupported protocol version")]
     UnsupportedVersion,
     /// The server is closing or closed. Not a code of the protocol: status 503.

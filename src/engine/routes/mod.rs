@@ -17,6 +17,7 @@ use self::{
 };
 use super::{
     Engine, Service, Transport,
+    dialect::Dialect,
     handshake::{Request, SessionId},
     link::{Link, Opening},
     outbox::Bounds,
@@ -111,15 +112,13 @@ impl<S: Service> Endpoint<S> {
         query: Vec<(String, String)>,
         transport: Transport,
     ) -> Result<HttpResponse, RequestError> {
-        let revision_4 =
-            query.iter().rev().find(|(n, _)| n == "EIO").is_some_and(|(_, v)| v == "4");
         let request = Arc::new(facts(req, query, transport));
         if let Some(allow) = &self.engine.allow_request {
             allow(Arc::clone(&request))
                 .await
                 .map_err(|refusal| RequestError::Forbidden(refusal.0))?;
         }
-        if !revision_4 {
+        if request.protocol() != 4 && !self.engine.config.allow_eio3 {
             return Err(RequestError::UnsupportedVersion);
         }
         if !self.engine.is_accepting() {
@@ -159,6 +158,7 @@ impl<S: Service> Engine<S> {
         let pipe = Pipe::new(
             sessions.worker(),
             transport,
+            Dialect::new(|name| request.query(name)),
             Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
         );
         let sid = SessionId::random(sessions.worker());

@@ -14,7 +14,6 @@ use futures_util::{
 use tokio::sync::oneshot;
 
 use crate::engine::{
-    payload,
     pipe::{Generation, Inbound, Pipe, Refused},
     session::CloseReason,
 };
@@ -26,11 +25,12 @@ pub(crate) async fn receive(req: &HttpRequest, pipe: Pipe) -> HttpResponse {
         Err(refused) => return refuse(&pipe, refused),
     };
     let mut waiting = Underway { pipe: &pipe, completed: false };
-    let body = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
+    let frames = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
     waiting.completed = true;
+    let body = pipe.dialect().body(&frames);
     respond(req, StatusCode::OK)
-        .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
-        .body(body)
+        .insert_header((header::CONTENT_TYPE, body.content_type))
+        .body(body.bytes)
 }
 
 /// Takes the packets of a request body.
@@ -45,8 +45,8 @@ pub(crate) async fn send(
         Ok(generation) => generation,
         Err(refused) => return refuse(&pipe, refused),
     };
-    let binary = req.headers().get(header::CONTENT_TYPE);
-    if binary.is_some_and(|value| value == "application/octet-stream") {
+    let content_type = req.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    if pipe.dialect().refuses(content_type) {
         // Binary bodies are a thing of revision 3.
         return refuse(&pipe, Refused::Overlap);
     }
@@ -66,20 +66,24 @@ pub(crate) async fn send(
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
-    hand_in(&pipe, generation, &body).await;
+    hand_in(&pipe, generation, &body, content_type).await;
     underway.completed = true;
     pipe.end_post(generation);
     respond(req, StatusCode::OK).insert_header((header::CONTENT_TYPE, "text/html")).body("ok")
 }
 
 /// Gives the packets to the session and waits until it has taken them.
-async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8]) {
+async fn hand_in(
+    pipe: &Pipe,
+    generation: Generation,
+    body: &[u8],
+    content_type: Option<&[u8]>,
+) {
     let (done, taken) = oneshot::channel();
-    let packets = payload::decode(body).map(|decoded| match decoded {
-        Ok(packet) => Inbound::Packet(packet),
-        Err(_) => Inbound::Closed(CloseReason::ParseError),
+    pipe.dialect().read(body, content_type, |packets| {
+        let packets = packets.map(Inbound::from);
+        pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
     });
-    pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
     // The session may end at one of the packets; the request is answered all the same.
     let _ = taken.await;
 }
