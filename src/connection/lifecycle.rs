@@ -9,9 +9,10 @@ use tracing::{debug, error};
 
 use super::{Client, Connection, Joined, Phase, running};
 use crate::{
-    engine::{LocalFuture, link::Link},
+    engine::{LocalFuture, dialect::Revision, link::Link},
     namespace::messages::{Connect, Depart, Departed, Prepare, Told},
     packet::Outgoing,
+    room::SocketId,
     socket::{
         ConnectError, DisconnectReason, Handshake, Socket,
         current::{Guarded, Panicked},
@@ -27,6 +28,12 @@ const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- joining -------------------------------------------------------------------------------------
 
+/// A CONNECT that waits until the client is out of the namespace.
+pub(super) struct Returning {
+    name: ByteString,
+    auth: Option<ByteString>,
+}
+
 /// The client asks to join a namespace.
 pub(super) fn connect(
     link: &mut Connection,
@@ -34,12 +41,19 @@ pub(super) fn connect(
     auth: Option<ByteString>,
     ctx: &mut Context<Connection>,
 ) {
+    if link.revision() == Revision::Three && link.upper.is_leaving(&name) {
+        // One is enough, as for a client of today that asks twice.
+        if !link.upper.returning.iter().any(|returning| returning.name == name) {
+            link.upper.returning.push(Returning { name, auth });
+        }
+        return;
+    }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
     let metrics = &client.shared.metrics;
     let Some(entrance) = client.shared.directory.find(&name) else {
         metrics.unknown_namespaces.increment();
-        refuse(link, &name, &ConnectError::new("Invalid namespace"));
+        refuse_unknown(link, &name);
         return;
     };
     if client.joined.len() >= client.shared.limits.max_namespaces {
@@ -60,7 +74,11 @@ pub(super) fn connect(
     };
     let handshake = Handshake { request: Arc::clone(link.request()), auth };
     let home = Arc::clone(&entrance.home);
-    let socket = Socket::new(home, link.pipe().clone(), ctx.address().recipient(), handshake);
+    let id = match link.revision() {
+        Revision::Three => SocketId::of_session(link.sid(), &name),
+        Revision::Four => SocketId::random(),
+    };
+    let socket = Socket::new(id, home, link.pipe().clone(), ctx.address().recipient(), handshake);
     let client = &mut link.upper;
     client.joined.push(Joined {
         socket: socket.clone(),
@@ -173,7 +191,22 @@ fn abandon(link: &mut Connection, index: usize) {
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     debug!(namespace, %error, "connect refused");
-    let refusal = Outgoing::ConnectError { namespace, data: &error.to_json() };
+    let data = match link.revision() {
+        Revision::Three => error.to_bare_json(),
+        Revision::Four => error.to_json(),
+    };
+    send_refusal(link, namespace, &data);
+}
+
+/// The namespace does not exist. In this case old clients get an object too.
+fn refuse_unknown(link: &Connection, namespace: &str) {
+    let error = ConnectError::new("Invalid namespace");
+    debug!(namespace, %error, "connect refused");
+    send_refusal(link, namespace, &error.to_json());
+}
+
+fn send_refusal(link: &Connection, namespace: &str, data: &Value) {
+    let refusal = Outgoing::ConnectError { namespace, data };
     link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
 }
 
@@ -333,7 +366,7 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
             link.upper.joined.remove(index);
             socket.set_disconnected();
             socket.questions().close();
-            refuse(link, socket.namespace(), &ConnectError::new("Invalid namespace"));
+            refuse_unknown(link, socket.namespace());
             finish_if_done(link, ctx);
         }
         Phase::Leaving => departed(link, socket, ctx),
@@ -353,6 +386,13 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
         }
     }
     joined.entrance.addr.do_send(Departed(socket.id().clone()));
+    let waiting = &mut link.upper.returning;
+    if let Some(index) = waiting.iter().position(|back| *back.name == *joined.entrance.home.name) {
+        let Returning { name, auth } = waiting.remove(index);
+        if link.is_open() {
+            connect(link, name, auth, ctx);
+        }
+    }
     finish_if_done(link, ctx);
 }
 

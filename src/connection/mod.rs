@@ -6,6 +6,7 @@
 
 mod inbound;
 mod lifecycle;
+mod revision3;
 mod running;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use self::running::Running;
 use crate::{
     engine::{
         CloseReason, ConnectionEvent, Message,
+        dialect::Revision,
         link::{Link, Protocol},
     },
     metrics::Metrics,
@@ -85,6 +87,9 @@ pub(crate) struct Client {
     joined: SmallVec<[Joined; 1]>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
+    /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
+    /// sockets have the same id every time, so one has to go before the next one comes.
+    returning: SmallVec<[lifecycle::Returning; 1]>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: running::Parked,
@@ -108,6 +113,7 @@ impl Client {
             decoder,
             joined: SmallVec::new(),
             tombstones: SmallVec::new(),
+            returning: SmallVec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline: None,
@@ -125,6 +131,9 @@ impl Protocol for Client {
             lifecycle::force_close(link, ctx);
         });
         link.upper.connect_deadline = Some(deadline);
+        if link.revision() == Revision::Three {
+            lifecycle::connect(link, "/".into(), None, ctx);
+        }
     }
 
     fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>) {
@@ -187,6 +196,13 @@ impl Handler<Errand> for Link<Client> {
 impl Client {
     fn position(&self, socket: &Socket) -> Option<usize> {
         self.joined.iter().position(|joined| joined.socket == *socket)
+    }
+
+    /// Whether the client is on its way out of the namespace, and not in it again.
+    fn is_leaving(&self, namespace: &str) -> bool {
+        let mut entries =
+            self.joined.iter().filter(|joined| *joined.entrance.home.name == *namespace);
+        entries.any(|joined| joined.phase == Phase::Leaving)
     }
 
     /// The namespace's entry that takes part; one that leaves makes room for another.

@@ -24,6 +24,7 @@ use tracing::{Span, debug, debug_span, trace, warn};
 use self::driver::Driver;
 use super::{
     config::Config,
+    dialect::Revision,
     frame::Frame,
     handshake::{Request, SessionId},
     outbox::Fill,
@@ -137,6 +138,16 @@ impl<P: Protocol> Link<P> {
         &self.request
     }
 
+    /// The session's id, a secret of the client.
+    pub(crate) fn sid(&self) -> &SessionId {
+        &self.sid
+    }
+
+    /// The revision that the client speaks.
+    pub(crate) fn revision(&self) -> Revision {
+        self.pipe.dialect().revision
+    }
+
     /// Whether messages still reach the client.
     pub(crate) fn is_open(&self) -> bool {
         !self.ended && !self.closing
@@ -225,7 +236,7 @@ impl<P: Protocol> Link<P> {
                 let pong = matches!(packet, Packet::Pong(_));
                 let action = self.session.packet(now, from, packet);
                 let heartbeat =
-                    pong && action == Action::Nothing || action == Action::AnswerPing;
+                    (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
                     P::noticed(self, ConnectionEvent::Heartbeat, ctx);
