@@ -100,7 +100,7 @@ describe("text bodies", () => {
 
   for (const [body, delivered] of [
     ["", []], ["abc", []], ["4hello", []], [":4a", []], ["3:4a", []], ["-1:4a", []], ["x1:4a", []], ["1:7", []], ["1:x", []],
-    ["6:4helloabc", ["4hello"]], ["2:4a9:4b", ["4a"]], ["2:4a1:92:4b", ["4a"]], ["2:4a2:4b ", ["4a", "4b"]],
+    ["6:4helloabc", ["4hello"]], ["2:4a9:4b", ["4a"]], ["2:4a1:92:4b", ["4a"]], ["2:4a2:4b ", ["4a", "4b"]], ["2:4a9:4👍", ["4a"]],
   ]) {
     test(`a broken body ends the session: ${show(body)}`, async () => {
       const session = await Polling3.open(server);
@@ -123,9 +123,9 @@ describe("text bodies", () => {
   });
 
   for (const [what, body] of [
-    ["another notation of the length", "0x2:4a"], ["a length with spaces", " 2:4a"], ["an element that ends within a character", "2:4👍"],
+    ["another notation of the length", "0x2:4a"], ["a length with spaces", " 2:4a"],
   ]) {
-    greenroomOnly(`${what} is refused`, "JavaScript takes it for a number, or makes half a character", async () => {
+    greenroomOnly(`${what} is refused`, "JavaScript takes it for a number", async () => {
       const session = await Polling3.open(server);
       await session.post(body);
       await session.expectGone();
@@ -206,6 +206,7 @@ describe("binary", () => {
   });
 
   const bytes = (...list) => Buffer.from(list);
+  const strictly = (name, _, fn) => test(name, fn);
   for (const [what, body, delivered] of [
     ["no end of the length", Buffer.concat([octets("4a"), bytes(0, 2)]), []],
     ["a text of an unknown type", octets("4a", "x", "4b"), ["4a"]],
@@ -222,11 +223,11 @@ describe("binary", () => {
     });
   }
 
-  for (const [what, body] of [
-    ["a length beyond the body", bytes(0, 3, 255, 52, 97)], ["a digit above 9", bytes(0, 12, 255, 52, 97)],
-    ["no digit", bytes(1, 255, 4)], ["a length of 400 digits", bytes(1, ...Array(400).fill(9), 255, 4)],
+  for (const [what, body, check] of [
+    ["a length beyond the body", bytes(0, 3, 255, 52, 97), greenroomOnly], ["a digit above 9", bytes(0, 12, 255, 52, 97), greenroomOnly],
+    ["no digit", bytes(1, 255, 4), strictly], ["a length of 400 digits", bytes(1, ...Array(400).fill(9), 255, 4), strictly],
   ]) {
-    greenroomOnly(`broken octets are refused as a whole: ${what}`, "it delivers what it makes of them, or nothing", async () => {
+    check(`broken octets are refused as a whole: ${what}`, "it delivers what it makes of them", async () => {
       const session = await Polling3.open(server);
       const poll = await session.hold();
       await session.post(Buffer.concat([octets("4a"), body]), OCTETS);

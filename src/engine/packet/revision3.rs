@@ -36,3 +36,46 @@ fn of_type(kind: Option<u8>, data: impl FnOnce() -> Bytes) -> Packet {
         _ => Packet::Noop,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> Result<Packet, PacketError> {
+        parse(text, |data| data.into())
+    }
+
+    fn message(data: &'static [u8]) -> Packet {
+        Packet::Message(Message::Binary(Bytes::from_static(data)))
+    }
+
+    #[test]
+    fn texts_are_those_of_revision_4() {
+        assert_eq!(decode("4é"), Ok(Packet::Message(Message::Text("é".into()))));
+        assert_eq!(decode("2probe"), Ok(Packet::Ping("probe".into())));
+        assert_eq!(decode(""), Err(PacketError::Empty));
+        assert_eq!(decode("7"), Err(PacketError::UnknownType('7')));
+    }
+
+    #[test]
+    fn base64_has_a_type_before_it() {
+        assert_eq!(decode("b4AQIDBA=="), Ok(message(&[1, 2, 3, 4])));
+        assert_eq!(decode("b4"), Ok(message(&[])));
+        assert_eq!(decode("b1AQID"), Ok(Packet::Close));
+        assert_eq!(decode("b2cHJvYmU="), Ok(Packet::Ping("".into())), "binary is no probe");
+        for unknown in ["b", "b9AQID", "bAQID", "bé", "b/"] {
+            assert_eq!(decode(unknown), Ok(Packet::Noop), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_binary_element_has_its_type_as_a_byte() {
+        let decode = |data: &[u8]| binary(data, Bytes::copy_from_slice);
+        assert_eq!(decode(&[4, 0, 255]), message(&[0, 255]));
+        assert_eq!(decode(&[4]), message(&[]));
+        assert_eq!(decode(&[5, 1]), Packet::Upgrade);
+        for unknown in [&[][..], &[7], b"4x", &[255; 9]] {
+            assert_eq!(decode(unknown), Packet::Noop);
+        }
+    }
+}
