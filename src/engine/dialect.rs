@@ -87,9 +87,8 @@ impl Dialect {
             let bytes = jsonp::call(number, &String::from_utf8_lossy(&text));
             return Body { bytes, content_type: TEXT };
         }
-        let binary = self.revision == Revision::Three
-            && !self.base64
-            && frames.iter().any(Frame::is_binary);
+        let binary =
+            self.revision == Revision::Three && !self.base64 && frames.iter().any(Frame::is_binary);
         if !binary {
             return Body { bytes: self.text_body(frames), content_type: TEXT };
         }

@@ -235,8 +235,7 @@ impl<P: Protocol> Link<P> {
                 }
                 let pong = matches!(packet, Packet::Pong(_));
                 let action = self.session.packet(now, from, packet);
-                let heartbeat =
-                    (pong && action == Action::Nothing) || action == Action::AnswerPing;
+                let heartbeat = (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
                     P::noticed(self, ConnectionEvent::Heartbeat, ctx);

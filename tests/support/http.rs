@@ -1,4 +1,5 @@
 //! A real server on a port of its own, and clients that speak bytes.
+#![allow(dead_code, reason = "every file uses its own part")]
 
 use std::{
     io::{Read, Write},

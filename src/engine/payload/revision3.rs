@@ -91,13 +91,14 @@ pub(crate) fn decode_octets(body: &[u8]) -> impl Iterator<Item = Result<Packet, 
     (!fits).then_some(Err(PacketError::Payload)).into_iter().chain(packets)
 }
 
-/// Takes octets apart: whether an element is text, and its packet. `None` where a length is broken;
-/// that is the last one.
-#[derive(Clone)]
+/// Whether an element is text, and its packet.
+type Element<'a> = (bool, &'a [u8]);
+
+/// Takes octets apart. `None` where a length is broken; that is the last one.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
-    fn split(body: &'a [u8]) -> Option<((bool, &'a [u8]), &'a [u8])> {
+    fn split(body: &'a [u8]) -> Option<(Element<'a>, &'a [u8])> {
         let (kind, rest) = body.split_first()?;
         let end = memchr::memchr(LENGTH_END, rest)?;
         let length = number(rest[..end].iter().copied())?;
@@ -107,7 +108,7 @@ impl<'a> Elements<'a> {
 }
 
 impl<'a> Iterator for Elements<'a> {
-    type Item = Option<(bool, &'a [u8])>;
+    type Item = Option<Element<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {

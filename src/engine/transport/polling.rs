@@ -73,12 +73,7 @@ pub(crate) async fn send(
 }
 
 /// Gives the packets to the session and waits until it has taken them.
-async fn hand_in(
-    pipe: &Pipe,
-    generation: Generation,
-    body: &[u8],
-    content_type: Option<&[u8]>,
-) {
+async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8], content_type: Option<&[u8]>) {
     let (done, taken) = oneshot::channel();
     pipe.dialect().read(body, content_type, |packets| {
         let packets = packets.map(Inbound::from);

@@ -157,3 +157,58 @@ fn binary_is_written_as_text_for_those_who_cannot_read_octets() {
     assert_eq!(body, b"6:4hello10:b4AQIDBA==2:b4");
     assert_eq!(texts(&body), [text("hello"), binary(&[1, 2, 3, 4]), binary(&[])]);
 }
+
+// ---- hostile input -------------------------------------------------------------------------------
+
+#[test]
+fn what_is_kept_does_not_keep_the_body() {
+    let body = b"2:4a2:4b".repeat(100);
+    let range = body.as_ptr_range();
+    for packet in decode_text(&body) {
+        let Ok(Packet::Message(Message::Text(data))) = packet else { panic!("no message") };
+        assert!(!range.contains(&data.as_ptr()));
+    }
+    let body = [1, 3, 255, 4, 1, 2].repeat(100);
+    let range = body.as_ptr_range();
+    for packet in decode_octets(&body) {
+        let Ok(Packet::Message(Message::Binary(data))) = packet else { panic!("no message") };
+        assert!(!range.contains(&data.as_ptr()));
+    }
+}
+
+#[test]
+fn hostile_bodies_take_linear_time() {
+    assert_eq!(decode_text(&b"0:".repeat(1 << 18)).count(), 0);
+    assert_eq!(decode_text(&b"1:6".repeat(1 << 18)).filter(Result::is_ok).count(), 1 << 18);
+    assert_eq!(texts(vec![b'0'; 1 << 18]), [BROKEN]);
+    let wide = "2:4é".repeat(1 << 18);
+    assert_eq!(decode_text(wide.as_bytes()).filter(Result::is_ok).count(), 1 << 18);
+    assert_eq!(decode_octets(&[1, 0, 255].repeat(1 << 18)).count(), 1 << 18);
+    assert_eq!(octets(&vec![0; 1 << 18]), [BROKEN]);
+    assert_eq!(octets(&[&[1][..], &[0; 1 << 18], &[255]].concat()), [Ok(Packet::Noop)]);
+}
+
+#[test]
+fn noise_never_panics() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut pick = |alphabet: &[u8]| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        alphabet[(state % alphabet.len() as u64) as usize]
+    };
+    for round in 0..20_000 {
+        let length = round % 50;
+        let body: Vec<u8> =
+            (0..length).map(|_| pick(b"0123456::::b46=\xff\xe2\x82\xac\xf0\x9f\x98\x80")).collect();
+        let errors = decode_text(&body).filter(Result::is_err).count();
+        assert_eq!(
+            decode_text(&body).take_while(Result::is_ok).count() + errors,
+            texts(&body).len()
+        );
+        assert!(errors <= 1);
+        let body: Vec<u8> =
+            (0..length).map(|_| pick(&[0, 1, 1, 2, 3, 4, 255, 255, 52, 98])).collect();
+        assert!(decode_octets(&body).count() <= body.len());
+    }
+}
