@@ -25,6 +25,8 @@ pub struct Config {
     pub transports: Vec<Transport>,
     /// Whether a polling session may move to WebSocket. Default `true`.
     pub allow_upgrades: bool,
+    /// Whether clients of revision 3 are let in: Socket.IO 1 and 2. Default `false`.
+    pub allow_eio3: bool,
     /// Time between the answer to one ping and the next ping. Default 25 s.
     pub ping_interval: Duration,
     /// Time the client has to answer a ping. Default 20 s.
@@ -63,6 +65,7 @@ impl Default for Config {
             add_trailing_slash: true,
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
+            allow_eio3: false,
             ping_interval: Duration::from_millis(25_000),
             ping_timeout: Duration::from_millis(20_000),
             upgrade_timeout: Duration::from_millis(10_000),

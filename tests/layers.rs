@@ -25,8 +25,9 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "packet/",
+    "engine/dialect",
     "engine/packet",
     "engine/payload",
     "engine/session",

@@ -20,8 +20,7 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 5] = [
-    ("ALLOW_EIO3", |value| value == "1"),
+const NOT_BUILT: [(&str, Asks); 4] = [
     ("PARSER", |value| value != "default"),
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
@@ -77,6 +76,7 @@ impl Settings {
         let mut engine = Config::default();
         engine.path = text("PATH_PREFIX").unwrap_or(engine.path);
         engine.transports = transports(engine.transports)?;
+        engine.allow_eio3 = text("ALLOW_EIO3").is_some_and(|value| value == "1");
         engine.ping_interval = millis("PING_INTERVAL", engine.ping_interval)?;
         engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
         engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
@@ -111,6 +111,7 @@ impl Settings {
             .http_compression(self.engine.http_compression)
             .path(path)
             .transports(transports.clone())
+            .allow_eio3(self.engine.allow_eio3)
             .ping_interval(ping_interval)
             .ping_timeout(ping_timeout)
             .upgrade_timeout(self.engine.upgrade_timeout)

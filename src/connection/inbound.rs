@@ -1,13 +1,15 @@
 //! Packet → namespace, listener or waiting ack.
 
+use std::fmt::Display;
+
 use actix::prelude::*;
 use bytestring::ByteString;
 use tracing::debug;
 
-use super::{Connection, Phase, joining, leaving, running};
+use super::{Connection, Phase, joining, leaving, revision3, running};
 use crate::{
-    engine::Message,
-    packet::{Args, DecodeError, Packet},
+    engine::{Message, dialect::Revision},
+    packet::{Args, Packet},
     socket::EventError,
 };
 
@@ -18,6 +20,12 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
         Message::Binary(data) => link.upper.decoder.binary(data),
     };
     match decoded {
+        Ok(Some(packet)) if link.revision() == Revision::Three => {
+            match revision3::translate(packet) {
+                Some(packet) => take(link, packet, ctx),
+                None => refuse(link, &"Invalid URL"),
+            }
+        }
         Ok(Some(packet)) => take(link, packet, ctx),
         Ok(None) => {}
         Err(error) => refuse(link, &error),
@@ -25,7 +33,7 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
 }
 
 /// The packet cannot be decoded: every socket is told, and the connection closes.
-fn refuse(link: &mut Connection, error: &DecodeError) {
+fn refuse(link: &mut Connection, error: &dyn Display) {
     debug!(%error, "packet refused");
     link.upper.shared.metrics.bad_packets.increment();
     for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {

@@ -13,15 +13,22 @@ use super::{
     running,
 };
 use crate::{
-    engine::{LocalFuture, link::Link},
+    engine::{LocalFuture, dialect::Revision, link::Link},
     namespace::messages::{Arrival, Connect, Prepare, Told},
     packet::Outgoing,
+    room::SocketId,
     socket::{
         ConnectError, Handshake, Socket,
         current::{Guarded, Panicked},
         listeners::Middleware,
     },
 };
+
+/// A CONNECT that waits until the client is out of the namespace.
+pub(super) struct Returning {
+    pub(super) name: ByteString,
+    pub(super) auth: Option<ByteString>,
+}
 
 /// The client asks to join a namespace.
 pub(super) fn connect(
@@ -30,6 +37,13 @@ pub(super) fn connect(
     auth: Option<ByteString>,
     ctx: &mut Context<Connection>,
 ) {
+    if link.revision() == Revision::Three && link.upper.is_leaving(&name) {
+        // One is enough, as for a client of today that asks twice.
+        if !link.upper.returning.iter().any(|returning| returning.name == name) {
+            link.upper.returning.push(Returning { name, auth });
+        }
+        return;
+    }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
     let metrics = &client.shared.metrics;
@@ -122,7 +136,7 @@ fn found(
 
 fn unknown(link: &Connection, name: &str) {
     link.upper.shared.metrics.unknown_namespaces.increment();
-    refuse(link, name, &ConnectError::new("Invalid namespace"));
+    refuse_unknown(link, name);
 }
 
 /// The client gets a socket in a namespace, if its middlewares agree.
@@ -134,7 +148,11 @@ fn enter(
 ) {
     let entrance = Arc::clone(arrival.entrance());
     let home = Arc::clone(&entrance.home);
-    let socket = Socket::new(home, link.pipe().clone(), ctx.address().recipient(), handshake);
+    let id = match link.revision() {
+        Revision::Three => SocketId::of_session(link.sid(), &home.name),
+        Revision::Four => SocketId::random(),
+    };
+    let socket = Socket::new(id, home, link.pipe().clone(), ctx.address().recipient(), handshake);
     let client = &mut link.upper;
     client.joined.push(Joined {
         socket: socket.clone(),
@@ -239,9 +257,24 @@ fn checked(
     }
 }
 
-pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
+fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     debug!(namespace, %error, "connect refused");
-    let refusal = Outgoing::ConnectError { namespace, data: &error.to_json() };
+    let data = match link.revision() {
+        Revision::Three => error.to_bare_json(),
+        Revision::Four => error.to_json(),
+    };
+    send_refusal(link, namespace, &data);
+}
+
+/// The namespace does not exist. In this case old clients get an object too.
+pub(super) fn refuse_unknown(link: &Connection, namespace: &str) {
+    let error = ConnectError::new("Invalid namespace");
+    debug!(namespace, %error, "connect refused");
+    send_refusal(link, namespace, &error.to_json());
+}
+
+fn send_refusal(link: &Connection, namespace: &str, data: &Value) {
+    let refusal = Outgoing::ConnectError { namespace, data };
     link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
 }
 

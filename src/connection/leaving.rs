@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use tracing::{debug, error};
 
-use super::{Client, Connection, Phase, joining::refuse, running};
+use super::{
+    Client, Connection, Phase,
+    joining::{Returning, connect, refuse_unknown},
+    running,
+};
 use crate::{
     engine::link::Link,
     namespace::messages::{Depart, Departed, Told},
-    socket::{ConnectError, DisconnectReason, Socket, current::Guarded},
+    socket::{DisconnectReason, Socket, current::Guarded},
 };
 
 /// Namespaces that a connection remembers having been put out of.
@@ -158,7 +162,7 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
             link.upper.joined.remove(index);
             socket.set_disconnected();
             socket.questions().close();
-            refuse(link, socket.namespace(), &ConnectError::new("Invalid namespace"));
+            refuse_unknown(link, socket.namespace());
             finish_if_done(link, ctx);
         }
         Phase::Leaving => departed(link, socket, ctx),
@@ -178,6 +182,13 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
         }
     }
     joined.entrance.addr.do_send(Departed(socket.id().clone()));
+    let waiting = &mut link.upper.returning;
+    if let Some(index) = waiting.iter().position(|back| *back.name == *joined.entrance.home.name) {
+        let Returning { name, auth } = waiting.remove(index);
+        if link.is_open() {
+            connect(link, name, auth, ctx);
+        }
+    }
     finish_if_done(link, ctx);
 }
 

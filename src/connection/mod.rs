@@ -7,6 +7,7 @@
 mod inbound;
 mod joining;
 mod leaving;
+mod revision3;
 mod running;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use self::running::Running;
 use crate::{
     engine::{
         CloseReason, ConnectionEvent, LocalFuture, Message,
+        dialect::Revision,
         link::{Link, Protocol},
     },
     metrics::Metrics,
@@ -97,6 +99,9 @@ pub(crate) struct Client {
     sought: Vec<ByteString>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
+    /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
+    /// sockets have the same id every time, so one has to go before the next one comes.
+    returning: SmallVec<[joining::Returning; 1]>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: running::Parked,
@@ -121,6 +126,7 @@ impl Client {
             joined: SmallVec::new(),
             sought: Vec::new(),
             tombstones: SmallVec::new(),
+            returning: SmallVec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline: None,
@@ -138,6 +144,9 @@ impl Protocol for Client {
             leaving::force_close(link, ctx);
         });
         link.upper.connect_deadline = Some(deadline);
+        if link.revision() == Revision::Three {
+            joining::connect(link, "/".into(), None, ctx);
+        }
     }
 
     fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>) {
@@ -200,6 +209,13 @@ impl Handler<Errand> for Link<Client> {
 impl Client {
     fn position(&self, socket: &Socket) -> Option<usize> {
         self.joined.iter().position(|joined| joined.socket == *socket)
+    }
+
+    /// Whether the client is on its way out of the namespace, and not in it again.
+    fn is_leaving(&self, namespace: &str) -> bool {
+        let mut entries =
+            self.joined.iter().filter(|joined| *joined.entrance.home.name == *namespace);
+        entries.any(|joined| joined.phase == Phase::Leaving)
     }
 
     /// The namespace's entry that takes part; one that leaves makes room for another.

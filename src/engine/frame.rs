@@ -102,18 +102,27 @@ impl Frame {
         self.bytes
     }
 
+    /// The whole WebSocket frame as revision 3 wants it: with the type before binary data, or with
+    /// `base64` as text.
+    pub(crate) fn websocket_revision3(self, base64: bool) -> Bytes {
+        if !self.binary {
+            return self.bytes;
+        }
+        let mut buffer = FrameBuffer::with_capacity(1 + self.len());
+        let frame = if base64 {
+            buffer.out().extend_from_slice(&payload::revision3::base64_message(self.packet()));
+            buffer.finish()
+        } else {
+            buffer.out().push(4);
+            buffer.out().extend_from_slice(self.packet());
+            Self::build(buffer.0, OpCode::Binary)
+        };
+        frame.bytes
+    }
+
     /// The packet without the frame's header: text with its type, or raw binary data.
     pub(crate) fn packet(&self) -> &[u8] {
         &self.bytes[self.header as usize..]
-    }
-
-    /// Appends the packet to a polling body.
-    pub(crate) fn append_to(&self, body: &mut Vec<u8>) {
-        if self.binary {
-            payload::push_binary(body, self.packet());
-        } else {
-            payload::push_text(body, self.packet());
-        }
     }
 
     /// Whether it is a binary message.

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 
-use super::{Transport, config::Config};
+use super::{Transport, config::Config, dialect::Revision};
 
 /// Random bytes of a session id: 144 bits, from the operating system's generator.
 const RANDOM_BYTES: usize = 18;
@@ -146,6 +146,12 @@ impl Request {
     /// The value of a parameter of the query; of several of one name, the last.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The revision of the Engine.IO protocol that the client speaks: 4, or 3 for everything but
+    /// `EIO=4`.
+    pub fn protocol(&self) -> u8 {
+        Revision::of(self.query("EIO")).number()
     }
 
     /// Whether a browser says that the request comes from a page of another origin.

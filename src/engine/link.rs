@@ -24,6 +24,7 @@ use tracing::{Span, debug, debug_span, trace, warn};
 use self::driver::Driver;
 use super::{
     config::Config,
+    dialect::Revision,
     frame::Frame,
     handshake::{Request, SessionId},
     outbox::Fill,
@@ -60,7 +61,7 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
 pub enum ConnectionEvent {
     /// The session has moved to this transport.
     Upgraded(Transport),
-    /// The client has answered a ping.
+    /// The client has answered a ping; in revision 3, it has sent one.
     Heartbeat,
 }
 
@@ -105,11 +106,12 @@ impl<P: Protocol> Link<P> {
         // A number, as session ids are secrets.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let span = debug_span!("connection", number, address = request.address.map(display));
-        let session = Session::new(Timing {
+        let timing = Timing {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
             upgrade_timeout: config.upgrade_timeout,
-        });
+        };
+        let session = Session::new(timing, pipe.dialect().revision);
         Self {
             upper,
             sid,
@@ -134,6 +136,16 @@ impl<P: Protocol> Link<P> {
 
     pub(crate) fn request(&self) -> &Arc<Request> {
         &self.request
+    }
+
+    /// The session's id, a secret of the client.
+    pub(crate) fn sid(&self) -> &SessionId {
+        &self.sid
+    }
+
+    /// The revision that the client speaks.
+    pub(crate) fn revision(&self) -> Revision {
+        self.pipe.dialect().revision
     }
 
     /// Whether messages still reach the client.
@@ -223,7 +235,7 @@ impl<P: Protocol> Link<P> {
                 }
                 let pong = matches!(packet, Packet::Pong(_));
                 let action = self.session.packet(now, from, packet);
-                let heartbeat = pong && action == Action::Nothing;
+                let heartbeat = (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
                     P::noticed(self, ConnectionEvent::Heartbeat, ctx);
@@ -251,6 +263,7 @@ impl<P: Protocol> Link<P> {
             Action::Nothing => {}
             Action::Deliver(message) => P::message(self, message, ctx),
             Action::SendPing => self.pipe.send(smallvec![Frame::text_packet("2")], false),
+            Action::AnswerPing => self.pipe.send(smallvec![Frame::text_packet("3")], false),
             Action::AnswerProbe => {
                 self.rearm = true;
                 self.pipe.send_probe(Frame::text_packet("3probe"));

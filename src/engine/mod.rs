@@ -37,6 +37,7 @@ pub use crate::config::Config;
 pub(crate) mod compression;
 mod cookie;
 mod cors;
+pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;

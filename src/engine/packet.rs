@@ -7,6 +7,8 @@ use base64::{
 use bytes::Bytes;
 use bytestring::ByteString;
 
+pub(crate) mod revision3;
+
 /// Base64 as written by anyone who writes it right, with padding or without.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -52,6 +54,9 @@ pub(crate) enum PacketError {
     /// The type is none of the protocol's.
     #[error("parser error: unknown packet type {0:?}")]
     UnknownType(char),
+    /// In revision 3: a body is not made of packets and their lengths.
+    #[error("parser error: the payload is broken")]
+    Payload,
 }
 
 impl Packet {

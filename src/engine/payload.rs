@@ -6,6 +6,9 @@ use base64::Engine as _;
 
 use super::packet::{BASE64, Packet, PacketError};
 
+pub(crate) mod jsonp;
+pub(crate) mod revision3;
+
 /// ASCII "record separator": no byte of a longer UTF-8 sequence can be taken for it.
 const SEPARATOR: u8 = 0x1e;
 

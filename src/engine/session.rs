@@ -5,6 +5,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    dialect::Revision,
     packet::{Message, Packet},
     pipe::Generation,
 };
@@ -66,6 +67,8 @@ pub(crate) enum Action {
     /// Give this to the layer above.
     Deliver(Message),
     SendPing,
+    /// Answer the client's ping: in revision 3 the heartbeat is the client's.
+    AnswerPing,
     /// Answer the probe on the transport under test.
     AnswerProbe,
     /// The transport under test becomes the session's transport.
@@ -87,6 +90,13 @@ pub(crate) struct Timing {
     pub(crate) upgrade_timeout: Duration,
 }
 
+impl Timing {
+    /// Time a client of revision 3 has for its next ping.
+    fn patience(&self) -> Duration {
+        self.ping_interval + self.ping_timeout
+    }
+}
+
 /// How often a session that is behind with its reading gives its client more time.
 const MAX_POSTPONED: u8 = 8;
 
@@ -99,6 +109,8 @@ enum Heartbeat {
     Idle { due: Duration },
     /// A pong is expected.
     Pinged { until: Duration, refreshed: bool },
+    /// In revision 3: a ping is expected.
+    Listening { until: Duration },
 }
 
 #[derive(Debug)]
@@ -119,8 +131,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(timing: Timing) -> Self {
-        let heartbeat = Heartbeat::Idle { due: timing.ping_interval };
+    pub(crate) fn new(timing: Timing, revision: Revision) -> Self {
+        let heartbeat = match revision {
+            Revision::Three => Heartbeat::Listening { until: timing.patience() },
+            Revision::Four => Heartbeat::Idle { due: timing.ping_interval },
+        };
         Self { timing, heartbeat, upgrade: None, postponed: 0 }
     }
 
@@ -152,11 +167,9 @@ impl Session {
             }
             Packet::Upgrade => {
                 self.upgrade = None;
-                if let Heartbeat::Pinged { until, .. } = &mut self.heartbeat {
-                    // The ping may have gone with the old transport's last breath: the client
-                    // gets the whole time again (the reference stops its heartbeat for good).
-                    *until = now + self.timing.ping_timeout;
-                }
+                // The ping may have gone with the old transport's last breath: the client gets the
+                // whole time again (the reference stops its heartbeat for good).
+                self.start_again(now);
                 Action::Switch
             }
             _ => {
@@ -175,17 +188,26 @@ impl Session {
             *until = now + self.timing.ping_timeout;
             *refreshed = true;
         }
-        match packet {
-            Packet::Message(message) => Action::Deliver(message),
-            Packet::Pong(_) => {
+        match (packet, &mut self.heartbeat) {
+            (Packet::Message(message), _) => Action::Deliver(message),
+            // Other traffic does not count, and the answer is bare, as in the reference.
+            (Packet::Ping(_), Heartbeat::Listening { until }) => {
+                *until = now + self.timing.patience();
+                self.postponed = 0;
+                Action::AnswerPing
+            }
+            (Packet::Pong(_), Heartbeat::Listening { .. }) => {
+                Action::Close(CloseReason::TransportError)
+            }
+            (Packet::Pong(_), _) => {
                 self.heartbeat = Heartbeat::Idle { due: now + self.timing.ping_interval };
                 self.postponed = 0;
                 Action::Nothing
             }
             // In revision 4 only the server pings.
-            Packet::Ping(_) => Action::Close(CloseReason::TransportError),
-            Packet::Close => Action::CloseByClient,
-            Packet::Open(_) | Packet::Upgrade | Packet::Noop => Action::Nothing,
+            (Packet::Ping(_), _) => Action::Close(CloseReason::TransportError),
+            (Packet::Close, _) => Action::CloseByClient,
+            (Packet::Open(_) | Packet::Upgrade | Packet::Noop, _) => Action::Nothing,
         }
     }
 
@@ -198,17 +220,28 @@ impl Session {
     /// The pong may be among what the session itself has not read yet: the client gets the whole
     /// time again, but not for ever. Whether it does.
     pub(crate) fn postpone_timeout(&mut self, now: Duration) -> bool {
-        let Heartbeat::Pinged { until, .. } = &mut self.heartbeat else { return false };
-        *until = now + self.timing.ping_timeout;
+        if !self.start_again(now) {
+            return false;
+        }
         self.postponed += 1;
         self.postponed <= MAX_POSTPONED
+    }
+
+    /// Gives the client the whole time again for what is expected of it. Whether anything is.
+    fn start_again(&mut self, now: Duration) -> bool {
+        match &mut self.heartbeat {
+            Heartbeat::Idle { .. } => return false,
+            Heartbeat::Pinged { until, .. } => *until = now + self.timing.ping_timeout,
+            Heartbeat::Listening { until } => *until = now + self.timing.patience(),
+        }
+        true
     }
 
     /// When [`Session::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Duration {
         let heartbeat = match self.heartbeat {
             Heartbeat::Idle { due } => due,
-            Heartbeat::Pinged { until, .. } => until,
+            Heartbeat::Pinged { until, .. } | Heartbeat::Listening { until } => until,
         };
         match &self.upgrade {
             Some(upgrade) => {
@@ -238,7 +271,7 @@ impl Session {
                 self.heartbeat = Heartbeat::Pinged { until, refreshed: false };
                 Action::SendPing
             }
-            Heartbeat::Pinged { until, .. } if until <= now => {
+            Heartbeat::Pinged { until, .. } | Heartbeat::Listening { until } if until <= now => {
                 Action::Close(CloseReason::PingTimeout)
             }
             _ => Action::Nothing,

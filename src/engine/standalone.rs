@@ -191,6 +191,11 @@ impl EngineSocket {
         &self.request
     }
 
+    /// The revision of the protocol that the client speaks: 4, or 3 if it is allowed.
+    pub fn protocol(&self) -> u8 {
+        self.request.protocol()
+    }
+
     /// What carries the session's bytes now.
     pub fn transport(&self) -> super::Transport {
         self.pipe.transport()

@@ -21,7 +21,7 @@ use crate::{
         Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::Errand,
+    socket::{Errand, Socket},
 };
 
 /// The room actors of a namespace, by worker.
@@ -82,7 +82,7 @@ impl Namespace {
         let here = self.members.iter().filter(|(_, member)| member.place.worker == worker);
         for (key, member) in here.filter(|(_, member)| member.phase != Phase::Pending) {
             // A socket that its predecessor had not greeted yet is greeted now.
-            let greeting = (!member.socket.connected()).then(|| self.greeting(member.socket.id()));
+            let greeting = (!member.socket.connected()).then(|| self.greeting(&member.socket));
             let rooms = member.shared_rooms();
             post.rooms.do_send(Admit {
                 key,
@@ -96,8 +96,10 @@ impl Namespace {
         }
     }
 
-    fn greeting(&self, id: &SocketId) -> crate::engine::outbox::Frames {
-        let greeting = Outgoing::Connect { namespace: &self.name, sid: Some(id), pid: None };
+    fn greeting(&self, socket: &Socket) -> crate::engine::outbox::Frames {
+        // An old client makes the id itself.
+        let sid = (socket.protocol() != 3).then(|| socket.id().as_str());
+        let greeting = Outgoing::Connect { namespace: &self.name, sid, pid: None };
         self.description.codec.frames(&greeting, true)
     }
 
@@ -174,7 +176,7 @@ impl Namespace {
             Some(post) => post.arbiter = arbiter,
         }
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
-        let greeting = Some(self.greeting(socket.id()));
+        let greeting = Some(self.greeting(&socket));
         self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
         self.tell_sockets(&SocketEvent::Connected(socket));
     }

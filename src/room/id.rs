@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::handshake::{SessionId, random_socket_id};
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -100,7 +102,8 @@ macro_rules! name {
 
 name! {
     /// The public id of one client in one namespace: 20 characters, random, the same on both
-    /// sides. It is not the (secret) id of the Engine.IO session.
+    /// sides. It is not the (secret) id of the Engine.IO session; only clients of Socket.IO 1 and 2
+    /// know no other, so there it is made of that id.
     SocketId
 }
 
@@ -113,8 +116,17 @@ name! {
 }
 
 impl SocketId {
+    /// The id of a client of Socket.IO 1 or 2, which makes the same one on its side: in `/` that of
+    /// its session.
+    pub(crate) fn of_session(sid: &SessionId, namespace: &str) -> Self {
+        match namespace {
+            "/" => Self::from(sid.as_str()),
+            _ => Self::from(format!("{namespace}#{}", sid.as_str())),
+        }
+    }
+
     pub(crate) fn random() -> Self {
-        Self::from(crate::engine::handshake::random_socket_id())
+        Self::from(random_socket_id())
     }
 }
 

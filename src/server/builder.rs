@@ -144,6 +144,16 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Whether clients of the old revisions are let in: Engine.IO 3, Socket.IO 1 and 2. Default
+    /// `false`: they are refused with code 5.
+    ///
+    /// The id of such a client's sockets is the id of its session, a secret: it should not be shown
+    /// to other clients.
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.config.allow_eio3 = allow;
+        self
+    }
+
     /// Time between the answer to one ping and the next ping. Default 25 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.config.ping_interval = interval;

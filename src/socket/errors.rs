@@ -208,6 +208,20 @@ impl ConnectError {
         refusal
     }
 
+    /// What a client of Socket.IO 1 or 2 gets: the data, unless JavaScript takes it for nothing, or
+    /// else the message.
+    pub(crate) fn to_bare_json(&self) -> Value {
+        let nothing = |data: &Value| match data {
+            Value::Null => true,
+            Value::Bool(truth) => !truth,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            Value::Array(_) | Value::Object(_) => false,
+        };
+        let data = self.data.as_ref().filter(|data| !nothing(data));
+        data.cloned().unwrap_or_else(|| self.message.clone().into())
+    }
+
     /// The data, if there is some.
     pub fn details(&self) -> Option<&Value> {
         self.data.as_ref()

@@ -120,13 +120,14 @@ impl Eq for Socket {}
 
 impl Socket {
     pub(crate) fn new(
+        id: SocketId,
         home: Arc<Home>,
         pipe: Pipe,
         connection: Recipient<Errand>,
         handshake: Handshake,
     ) -> Self {
         Self(Arc::new(Inner {
-            id: SocketId::random(),
+            id,
             home,
             pipe,
             connection,
@@ -168,9 +169,10 @@ impl Socket {
         self.0.pipe.backlog()
     }
 
-    /// The revision of the Engine.IO protocol that the client speaks.
+    /// The revision of the Engine.IO protocol that the client speaks: 4, or 3 if such clients are
+    /// [allowed](crate::SocketIoBuilder::allow_eio3).
     pub fn protocol(&self) -> u8 {
-        4
+        self.0.pipe.dialect().revision.number()
     }
 
     /// A value that the application shares with the listeners of the namespace or the server,
@@ -204,6 +206,9 @@ impl Socket {
 
     /// Leaves one room or several. Rooms it is not in are passed over.
     pub fn leave(&self, rooms: impl IntoRooms) {
+        if self.is_over() {
+            return;
+        }
         let leave = Leave::socket(self.id(), rooms);
         if leave.rooms.iter().any(|room| **room == **self.id()) {
             self.0.left_own_room.store(true, Ordering::Release);
@@ -221,6 +226,9 @@ impl Socket {
 
     /// The rooms the socket is in, the one of its own id first. Empty after its disconnection.
     pub async fn rooms(&self) -> Vec<Room> {
+        if self.is_over() {
+            return Vec::new();
+        }
         let ask = RoomsOf(self.id().clone());
         let rooms = self.0.home.ask(Some(&self.0.pipe), move |home| home.rooms.send(ask)).await;
         rooms.flatten().unwrap_or_default()
@@ -235,7 +243,7 @@ impl Socket {
     pub fn disconnect(&self, close: bool) -> impl Future<Output = ()> + use<> {
         let (sender, mut done) = mpsc::unbounded_channel();
         let socket = self.clone();
-        self.0.home.submit(Some(&self.0.pipe), true, move |home, origin| {
+        let ask = move |home: &Home, origin| {
             home.disconnect.do_send(Disconnect {
                 target: Target::everyone(),
                 close,
@@ -243,7 +251,10 @@ impl Socket {
                 socket: Some(socket.id().clone()),
                 done: Some(sender),
             });
-        });
+        };
+        if !self.is_over() {
+            self.0.home.submit(Some(&self.0.pipe), true, ask);
+        }
         self.set_leaving();
         async move {
             // Without its namespace the socket is disconnected anyway.
@@ -313,6 +324,12 @@ impl Socket {
 
     pub(crate) fn set_left_own_room(&self, left: bool) {
         self.0.left_own_room.store(left, Ordering::Release);
+    }
+
+    /// Whether the socket is out of everything. An old client that comes back gets a socket with
+    /// the same id: this one has no part in its life.
+    fn is_over(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == DISCONNECTED
     }
 
     /// Whether nothing more is sent to the client through this socket.

@@ -41,7 +41,7 @@ impl TestRequest {
         self
     }
 
-    /// Adds a parameter of the query.
+    /// Adds a parameter of the query. `EIO` is 4, whatever is added.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.to_owned(), value.to_owned()));
         self
@@ -56,7 +56,8 @@ impl TestRequest {
     fn build(self, path: &str) -> Request {
         let own = [("EIO", "4"), ("transport", "websocket")];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let query: Vec<_> = own.into_iter().chain(self.query).collect();
+        let added = self.query.into_iter().filter(|(name, _)| name != "EIO");
+        let query: Vec<_> = own.into_iter().chain(added).collect();
         let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(&query).finish();
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         Request {

@@ -19,9 +19,10 @@ use tokio::sync::oneshot;
 
 use super::{
     Transport,
+    dialect::Dialect,
     frame::Frame,
     outbox::{Bounds, Fill, Outbox},
-    packet::Packet,
+    packet::{Packet, PacketError},
     session::CloseReason,
 };
 
@@ -42,6 +43,15 @@ pub(crate) enum Inbound {
     Closed(CloseReason),
     /// All before this has been handled: the sender may go on.
     Barrier(oneshot::Sender<()>),
+}
+
+impl From<Result<Packet, PacketError>> for Inbound {
+    fn from(decoded: Result<Packet, PacketError>) -> Self {
+        match decoded {
+            Ok(packet) => Self::Packet(packet),
+            Err(_) => Self::Closed(CloseReason::ParseError),
+        }
+    }
 }
 
 impl Inbound {
@@ -121,6 +131,7 @@ pub(crate) struct Pipe(Arc<Shared>);
 struct Shared {
     /// The worker that the session's actor lives on.
     worker: usize,
+    dialect: Dialect,
     state: Mutex<State>,
 }
 
@@ -148,7 +159,12 @@ pub(crate) enum Refused {
 }
 
 impl Pipe {
-    pub(crate) fn new(worker: usize, transport: Transport, bounds: Bounds) -> Self {
+    pub(crate) fn new(
+        worker: usize,
+        transport: Transport,
+        dialect: Dialect,
+        bounds: Bounds,
+    ) -> Self {
         let state = Mutex::new(State {
             outbox: Outbox::new(bounds),
             inbox: VecDeque::new(),
@@ -172,11 +188,16 @@ impl Pipe {
             called: false,
             close_asked: false,
         });
-        Self(Arc::new(Shared { worker, state }))
+        Self(Arc::new(Shared { worker, dialect, state }))
     }
 
     pub(crate) fn worker(&self) -> usize {
         self.0.worker
+    }
+
+    /// How its client wants to be spoken to.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        &self.0.dialect
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -13,6 +13,7 @@ use super::{
     super::{
         Service, Transport,
         cors::is_field_value,
+        dialect::Revision,
         handshake::{Headers, Request, SessionId},
         pipe::Pipe,
     },
@@ -70,8 +71,10 @@ impl<S: Service> Endpoint<S> {
             let context = json!({ "transport": asked, "previousTransport": previous });
             return Err(bad_request("TRANSPORT_MISMATCH", context));
         }
-        if get("EIO") != "4" {
-            let context = json!({ "protocol": 3, "previousProtocol": 4 });
+        let (revision, previous) = (Revision::of(Some(get("EIO"))), pipe.dialect().revision);
+        if revision != previous {
+            let (revision, previous) = (revision.number(), previous.number());
+            let context = json!({ "protocol": revision, "previousProtocol": previous });
             return Err(bad_request("PROTOCOL_MISMATCH", context));
         }
         Ok(Checked::Session(pipe))

@@ -18,7 +18,7 @@ pub enum RequestError {
     BadRequest,
     /// Code 4: the application refused the request, with its message.
     Forbidden(Option<String>),
-    /// Code 5: another revision of the protocol than 4.
+    /// Code 5: another revision of the protocol than 4, or than 3 and 4 if both are allowed.
     UnsupportedVersion,
     /// The server is closing or closed. Not a code of the protocol: status 503.
     Closed,

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::{
     Engine, Service, Transport,
+    dialect::Dialect,
     handshake::{Request, SessionId},
     hooks,
     link::{Link, Opening},
@@ -136,7 +137,7 @@ impl<S: Service> Endpoint<S> {
         {
             return Ok(bad_websocket(&error));
         }
-        if request.query("EIO") != Some("4") {
+        if request.protocol() != 4 && !self.engine.config.allow_eio3 {
             return Err(RequestError::UnsupportedVersion.because(json!({ "protocol": 3 })));
         }
         if !self.engine.is_accepting() {
@@ -190,6 +191,7 @@ impl<S: Service> Engine<S> {
         let pipe = Pipe::new(
             sessions.worker(),
             transport,
+            Dialect::new(|name| request.query(name)),
             Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
         );
         if !sessions.insert(sid.clone(), pipe.clone()) {

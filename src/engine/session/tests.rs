@@ -5,11 +5,13 @@ const TIMEOUT: Duration = Duration::from_millis(200);
 const UPGRADE: Duration = Duration::from_millis(1000);
 
 fn session() -> Session {
-    Session::new(Timing {
-        ping_interval: INTERVAL,
-        ping_timeout: TIMEOUT,
-        upgrade_timeout: UPGRADE,
-    })
+    of(Revision::Four)
+}
+
+fn of(revision: Revision) -> Session {
+    let timing =
+        Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, upgrade_timeout: UPGRADE };
+    Session::new(timing, revision)
 }
 
 fn ms(n: u64) -> Duration {
@@ -115,4 +117,36 @@ fn a_ping_in_flight_during_the_upgrade_gets_its_whole_time_again() {
     session.packet(ms(400), 1, Packet::Upgrade);
     assert_eq!(session.tick(ms(599)), Action::Nothing);
     assert_eq!(session.tick(ms(600)), Action::Close(CloseReason::PingTimeout));
+}
+
+#[test]
+fn in_revision_3_the_client_pings_and_has_both_times_for_the_next_one() {
+    let mut session = of(Revision::Three);
+    assert_eq!(session.deadline(), ms(500));
+    assert_eq!(session.tick(ms(499)), Action::Nothing);
+    let ping = Packet::Ping("data".into());
+    assert_eq!(session.packet(ms(499), 0, ping), Action::AnswerPing);
+    assert_eq!(session.tick(ms(998)), Action::Nothing);
+    assert_eq!(session.tick(ms(999)), Action::Close(CloseReason::PingTimeout));
+}
+
+#[test]
+fn in_revision_3_only_pings_are_signs_of_life_and_a_pong_is_an_error() {
+    let mut session = of(Revision::Three);
+    session.packet(ms(400), 0, text("a"));
+    assert_eq!(session.tick(ms(500)), Action::Close(CloseReason::PingTimeout));
+    let pong = session.packet(ms(100), 0, Packet::Pong("".into()));
+    assert_eq!(pong, Action::Close(CloseReason::TransportError));
+}
+
+#[test]
+fn in_revision_3_an_upgrade_gives_the_whole_time_again() {
+    let mut session = of(Revision::Three);
+    session.probe_started(ms(100), 1);
+    assert_eq!(session.packet(ms(110), 1, Packet::Ping("probe".into())), Action::AnswerProbe);
+    assert_eq!(session.packet(ms(120), 0, Packet::Ping("probe".into())), Action::AnswerPing);
+    assert_eq!(session.packet(ms(450), 1, Packet::Upgrade), Action::Switch);
+    assert_eq!(session.deadline(), ms(950));
+    assert!(session.postpone_timeout(ms(950)), "the ping may not have been read");
+    assert_eq!(session.deadline(), ms(1450));
 }

@@ -18,7 +18,6 @@ use tokio::sync::oneshot;
 use crate::engine::{
     compression::Encoding,
     frame::Frame,
-    payload,
     pipe::{Generation, Inbound, Pipe, Refused},
     session::CloseReason,
 };
@@ -42,12 +41,12 @@ pub(crate) async fn receive(
     let mut waiting = Underway { pipe: &pipe, completed: false };
     let frames = poll_fn(|cx| pipe.poll_body(generation, cx)).await;
     let compression = compression.filter(|_| frames.iter().any(Frame::compress));
-    let mut body = Vec::new();
-    frames.iter().for_each(|frame| frame.append_to(&mut body));
-    let (body, encoding) = pack(req, body.into(), compression).await;
+    let body = pipe.dialect().body(&frames);
+    let content_type = body.content_type;
+    let (body, encoding) = pack(req, body.bytes.into(), compression).await;
     waiting.completed = true;
     let mut response = respond(req, StatusCode::OK);
-    response.insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"));
+    response.insert_header((header::CONTENT_TYPE, content_type));
     if let Some(encoding) = encoding {
         response.insert_header((header::CONTENT_ENCODING, encoding.as_str()));
     }
@@ -95,8 +94,8 @@ pub(crate) async fn send(
         Ok(generation) => generation,
         Err(refused) => return refuse(&pipe, refused),
     };
-    let binary = req.headers().get(header::CONTENT_TYPE);
-    if binary.is_some_and(|value| value == "application/octet-stream") {
+    let content_type = req.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    if pipe.dialect().refuses(content_type) {
         // Binary bodies are a thing of revision 3.
         return refuse(&pipe, Refused::Overlap);
     }
@@ -116,20 +115,19 @@ pub(crate) async fn send(
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
-    hand_in(&pipe, generation, &body).await;
+    hand_in(&pipe, generation, &body, content_type).await;
     underway.completed = true;
     pipe.end_post(generation);
     respond(req, StatusCode::OK).insert_header((header::CONTENT_TYPE, "text/html")).body("ok")
 }
 
 /// Gives the packets to the session and waits until it has taken them.
-async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8]) {
+async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8], content_type: Option<&[u8]>) {
     let (done, taken) = oneshot::channel();
-    let packets = payload::decode(body).map(|decoded| match decoded {
-        Ok(packet) => Inbound::Packet(packet),
-        Err(_) => Inbound::Closed(CloseReason::ParseError),
+    pipe.dialect().read(body, content_type, |packets| {
+        let packets = packets.map(Inbound::from);
+        pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
     });
-    pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
     // The session may end at one of the packets; the request is answered all the same.
     let _ = taken.await;
 }

@@ -25,7 +25,8 @@ use tracing::debug;
 
 use super::frame::{self, Decoder, Message};
 use crate::engine::{
-    packet::{self, Packet},
+    dialect::{Revision, asks_for_base64},
+    frame::Frame,
     pipe::{Generation, Inbound, Pipe},
     session::CloseReason,
 };
@@ -42,7 +43,10 @@ pub(crate) fn accept(
     max_message: usize,
 ) -> Result<HttpResponse, HandshakeError> {
     let mut response = shake_hands(req)?;
+    let query = form_urlencoded::parse(req.query_string().as_bytes());
+    let base64 = query.filter(|(name, _)| name == "b64").last().map(|(_, value)| value);
     Ok(response.body(Socket {
+        base64: asks_for_base64(base64.as_deref()),
         pipe,
         generation,
         payload,
@@ -99,6 +103,8 @@ enum Phase {
 
 struct Socket {
     pipe: Pipe,
+    /// In revision 3: its own request asks for binary data as text.
+    base64: bool,
     generation: Generation,
     payload: Payload,
     decoder: Decoder,
@@ -125,15 +131,11 @@ impl Socket {
     fn decode(&mut self, chunk: &[u8]) {
         let mut inbound = SmallVec::<[Inbound; 4]>::new();
         let mut closing = None;
+        let revision = self.pipe.dialect().revision;
         let control = &mut self.control;
         let fed = self.decoder.feed(chunk, &mut |message| match message {
-            Message::Text(text) => inbound.push(match Packet::decode_text(text) {
-                Ok(packet) => Inbound::Packet(packet),
-                Err(_) => Inbound::Closed(CloseReason::ParseError),
-            }),
-            Message::Binary(data) => {
-                inbound.push(Inbound::Packet(Packet::Message(packet::Message::Binary(data))));
-            }
+            Message::Text(text) => inbound.push(revision.text(text).into()),
+            Message::Binary(data) => inbound.push(Inbound::Packet(revision.binary(data))),
             Message::Ping(data) => control.push_back(frame::pong(&data)),
             Message::Pong(_) => {}
             Message::Close(close) => {
@@ -149,6 +151,13 @@ impl Socket {
         self.pipe.receive(self.generation, inbound.into_iter());
         if let Some(frame) = closing {
             self.phase = Phase::Closing(frame);
+        }
+    }
+
+    fn encode(&self, frame: Frame) -> Bytes {
+        match self.pipe.dialect().revision {
+            Revision::Three => frame.websocket_revision3(self.base64),
+            Revision::Four => frame.websocket(),
         }
     }
 
@@ -185,7 +194,7 @@ impl MessageBody for Socket {
             }
             Poll::Ready(Ok(frame)) => {
                 this.phase = Phase::Open;
-                Poll::Ready(Some(Ok(frame.websocket())))
+                Poll::Ready(Some(Ok(this.encode(frame))))
             }
             // An ordinary end carries no code, as `ws` does it.
             Poll::Ready(Err(1000)) => Poll::Ready(Some(Ok(frame::close(NO_CODE, "")))),
