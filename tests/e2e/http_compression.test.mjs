@@ -189,7 +189,7 @@ describe("compress, the flag of an emit", () => {
       const session = await pollingSocket(server, "/rc");
       const answer = session.get({ headers: GZIP });
       await sleep(100); // no event tells that a poll has arrived
-      await session.send(`42/rc,1${JSON.stringify(["emit", { target: "socket", event: "e", args: [xs(2000)], flags }])}`);
+      await session.send(`42/rc,${JSON.stringify(["emit", { target: "socket", event: "e", args: [xs(2000)], flags }])}`);
       const { encoding: found, text } = read(await answer);
       assert.deepEqual([found, text.split(SEPARATOR)[0]], [encoding, `42/rc,["e","${xs(2000)}"]`]);
     }

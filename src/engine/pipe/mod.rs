@@ -99,6 +99,8 @@ struct Probe {
     frames: VecDeque<Frame>,
     waker: Option<Waker>,
     noop_asked: bool,
+    /// Its client has moved to it; the session will hear of that.
+    taken: bool,
 }
 
 #[derive(Debug)]

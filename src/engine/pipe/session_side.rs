@@ -80,8 +80,14 @@ impl Pipe {
         self.lock().look()
     }
 
+    /// What the client speaks through. It counts as moved as soon as it has said so: what it asks
+    /// afterwards may come on another thread, before the session has heard of the move.
     pub(crate) fn transport(&self) -> Transport {
-        self.lock().carrier.transport
+        let state = self.lock();
+        match &state.probe {
+            Some(probe) if probe.taken => Transport::WebSocket,
+            _ => state.carrier.transport,
+        }
     }
 
     /// Packets that were volatile and could not be sent at once.

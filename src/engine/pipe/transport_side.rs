@@ -9,7 +9,7 @@ use super::{
     Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused,
     register, wake,
 };
-use crate::engine::{Transport, frame::Frame, session::CloseReason};
+use crate::engine::{Transport, frame::Frame, packet::Packet, session::CloseReason};
 
 impl Pipe {
     /// Whether there is room in the inbox; if not, the transport is woken when there is.
@@ -36,6 +36,12 @@ impl Pipe {
             return;
         }
         for item in items {
+            if let Some(probe) = state.probe.as_mut()
+                && probe.generation == generation
+                && matches!(item, Inbound::Packet(Packet::Upgrade))
+            {
+                probe.taken = true;
+            }
             state.inbox_bytes += item.size();
             state.inbox.push_back((generation, item));
         }
@@ -189,6 +195,7 @@ impl Pipe {
             frames: VecDeque::new(),
             waker: None,
             noop_asked: false,
+            taken: false,
         }));
         // The session gives the whole upgrade a deadline, counted from here.
         let waker = state.call_session();
