@@ -63,8 +63,8 @@ pub use crate::{
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedListener, BroadcastAcks,
         BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter, EventError,
-        EventErrorKind, FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer,
-        Outcome, Socket,
+        EventErrorKind, FromSocket, Handshake, IntoEventMiddleware, IntoOutcome, Listener,
+        ListenerId, NoAnswer, Outcome, Receiving, RemoteAck, RemoteSocket, Socket, SocketDetails,
     },
 };
 

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use serde_json::{Map, Value};
 use tracing::{debug, error};
 
-use super::{Client, Connection, Joined, Phase, running};
+use super::{Client, Connection, Joined, Phase, passing, running};
 use crate::{
     engine::{LocalFuture, link::Link},
     namespace::messages::{Connect, Depart, Departed, Prepare, Told},
@@ -66,6 +66,7 @@ pub(super) fn connect(
         socket: socket.clone(),
         entrance: Arc::clone(&entrance),
         phase: Phase::Asking,
+        asking: None,
         reason: None,
         serial: None,
     });
@@ -98,12 +99,26 @@ fn ask(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
     match running::poll_once(&mut chain) {
         std::task::Poll::Ready(result) => answer(link, &socket, result, ctx),
         std::task::Poll::Pending => {
-            let connection = ctx.address();
-            actix::spawn(async move {
+            let (connection, asker) = (ctx.address(), socket.clone());
+            let task = actix::spawn(async move {
                 let result = chain.await;
                 connection.do_send(Checked { socket, result });
             });
+            if let Some(index) = link.upper.position(&asker) {
+                link.upper.joined[index].asking = Some(Asking(task));
+            }
         }
+    }
+}
+
+/// Middlewares that wait for something. A client that leaves takes them along: what they wait for
+/// concerns nobody any more.
+#[derive(Debug)]
+pub(super) struct Asking(tokio::task::JoinHandle<()>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -145,6 +160,12 @@ fn checked(
 ) {
     // Gone if the client left meanwhile: then the namespace has been told.
     let Some(index) = link.upper.position(socket) else { return };
+    link.upper.joined[index].asking = None;
+    if !link.is_open() {
+        // It is about to be closed: nobody is let in any more, and nobody would read a refusal.
+        abandon(link, index);
+        return;
+    }
     match result {
         Ok(()) => {
             let place = link.upper.place.clone();
@@ -231,6 +252,8 @@ pub(super) fn leave(
     joined.phase = Phase::Leaving;
     joined.serial = None;
     let socket = joined.socket.clone();
+    // What was sent before comes before what is done at the end.
+    passing::hear(&link.upper, &socket);
     if reason == DisconnectReason::ClientNamespaceDisconnect {
         socket.set_gone();
     }
@@ -345,6 +368,7 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
 pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
     let Some(index) = link.upper.position(socket) else { return };
     let joined = link.upper.joined.remove(index);
+    passing::hear(&link.upper, socket);
     socket.set_disconnected();
     if let Some(reason) = joined.reason {
         for listener in socket.disconnect_listeners() {

@@ -6,6 +6,7 @@
 
 mod inbound;
 mod lifecycle;
+mod passing;
 mod running;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
@@ -71,6 +72,8 @@ struct Joined {
     socket: Socket,
     entrance: Arc<Entrance>,
     phase: Phase,
+    /// Its middlewares, while they wait for something.
+    asking: Option<lifecycle::Asking>,
     /// Why it leaves, once it does.
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
@@ -158,6 +161,7 @@ impl Protocol for Client {
     }
 
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
+        passing::hear_all(link);
         running::unpark(link, ctx);
     }
 

@@ -7,6 +7,7 @@
 mod builder;
 mod membership;
 pub(crate) mod messages;
+mod passing;
 mod queries;
 mod supervisor;
 

@@ -22,7 +22,7 @@ use crate::{
     },
     room::{IntoRooms, SocketId},
     socket::{
-        BroadcastOperator, OperatorBase,
+        BroadcastOperator, OperatorBase, RemoteSocket,
         home::{Common, Home},
     },
 };
@@ -172,6 +172,11 @@ impl SocketIo {
     /// The ids of all sockets of the main namespace.
     pub async fn members(&self) -> Vec<SocketId> {
         self.sockets().members().await
+    }
+
+    /// The sockets of the main namespace: a snapshot of each, and a handle.
+    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
+        self.sockets().fetch_sockets().await
     }
 
     /// Engine.IO sessions that are open now.

@@ -1,17 +1,22 @@
 //! Layer 5: the handle that listeners get. One client in one namespace.
 
 mod ack;
+mod catch_all;
 mod codec;
 pub(crate) mod current;
 mod data;
 mod emit;
 mod errors;
 mod facts;
+mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
+pub(crate) mod middleware;
 mod operator;
 mod outcome;
 mod own_listeners;
+pub(crate) mod remote;
+mod watchers;
 
 use std::{
     fmt,
@@ -32,8 +37,10 @@ pub use self::{
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
+    middleware::{IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
+    remote::{RemoteAck, RemoteSocket, SocketDetails},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
@@ -43,11 +50,12 @@ pub(crate) use self::{
 use self::{
     home::Home,
     listeners::{OnConnection, OnDisconnect, OwnListeners},
+    watchers::{Watched, Watchers},
 };
 use crate::{
     engine::{Transport, outbox::Owner, pipe::Pipe},
     room::{
-        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
+        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, Sent, SocketId, Target,
         messages::AckRequest,
     },
 };
@@ -82,6 +90,7 @@ struct Inner {
     handshake: Handshake,
     state: AtomicU8,
     left_own_room: AtomicBool,
+    watched: Watched,
     extras: Mutex<Option<Box<Extras>>>,
     questions: Questions,
 }
@@ -91,6 +100,13 @@ struct Inner {
 struct Extras {
     data: Data,
     listeners: OwnListeners,
+    watchers: Option<Box<Watchers>>,
+}
+
+impl Extras {
+    fn watchers(&mut self) -> &mut Watchers {
+        self.watchers.get_or_insert_default()
+    }
 }
 
 /// One client in one namespace: a cheap handle that may be cloned, kept and sent anywhere.
@@ -131,6 +147,7 @@ impl Socket {
             handshake,
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
+            watched: Watched::default(),
             extras: Mutex::new(None),
             questions: Questions::default(),
         }))
@@ -383,6 +400,14 @@ impl Port for Inner {
         socket.set_leaving();
         socket.pipe().drop_held(socket.owner());
         socket.errand(Errand::Dismissed { socket: socket.clone(), close });
+    }
+
+    fn hears(&self) -> bool {
+        self.watched.hears(&self.home)
+    }
+
+    fn hear(self: Arc<Self>, sent: &Sent) {
+        Socket(self).note(sent.clone());
     }
 
     fn expect_answer(&self, request: &AckRequest) {

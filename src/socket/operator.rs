@@ -23,9 +23,9 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BroadcastOperator {
-    home: Arc<Home>,
-    target: Target,
-    sender: Option<Socket>,
+    pub(super) home: Arc<Home>,
+    pub(super) target: Target,
+    pub(super) sender: Option<Socket>,
     flags: Flags,
     timeout: Duration,
 }
@@ -127,7 +127,7 @@ impl BroadcastOperator {
     }
 
     /// Hands an operation to the namespace, in order with what its client did before.
-    fn submit(&self, send: impl FnOnce(&Home, Option<Origin>) + Send + 'static) {
+    pub(super) fn submit(&self, send: impl FnOnce(&Home, Option<Origin>) + Send + 'static) {
         match &self.sender {
             Some(socket) => {
                 let excluded = self.target.except.iter().any(|room| **room == **socket.id());
@@ -139,12 +139,12 @@ impl BroadcastOperator {
     }
 
     /// The same for what sends nothing.
-    fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
+    pub(super) fn follow(&self, send: impl FnOnce(&Home) + Send + 'static) {
         self.home.submit(self.pipe().as_ref(), false, |home, _| send(home));
     }
 
     /// The client whose operations must not overtake each other.
-    fn pipe(&self) -> Option<Pipe> {
+    pub(super) fn pipe(&self) -> Option<Pipe> {
         self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current)
     }
 
