@@ -24,6 +24,8 @@ pub(crate) fn namespace(
     let namespace = Namespace::new(name)
         .before_connect(first_middleware)
         .before_connect(second_middleware)
+        .before_event(forbid)
+        .before_event(hold)
         .on_connect(move |socket: Socket| {
             operations::install(&socket, &own);
             welcome(socket)
@@ -42,7 +44,10 @@ pub(crate) fn namespace(
             gone.do_send(DisconnectEntry { id, event: "disconnect", reason, rooms });
             async {}
         })
-        .on_error(move |socket, _, error| errors.do_send(ErrorEntry::new(socket, error)));
+        .on_error(move |socket, _, error| {
+            errors.do_send(ErrorEntry::new(socket, error));
+            reject(socket, error);
+        });
     operations::add(plain_events(namespace), world)
 }
 
@@ -98,6 +103,33 @@ async fn welcome(socket: Socket) -> Result<(), EventError> {
         socket.emit("hello", &Hello { nsp: socket.namespace(), recovered: false })?;
     }
     Ok(())
+}
+
+// ---- before events -----------------------------------------------------------------------------
+
+/// What a refused event is refused with.
+const FORBIDDEN: &str = "forbidden event";
+
+async fn forbid(_: Socket, event: Event) -> Result<(), EventError> {
+    if event.name.starts_with("forbidden") {
+        return Err(EventError::new(FORBIDDEN).data(&json!({ "event": &*event.name })));
+    }
+    Ok(())
+}
+
+async fn hold(_: Socket, event: Event) -> Result<(), EventError> {
+    if event.name == "slow" {
+        sleep(50.0).await;
+    }
+    Ok(())
+}
+
+fn reject(socket: &Socket, error: &EventError) {
+    if error.message() == FORBIDDEN {
+        let rejected = json!({ "message": error.message(), "data": error.details() });
+        // The client may have left meanwhile.
+        let _ = socket.emit("rejected", &rejected);
+    }
 }
 
 // ---- plain events ------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 //! The operations that send: to whom a selection means, with and without answers.
 
-use greenroom::{BroadcastAcks, NoAnswer, prelude::*};
+use greenroom::{BroadcastAcks, Emitter, NoAnswer, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
     control::first,
     operations::{Call, Failure},
-    selection::{Own, Selected, Selection},
+    selection::{Selected, Selection},
 };
 
 #[derive(Default, Deserialize)]
@@ -30,12 +30,8 @@ pub(crate) async fn emit(call: Call) -> Result<Emitted, Failure> {
     let Emit { event, args, ack } = call.params()?;
     match call.params::<Selection>()?.of(&call)? {
         Selected::Own(own) if ack => answer_of(&own, &event, &args).await,
-        Selected::Own(Own { socket, volatile: true, .. }) => {
-            socket.volatile().emit(&event, &args)?;
-            Ok(Emitted::Sent(true))
-        }
-        Selected::Own(Own { socket, .. }) => {
-            socket.emit(&event, &args)?;
+        Selected::Own(own) => {
+            own.emit(&event, &args)?;
             Ok(Emitted::Sent(true))
         }
         Selected::Many(many) if ack => all_answers(many.emit_with_ack(&event, &args)?).await,
@@ -61,15 +57,8 @@ pub(crate) async fn emit_with_ack(call: Call) -> Result<Emitted, Failure> {
     }
 }
 
-async fn answer_of(own: &Own, event: &str, args: &Args) -> Result<Emitted, Failure> {
-    let Own { socket, volatile, timeout } = own;
-    let answer = match (timeout, volatile) {
-        (Some(timeout), true) => socket.volatile().timeout(*timeout).emit_with_ack(event, args),
-        (Some(timeout), false) => socket.timeout(*timeout).emit_with_ack(event, args),
-        (None, true) => socket.volatile().emit_with_ack(event, args),
-        (None, false) => socket.emit_with_ack(event, args),
-    };
-    match answer.await {
+async fn answer_of(own: &Emitter, event: &str, args: &Args) -> Result<Emitted, Failure> {
+    match own.emit_with_ack(event, args).await {
         Ok(response) => Ok(Emitted::One { err: None, response }),
         Err(error @ AckError::Timeout) => {
             Ok(Emitted::One { err: Some(error.to_string()), response: Args::new() })

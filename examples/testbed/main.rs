@@ -6,10 +6,12 @@
 mod chat;
 mod control;
 mod emitting;
+mod fetched;
 mod fixture;
 mod journal;
 mod operations;
 mod plain;
+mod recording;
 mod selection;
 mod settings;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom::{BroadcastOperator, IntoRooms, Socket, prelude::Room};
+use greenroom::{BroadcastOperator, Emitter, IntoRooms, prelude::Room};
 use serde::Deserialize;
 
 use super::operations::{Call, Failure};
@@ -18,11 +18,11 @@ pub(crate) struct Selection {
     flags: Flags,
 }
 
-/// `compress` says nothing here: there is no compression yet.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Flags {
     volatile: bool,
+    compress: Option<bool>,
     local: bool,
     timeout: Option<f64>,
 }
@@ -54,20 +54,13 @@ impl IntoRooms for Rooms {
 /// What a selection comes to.
 pub(crate) enum Selected {
     /// The asking socket alone.
-    Own(Own),
+    Own(Emitter),
     Many(BroadcastOperator),
-}
-
-/// How something is sent to the asking socket.
-pub(crate) struct Own {
-    pub(crate) socket: Socket,
-    pub(crate) volatile: bool,
-    pub(crate) timeout: Option<Duration>,
 }
 
 impl Selection {
     pub(crate) fn of(&self, call: &Call) -> Result<Selected, Failure> {
-        let Flags { volatile, local, timeout } = self.flags;
+        let Flags { volatile, compress, local, timeout } = self.flags;
         let timeout = timeout.map(|ms| Duration::try_from_secs_f64(ms / 1000.0)).transpose()?;
         let socket = &call.socket;
         let base = match self.target.as_deref() {
@@ -79,17 +72,27 @@ impl Selection {
             // With rooms it is a broadcast to others.
             Some("socket") if self.has_rooms() || local => socket.broadcast(),
             Some("socket") => {
-                let socket = socket.clone();
-                return Ok(Selected::Own(Own { socket, volatile, timeout }));
+                let mut emitter = socket.compress(compress.unwrap_or(true));
+                if volatile {
+                    emitter = emitter.volatile();
+                }
+                if let Some(timeout) = timeout {
+                    emitter = emitter.timeout(timeout);
+                }
+                return Ok(Selected::Own(emitter));
             }
             Some(_) => return Err("unknown target".into()),
         };
         let mut operator = base
             .to(self.to.clone().unwrap_or_default())
             .within(self.within.clone().unwrap_or_default())
-            .except(self.except.clone().unwrap_or_default());
+            .except(self.except.clone().unwrap_or_default())
+            .compress(compress.unwrap_or(true));
         if volatile {
             operator = operator.volatile();
+        }
+        if local {
+            operator = operator.local();
         }
         if let Some(timeout) = timeout {
             operator = operator.timeout(timeout);

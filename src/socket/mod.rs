@@ -15,6 +15,7 @@ pub(crate) mod middleware;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod port;
 pub(crate) mod remote;
 mod watchers;
 
@@ -54,10 +55,7 @@ use self::{
 };
 use crate::{
     engine::{Transport, outbox::Owner, pipe::Pipe},
-    room::{
-        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, Sent, SocketId, Target,
-        messages::AckRequest,
-    },
+    room::{Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target},
 };
 
 /// What a socket needs done by the connection it belongs to.
@@ -377,40 +375,5 @@ impl Socket {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Inner").field(&self.id).finish()
-    }
-}
-
-impl Port for Inner {
-    fn pipe(&self) -> &Pipe {
-        &self.pipe
-    }
-
-    fn listens(&self) -> bool {
-        self.state.load(Ordering::Acquire) != GONE
-    }
-
-    fn admitted(self: Arc<Self>) {
-        let socket = Socket(self);
-        socket.set_connected();
-        socket.errand(Errand::Admitted(socket.clone()));
-    }
-
-    fn dismissed(self: Arc<Self>, close: bool) {
-        let socket = Socket(self);
-        socket.set_leaving();
-        socket.pipe().drop_held(socket.owner());
-        socket.errand(Errand::Dismissed { socket: socket.clone(), close });
-    }
-
-    fn hears(&self) -> bool {
-        self.watched.hears(&self.home)
-    }
-
-    fn hear(self: Arc<Self>, sent: &Sent) {
-        Socket(self).note(sent.clone());
-    }
-
-    fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }
