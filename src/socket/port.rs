@@ -14,7 +14,8 @@ impl Port for Inner {
     }
 
     fn listens(&self) -> bool {
-        self.state.load(Ordering::Acquire) != GONE
+        // Nor does one that has left since: its end may be known here before its room actor has it.
+        self.state.load(Ordering::Acquire) < GONE
     }
 
     fn admitted(self: Arc<Self>) {
