@@ -135,14 +135,8 @@ impl Protocol for Client {
     }
 
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
-        let joined = link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined);
-        let sockets: SmallVec<[Socket; 1]> = joined.map(|joined| joined.socket.clone()).collect();
-        for socket in sockets {
-            for listener in socket.connection_listeners() {
-                let called = socket.clone();
-                let call = || listener(called, event);
-                running::run_hook(&link.upper, &socket, "connection", call, ctx);
-            }
+        for socket in link.upper.sockets() {
+            running::notice(&link.upper, &socket, event, ctx);
         }
     }
 
@@ -156,7 +150,11 @@ impl Protocol for Client {
         if let Some(deadline) = link.upper.connect_deadline.take() {
             ctx.cancel_future(deadline);
         }
+        let sockets = link.upper.sockets();
         lifecycle::leave_all(link, DisconnectReason::Session(reason), ctx);
+        for socket in sockets {
+            running::notice(&link.upper, &socket, ConnectionEvent::Closed(reason), ctx);
+        }
         lifecycle::finish_if_done(link, ctx);
     }
 
@@ -191,6 +189,12 @@ impl Handler<Errand> for Link<Client> {
 impl Client {
     fn position(&self, socket: &Socket) -> Option<usize> {
         self.joined.iter().position(|joined| joined.socket == *socket)
+    }
+
+    /// The sockets that take part.
+    fn sockets(&self) -> SmallVec<[Socket; 1]> {
+        let joined = self.joined.iter().filter(|joined| joined.phase == Phase::Joined);
+        joined.map(|joined| joined.socket.clone()).collect()
     }
 
     /// The namespace's entry that takes part; one that leaves makes room for another.

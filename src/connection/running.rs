@@ -19,7 +19,7 @@ use super::{
     passing::{self, Passage},
 };
 use crate::{
-    engine::{LocalFuture, link::Link},
+    engine::{ConnectionEvent, LocalFuture, link::Link},
     metrics::Metrics,
     packet::{Event, Payload},
     socket::{
@@ -358,6 +358,19 @@ pub(super) fn run_hook(
 ) {
     let end = hook_end(client, socket, name);
     run(&client.running, socket, call, end, ctx);
+}
+
+/// Tells the listeners of a socket what happened to its connection.
+pub(super) fn notice(
+    client: &Client,
+    socket: &Socket,
+    event: ConnectionEvent,
+    ctx: &mut Context<Connection>,
+) {
+    for listener in socket.connection_listeners() {
+        let called = socket.clone();
+        run_hook(client, socket, "connection", || listener(called, event), ctx);
+    }
 }
 
 /// The end of a listener that answers nobody.

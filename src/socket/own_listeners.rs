@@ -105,8 +105,8 @@ impl Socket {
         self.extras().get_or_insert_default().listeners.disconnect.push(listener);
     }
 
-    /// Calls `listener` when something happens to the underlying connection: it was upgraded, or
-    /// its client answered a ping.
+    /// Calls `listener` when something happens to the underlying connection: it was upgraded, its
+    /// client answered a ping, nothing waits to be sent any more, or it has ended.
     pub fn on_connection_event<F, Fut>(&self, listener: F)
     where
         F: Fn(Self, ConnectionEvent) -> Fut + Send + Sync + 'static,
@@ -114,6 +114,7 @@ impl Socket {
         Fut::Output: IntoOutcome,
     {
         let listener = listeners::on_connection(listener);
+        self.pipe().watch_drains();
         self.extras().get_or_insert_default().listeners.connection.push(listener);
     }
 }
