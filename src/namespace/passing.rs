@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Namespace, builder::description};
 use crate::{
     packet::Event,
-    socket::{AckSender, IntoEventMiddleware, Socket, middleware::BoxedEventMiddleware},
+    socket::{AckSender, BoxedEventMiddleware, IntoEventMiddleware, Socket},
 };
 
 impl Namespace {

@@ -38,7 +38,7 @@ pub use self::{
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
-    middleware::{IntoEventMiddleware, Receiving},
+    middleware::{BoxedEventMiddleware, IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
     remote::{RemoteAck, RemoteSocket, SocketDetails},
