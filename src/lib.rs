@@ -61,10 +61,11 @@ pub use crate::{
     },
     server::{ParentNamespace, SocketIo, SocketIoBuilder},
     socket::{
-        Ack, AckError, AckFuture, AckSender, Answered, BoxedListener, BroadcastAcks,
-        BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter, EventError,
-        EventErrorKind, FromSocket, Handshake, IntoOutcome, Listener, ListenerId, NoAnswer,
-        Outcome, Socket,
+        Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
+        BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,
+        EventError, EventErrorKind, FromSocket, Handshake, IntoEventMiddleware, IntoOutcome,
+        Listener, ListenerId, NoAnswer, Outcome, Receiving, RemoteAck, RemoteSocket, Socket,
+        SocketDetails,
     },
 };
 

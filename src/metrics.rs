@@ -60,10 +60,15 @@ counters! {
     events_received,
     /// Events for which there was no listener.
     events_unhandled,
-    /// Events of a socket that the server had just disconnected; they are dropped.
+    /// Events of a socket that the server had just disconnected, or that left while a middleware
+    /// held them; they are dropped.
     events_after_disconnect,
-    /// Events that a listener or middleware answered with an error.
+    /// Events that a listener answered with an error.
     events_failed,
+    /// Events that a middleware refused; they are dropped.
+    events_refused,
+    /// Events that listeners of what is sent did not see, because too many waited for them.
+    outgoing_unheard,
     /// Panics of listeners and middlewares.
     panics,
     /// Volatile packets that were dropped because they would have had to wait.

@@ -289,3 +289,54 @@ async fn the_values_of_a_listener_are_dropped_with_its_server() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(log.take(), ["dropped"]);
 }
+
+#[actix_rt::test]
+async fn a_client_that_has_left_hears_nothing_that_was_on_its_way_however_long_it_takes() {
+    // More than a room actor delivers before it lets others work.
+    const SOCKETS: usize = 4_200;
+    let server = TestServer::start(SocketIo::builder().namespace(Namespace::new("/")));
+    let clients = server.many("/", SOCKETS).await;
+    let before = clients[0].connection().transcript().len();
+    clients[0].leave();
+    for n in 0..3 {
+        server.io().emit("n", &n).unwrap();
+    }
+    server.settle().await;
+    assert_eq!(clients[0].connection().transcript().len(), before);
+    let stayed = clients[SOCKETS - 1].connection().transcript();
+    assert_eq!(stayed.iter().filter(|packet| packet.starts_with('2')).count(), 3);
+}
+
+#[actix_rt::test]
+async fn a_socket_is_told_what_happens_to_its_connection() {
+    let log = Log::default();
+    let (events, ends) = (log.clone(), log.clone());
+    let namespace = Namespace::new("/")
+        .on_connect(move |socket: Socket| {
+            let log = events.clone();
+            socket.on_connection_event(move |_, event| log.noted(format!("{event:?}")));
+            std::future::ready(())
+        })
+        .on("two", |socket: Socket, (): ()| async move {
+            socket.emit("one", &())?;
+            socket.emit("two", &())
+        })
+        .on_disconnecting(move |_: Socket, _: DisconnectReason| ends.noted("disconnecting"));
+    let builder = SocketIo::builder().ping_interval(SECOND).namespace(namespace);
+    let server = TestServer::start(builder);
+    let client = server.connect("/", ()).await.unwrap();
+    server.settle().await;
+    log.take();
+    client.connection().stop_reading();
+    client.emit("two", ());
+    server.settle().await;
+    assert_eq!(log.take(), [] as [&str; 0], "it waits");
+    client.connection().resume_reading();
+    server.settle().await;
+    assert_eq!(log.take(), ["Drained"]);
+    server.advance(SECOND).await;
+    assert_eq!(log.take(), ["Drained", "Heartbeat"], "the ping has gone, the pong has come");
+    client.drop_connection();
+    server.settle().await;
+    assert_eq!(log.take(), ["disconnecting", "Closed(TransportClose)"]);
+}

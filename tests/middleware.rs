@@ -6,7 +6,7 @@ mod support;
 use std::future::Ready;
 
 use actix::prelude::*;
-use greenroom::{Connecting, CountSockets, prelude::*, testing::TestServer};
+use greenroom::{Connecting, CountSockets, RoomSizes, prelude::*, testing::TestServer};
 use serde_json::json;
 use support::Log;
 
@@ -131,6 +131,75 @@ async fn a_client_that_leaves_during_a_middleware_never_connects() {
     let namespace = server.io().namespace("/").unwrap();
     assert_eq!(namespace.send(CountSockets).await.unwrap(), 0);
     server.close().await;
+}
+
+/// Notes when it is dropped.
+struct Dropped(Log);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.note("dropped");
+    }
+}
+
+#[actix_rt::test]
+async fn a_middleware_whose_client_leaves_is_cancelled_and_the_next_one_never_runs() {
+    let log = Log::default();
+    let notes = log.clone();
+    let namespace = Namespace::new("/")
+        .before_connect(move |socket: Socket| {
+            let dropped = Dropped(notes.clone());
+            async move {
+                socket.join("early");
+                std::future::pending::<()>().await;
+                drop(dropped);
+                Ok::<_, ConnectError>(())
+            }
+        })
+        .before_connect(noting(&log, "second"));
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let connection = server.open().await.unwrap();
+    connection.send_raw("0");
+    server.settle().await;
+    assert_eq!(log.take(), [] as [&str; 0]);
+    connection.drop_connection();
+    server.settle().await;
+    assert_eq!(log.take(), ["dropped"]);
+    let namespace = server.io().namespace("/").unwrap();
+    assert_eq!(namespace.send(RoomSizes).await.unwrap(), []);
+}
+
+#[actix_rt::test]
+async fn after_a_wait_nobody_is_let_in_through_a_connection_that_is_being_closed() {
+    let log = Log::default();
+    let connects = log.clone();
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let gated = Namespace::new("/gated")
+        .before_connect(move |_: Socket| {
+            let mut gate = gate.clone();
+            async move {
+                let _ = gate.wait_for(|open| *open).await;
+                Ok::<_, ConnectError>(())
+            }
+        })
+        .on_connect(move |_: Socket| connects.noted("connect"));
+    let server =
+        TestServer::start(SocketIo::builder().namespace(Namespace::new("/")).namespace(gated));
+    let client = server.connect("/", ()).await.unwrap();
+    client.connection().stop_reading();
+    client.connection().send_raw("0/gated,");
+    server.settle().await;
+    let socket = support::handle(&server, &client).await;
+    // What waits for the client keeps the connection open a little longer.
+    socket.emit("unread", &()).unwrap();
+    socket.close_connection();
+    tokio::task::yield_now().await;
+    open.send(true).unwrap();
+    server.settle().await;
+    assert!(!client.connection().is_closed());
+    client.connection().resume_reading();
+    client.connection().closed().await;
+    assert_eq!(log.take(), [] as [&str; 0]);
 }
 
 #[actix_rt::test]

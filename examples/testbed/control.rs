@@ -52,6 +52,8 @@ fn remote(namespace: Namespace, world: &Arc<World>) -> Namespace {
     let (own, leaving, gone, errors) =
         (Arc::clone(world), Arc::clone(world), Arc::clone(world), Arc::clone(world));
     let namespace = namespace
+        .before_event(forbid)
+        .before_event(hold)
         .on_connect(move |socket: Socket| {
             operations::install(&socket, &own);
             std::future::ready(())
@@ -73,6 +75,7 @@ fn remote(namespace: Namespace, world: &Arc<World>) -> Namespace {
         })
         .on_error(move |socket, _, error| {
             errors.logs.journal(socket.namespace()).do_send(ErrorEntry::new(socket, error));
+            reject(socket, error);
         });
     operations::add(plain_events(namespace), world)
 }
@@ -140,6 +143,33 @@ async fn welcome(socket: Socket) -> Result<(), EventError> {
         socket.emit("hello", &Hello { nsp: socket.namespace(), recovered: false })?;
     }
     Ok(())
+}
+
+// ---- before events -----------------------------------------------------------------------------
+
+/// What a refused event is refused with.
+const FORBIDDEN: &str = "forbidden event";
+
+async fn forbid(_: Socket, event: Event) -> Result<(), EventError> {
+    if event.name.starts_with("forbidden") {
+        return Err(EventError::new(FORBIDDEN).data(&json!({ "event": &*event.name })));
+    }
+    Ok(())
+}
+
+async fn hold(_: Socket, event: Event) -> Result<(), EventError> {
+    if event.name == "slow" {
+        sleep(50.0).await;
+    }
+    Ok(())
+}
+
+fn reject(socket: &Socket, error: &EventError) {
+    if error.message() == FORBIDDEN {
+        let rejected = json!({ "message": error.message(), "data": error.details() });
+        // The client may have left meanwhile.
+        let _ = socket.emit("rejected", &rejected);
+    }
 }
 
 // ---- plain events ------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 //! The operations that send: to whom a selection means, with and without answers.
 
-use greenroom::{BroadcastAcks, NoAnswer, prelude::*};
+use greenroom::{BroadcastAcks, Emitter, NoAnswer, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
     control::first,
     operations::{Call, Failure},
-    selection::{Own, Selected, Selection},
+    selection::{Selected, Selection},
 };
 
 #[derive(Default, Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) async fn emit(call: Call) -> Result<Emitted, Failure> {
     match call.params::<Selection>()?.of(&call)? {
         Selected::Own(own) if ack => answer_of(&own, &event, &args).await,
         Selected::Own(own) => {
-            own.emitter().emit(&event, &args)?;
+            own.emit(&event, &args)?;
             Ok(Emitted::Sent(true))
         }
         Selected::Many(many) if ack => all_answers(many.emit_with_ack(&event, &args)?).await,
@@ -57,8 +57,8 @@ pub(crate) async fn emit_with_ack(call: Call) -> Result<Emitted, Failure> {
     }
 }
 
-async fn answer_of(own: &Own, event: &str, args: &Args) -> Result<Emitted, Failure> {
-    match own.emitter().emit_with_ack(event, args).await {
+async fn answer_of(own: &Emitter, event: &str, args: &Args) -> Result<Emitted, Failure> {
+    match own.emit_with_ack(event, args).await {
         Ok(response) => Ok(Emitted::One { err: None, response }),
         Err(error @ AckError::Timeout) => {
             Ok(Emitted::One { err: Some(error.to_string()), response: Args::new() })

@@ -6,11 +6,13 @@
 mod chat;
 mod control;
 mod emitting;
+mod fetched;
 mod fixture;
 mod journal;
 mod logs;
 mod operations;
 mod plain;
+mod recording;
 mod requests;
 mod selection;
 mod settings;

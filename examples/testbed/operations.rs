@@ -19,9 +19,10 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     World,
     control::rooms_of,
-    emitting,
+    emitting, fetched,
     fixture::{self, Blob, FIXTURE},
     journal::{DisconnectEntry, DisconnectLog, ErrorEntry, ErrorLog, Journal, RoomEntry, RoomLog},
+    recording,
     selection::{Rooms, Selection},
 };
 
@@ -46,13 +47,13 @@ impl Call {
 /// What an operation acks.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Reply<R> {
+pub(crate) enum Reply<R> {
     Ok(R),
     Error(String),
 }
 
 /// A listener that runs an operation and acks what comes of it.
-fn answering<F, Fut, R>(
+pub(crate) fn answering<F, Fut, R>(
     world: &Arc<World>,
     run: F,
 ) -> impl Fn(Socket, Args, AckSender) -> LocalBoxFuture<'static, Ack<Reply<R>>> + Send + Sync + 'static
@@ -89,6 +90,8 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
         "disconnectSockets": disconnect_sockets, "disconnectOther": disconnect_other,
         "close": close, "connClose": close_connection,
         "unlisten": unlisten,
+        "fetchSockets": fetched::fetch_sockets,
+        "emitFetched": fetched::emit_fetched, "ackFetched": fetched::ack_fetched,
         "roomLog": room_log, "disconnectLog": disconnect_log, "errorLog": error_log,
         "counts": counts, "roomSizes": room_sizes, "namespaces": namespaces,
         "newNamespaces": new_namespaces, "of": of,
@@ -96,10 +99,11 @@ pub(crate) fn add(namespace: Namespace, world: &Arc<World>) -> Namespace {
     }
 }
 
-/// Adds the one that counts for each socket.
+/// Adds those that keep something for each socket.
 pub(crate) fn install(socket: &Socket, world: &Arc<World>) {
     let listens = Arc::new(AtomicU32::new(0));
     socket.on("listen", answering(world, move |call| listen(call, Arc::clone(&listens))));
+    recording::install(socket, world);
 }
 
 // ---- the socket --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom::{BroadcastOperator, Emitter, IntoRooms, Socket, prelude::Room};
+use greenroom::{BroadcastOperator, Emitter, IntoRooms, prelude::Room};
 use serde::Deserialize;
 
 use super::{
@@ -57,35 +57,13 @@ impl IntoRooms for Rooms {
 /// What a selection comes to.
 pub(crate) enum Selected {
     /// The asking socket alone.
-    Own(Own),
+    Own(Emitter),
     Many(BroadcastOperator),
-}
-
-/// How something is sent to the asking socket.
-pub(crate) struct Own {
-    socket: Socket,
-    volatile: bool,
-    compress: bool,
-    timeout: Option<Duration>,
-}
-
-impl Own {
-    pub(crate) fn emitter(&self) -> Emitter {
-        let mut emitter = self.socket.compress(self.compress);
-        if self.volatile {
-            emitter = emitter.volatile();
-        }
-        match self.timeout {
-            Some(timeout) => emitter.timeout(timeout),
-            None => emitter,
-        }
-    }
 }
 
 impl Selection {
     pub(crate) fn of(&self, call: &Call) -> Result<Selected, Failure> {
         let Flags { volatile, compress, local, timeout } = self.flags;
-        let compress = compress.unwrap_or(true);
         let timeout = timeout.map(|ms| Duration::try_from_secs_f64(ms / 1000.0)).transpose()?;
         let socket = &call.socket;
         let base = match self.target.as_deref() {
@@ -97,8 +75,14 @@ impl Selection {
             // With rooms it is a broadcast to others.
             Some("socket") if self.has_rooms() || local => socket.broadcast(),
             Some("socket") => {
-                let socket = socket.clone();
-                return Ok(Selected::Own(Own { socket, volatile, compress, timeout }));
+                let mut emitter = socket.compress(compress.unwrap_or(true));
+                if volatile {
+                    emitter = emitter.volatile();
+                }
+                if let Some(timeout) = timeout {
+                    emitter = emitter.timeout(timeout);
+                }
+                return Ok(Selected::Own(emitter));
             }
             Some(name @ ("dyn" | "fn")) => {
                 let parent = if name == "dyn" { DYN } else { FN };
@@ -110,12 +94,12 @@ impl Selection {
             .to(self.to.clone().unwrap_or_default())
             .within(self.within.clone().unwrap_or_default())
             .except(self.except.clone().unwrap_or_default())
-            .compress(compress);
-        if local {
-            operator = operator.local();
-        }
+            .compress(compress.unwrap_or(true));
         if volatile {
             operator = operator.volatile();
+        }
+        if local {
+            operator = operator.local();
         }
         if let Some(timeout) = timeout {
             operator = operator.timeout(timeout);

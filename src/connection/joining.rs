@@ -158,6 +158,7 @@ fn enter(
         socket: socket.clone(),
         entrance: Arc::clone(&entrance),
         phase: Phase::Asking,
+        asking: None,
         reason: None,
         serial: None,
     });
@@ -190,12 +191,26 @@ fn ask(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
     match running::poll_once(&mut chain) {
         std::task::Poll::Ready(result) => answer(link, &socket, result, ctx),
         std::task::Poll::Pending => {
-            let connection = ctx.address();
-            actix::spawn(async move {
+            let (connection, asker) = (ctx.address(), socket.clone());
+            let task = actix::spawn(async move {
                 let result = chain.await;
                 connection.do_send(Checked { socket, result });
             });
+            if let Some(index) = link.upper.position(&asker) {
+                link.upper.joined[index].asking = Some(Asking(task));
+            }
         }
+    }
+}
+
+/// Middlewares that wait for something. A client that leaves takes them along: what they wait for
+/// concerns nobody any more.
+#[derive(Debug)]
+pub(super) struct Asking(tokio::task::JoinHandle<()>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -238,6 +253,12 @@ fn checked(
 ) {
     // Gone if the client left meanwhile: then the namespace has been told.
     let Some(index) = link.upper.position(socket) else { return };
+    link.upper.joined[index].asking = None;
+    if !link.is_open() {
+        // It is about to be closed: nobody is let in any more, and nobody would read a refusal.
+        abandon(link, index);
+        return;
+    }
     match result {
         Ok(()) => {
             let place = link.upper.place.clone();

@@ -8,7 +8,7 @@ use tracing::{debug, error};
 use super::{
     Client, Connection, Phase,
     joining::{Returning, connect, refuse_unknown},
-    running,
+    passing, running,
 };
 use crate::{
     engine::link::Link,
@@ -60,6 +60,8 @@ pub(super) fn leave(
     joined.phase = Phase::Leaving;
     joined.serial = None;
     let socket = joined.socket.clone();
+    // What was sent before comes before what is done at the end.
+    passing::hear(&link.upper, &socket);
     if reason == DisconnectReason::ClientNamespaceDisconnect {
         socket.set_gone();
     }
@@ -174,6 +176,7 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
 pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
     let Some(index) = link.upper.position(socket) else { return };
     let joined = link.upper.joined.remove(index);
+    passing::hear(&link.upper, socket);
     socket.set_disconnected();
     if let Some(reason) = joined.reason {
         for listener in socket.disconnect_listeners() {

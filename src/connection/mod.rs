@@ -7,6 +7,7 @@
 mod inbound;
 mod joining;
 mod leaving;
+mod passing;
 mod revision3;
 mod running;
 
@@ -83,6 +84,8 @@ struct Joined {
     socket: Socket,
     entrance: Arc<Entrance>,
     phase: Phase,
+    /// Its middlewares, while they wait for something.
+    asking: Option<joining::Asking>,
     /// Why it leaves, once it does.
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
@@ -154,14 +157,8 @@ impl Protocol for Client {
     }
 
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
-        let joined = link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined);
-        let sockets: SmallVec<[Socket; 1]> = joined.map(|joined| joined.socket.clone()).collect();
-        for socket in sockets {
-            for listener in socket.connection_listeners() {
-                let called = socket.clone();
-                let call = || listener(called, event);
-                running::run_hook(&link.upper, &socket, "connection", call, ctx);
-            }
+        for socket in link.upper.sockets() {
+            running::notice(&link.upper, &socket, event, ctx);
         }
     }
 
@@ -175,11 +172,16 @@ impl Protocol for Client {
         if let Some(deadline) = link.upper.connect_deadline.take() {
             ctx.cancel_future(deadline);
         }
+        let sockets = link.upper.sockets();
         leaving::leave_all(link, DisconnectReason::Session(reason), ctx);
+        for socket in sockets {
+            running::notice(&link.upper, &socket, ConnectionEvent::Closed(reason), ctx);
+        }
         leaving::finish_if_done(link, ctx);
     }
 
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
+        passing::hear_all(link);
         running::unpark(link, ctx);
     }
 
@@ -216,6 +218,12 @@ impl Client {
         let mut entries =
             self.joined.iter().filter(|joined| *joined.entrance.home.name == *namespace);
         entries.any(|joined| joined.phase == Phase::Leaving)
+    }
+
+    /// The sockets that take part.
+    fn sockets(&self) -> SmallVec<[Socket; 1]> {
+        let joined = self.joined.iter().filter(|joined| joined.phase == Phase::Joined);
+        joined.map(|joined| joined.socket.clone()).collect()
     }
 
     /// The namespace's entry that takes part; one that leaves makes room for another.

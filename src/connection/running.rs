@@ -14,9 +14,12 @@ use actix::prelude::*;
 use bytestring::ByteString;
 use tracing::{Instrument, debug, error, warn};
 
-use super::{Client, Connection, Phase};
+use super::{
+    Client, Connection, Phase,
+    passing::{self, Passage},
+};
 use crate::{
-    engine::{LocalFuture, link::Link},
+    engine::{ConnectionEvent, LocalFuture, link::Link},
     metrics::Metrics,
     packet::{Event, Payload},
     socket::{
@@ -36,7 +39,7 @@ impl Running {
     }
 
     /// One more, until the returned value is dropped.
-    fn begin(self: &Rc<Self>, socket: &Socket) -> Underway {
+    pub(super) fn begin(self: &Rc<Self>, socket: &Socket) -> Underway {
         self.0.set(self.0.get() + 1);
         Underway { running: Rc::clone(self), socket: socket.clone() }
     }
@@ -114,21 +117,26 @@ impl Handler<Finished> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, Finished(socket): Finished, ctx: &mut Self::Context) {
-        loop {
-            let Some(index) = self.upper.position(&socket) else { return };
-            let Some(serial) = &mut self.upper.joined[index].serial else { return };
-            serial.busy = serial.busy.saturating_sub(1);
-            if serial.busy > 0 {
-                return;
-            }
-            let Some((event, id, waited)) = serial.queue.pop_front() else { return };
-            // Counts as under way until it has been started.
-            serial.busy = 1;
-            let started = start(self, &socket, event, id, ctx);
-            drop(waited);
-            if started {
-                return;
-            }
+        finished(self, &socket, ctx);
+    }
+}
+
+/// In serial mode: the next event of this socket gets its turn, if nothing is under way any more.
+pub(super) fn finished(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
+    loop {
+        let Some(index) = link.upper.position(socket) else { return };
+        let Some(serial) = &mut link.upper.joined[index].serial else { return };
+        serial.busy = serial.busy.saturating_sub(1);
+        if serial.busy > 0 {
+            return;
+        }
+        let Some((event, id, waited)) = serial.queue.pop_front() else { return };
+        // Counts as under way until it has been started.
+        serial.busy = 1;
+        let started = start(link, socket, event, id, ctx);
+        drop(waited);
+        if started {
+            return;
         }
     }
 }
@@ -189,12 +197,34 @@ fn dispatch(
     }
 }
 
-/// Calls the listeners of an event; whether one of them is still under way.
+/// Gives an event to its listeners, past whatever comes before them; whether something is still
+/// under way.
 fn start(
     link: &mut Connection,
     socket: &Socket,
     event: Event,
     id: Option<u64>,
+    ctx: &mut Context<Connection>,
+) -> bool {
+    // What the listeners before sent comes before this.
+    passing::hear(&link.upper, socket);
+    let ack = AckSender::new(socket, id);
+    if socket.is_watched() {
+        match passing::pass(link, socket, &event, &ack, ctx) {
+            Passage::Open => {}
+            Passage::Refused => return false,
+            Passage::Held => return true,
+        }
+    }
+    listen(link, socket, event, ack, ctx)
+}
+
+/// Calls the listeners of an event; whether one of them is still under way.
+pub(super) fn listen(
+    link: &mut Connection,
+    socket: &Socket,
+    event: Event,
+    ack: AckSender,
     ctx: &mut Context<Connection>,
 ) -> bool {
     let handlers = socket.handlers(&event.name);
@@ -203,7 +233,6 @@ fn start(
         metrics.events_unhandled.increment();
         return false;
     }
-    let ack = AckSender::new(socket, id);
     let mut pending = 0;
     for handler in handlers {
         let call = Call { socket: socket.clone(), event: event.clone(), ack: ack.clone() };
@@ -302,18 +331,20 @@ impl End {
     }
 }
 
-/// Tells the namespace's error hook.
+/// Tells the error hooks of the namespace and of the socket.
 pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
     let id = socket.id();
-    if matches!(error.kind(), EventErrorKind::Payload | EventErrorKind::Packet) {
+    use EventErrorKind::{Packet, Payload, Refused};
+    // What clients can cause at will is no warning.
+    if matches!(error.kind(), Payload | Packet | Refused) {
         debug!(namespace = socket.namespace(), %id, event, %error, "event refused");
     } else {
         warn!(namespace = socket.namespace(), %id, event, %error, "event failed");
     }
-    if let Some(hook) = &socket.home().description.error_hook
-        && enter(socket.pipe(), || hook(socket, event, error)).is_err()
-    {
-        error!(namespace = socket.namespace(), "error hook panicked");
+    for hook in socket.error_hooks() {
+        if enter(socket.pipe(), || hook(socket, event, error)).is_err() {
+            error!(namespace = socket.namespace(), "error hook panicked");
+        }
     }
 }
 
@@ -327,6 +358,19 @@ pub(super) fn run_hook(
 ) {
     let end = hook_end(client, socket, name);
     run(&client.running, socket, call, end, ctx);
+}
+
+/// Tells the listeners of a socket what happened to its connection.
+pub(super) fn notice(
+    client: &Client,
+    socket: &Socket,
+    event: ConnectionEvent,
+    ctx: &mut Context<Connection>,
+) {
+    for listener in socket.connection_listeners() {
+        let called = socket.clone();
+        run_hook(client, socket, "connection", || listener(called, event), ctx);
+    }
 }
 
 /// The end of a listener that answers nobody.

@@ -63,6 +63,11 @@ pub enum ConnectionEvent {
     Upgraded(Transport),
     /// The client has answered a ping; in revision 3, it has sent one.
     Heartbeat,
+    /// All that waited for the client has been handed to its transport: the time to send more, for
+    /// whoever has much to send.
+    Drained,
+    /// The session has ended, for this reason. Sockets that have left before are not told.
+    Closed(CloseReason),
 }
 
 /// See the module's description.
@@ -328,6 +333,9 @@ impl<P: Protocol> Link<P> {
         }
         if self.closing {
             return;
+        }
+        if look.drained {
+            P::noticed(self, ConnectionEvent::Drained, ctx);
         }
         match look.fill {
             Fill::Normal => self.given_up = None,

@@ -119,7 +119,7 @@ impl Namespace {
         self
     }
 
-    /// Calls `hook` with every error of a listener: the socket, the event's name, the error. It
+    /// Calls `hook` with every error of a listener or of a middleware of events: the socket, the event's name, the error. It
     /// runs on the client's worker and should be short.
     #[must_use]
     pub fn on_error(

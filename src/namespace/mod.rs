@@ -8,6 +8,7 @@ mod builder;
 mod dynamic;
 mod membership;
 pub(crate) mod messages;
+mod passing;
 mod queries;
 mod supervisor;
 

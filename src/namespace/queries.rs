@@ -5,7 +5,10 @@ use actix::prelude::*;
 use super::{FindSocket, Namespace, Sockets, SubscribeRooms, SubscribeSockets, membership::Phase};
 use crate::{
     room::{CountSockets, MembersOf, Room, RoomSizes, RoomsOf, SocketId},
-    socket::Socket,
+    socket::{
+        Socket,
+        remote::{Fetch, Found},
+    },
 };
 
 impl Handler<MembersOf> for Namespace {
@@ -23,6 +26,19 @@ impl Handler<Sockets> for Namespace {
     fn handle(&mut self, Sockets(target): Sockets, _: &mut Self::Context) -> Vec<Socket> {
         let keys = self.members.select(&target).into_iter();
         keys.filter_map(|key| Some(self.members.get(key)?.socket.clone())).collect()
+    }
+}
+
+impl Handler<Fetch> for Namespace {
+    type Result = Vec<Found>;
+
+    fn handle(&mut self, Fetch(target): Fetch, _: &mut Self::Context) -> Vec<Found> {
+        // Only what the namespace alone knows; the rest is for whoever asked.
+        let found = |key| {
+            let member = self.members.get(key)?;
+            Some(Found { socket: member.socket.clone(), rooms: member.rooms().into() })
+        };
+        self.members.select(&target).into_iter().filter_map(found).collect()
     }
 }
 

@@ -307,6 +307,7 @@ impl Handler<Broadcast> for Namespace {
                     volatile: flags.volatile,
                     ack: ack.clone(),
                     confirm,
+                    copy: self.description.wants_copies().then(|| payload.clone()),
                 };
                 self.post(worker, fanout, ctx);
             }

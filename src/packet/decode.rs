@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Args, Event, Packet, is_reserved, number};
+use super::{Args, Event, Packet, Payload, is_reserved, number};
 
 /// Why a message is no packet, in the words of the reference where it has some. The connection has
 /// to be closed: what comes after cannot be trusted to be in step.
@@ -217,6 +217,18 @@ fn event(json: &ByteString) -> Result<Event, DecodeError> {
     let first = list.first.ok_or(DecodeError::InvalidPayload)?;
     let name = name(json, first).ok_or(DecodeError::InvalidPayload)?;
     Ok(Event { name, args: list.args(json, list.second, list.len - 1) })
+}
+
+impl Payload {
+    /// The event that this is the body of; `None` for that of an ack.
+    pub(crate) fn to_event(&self) -> Option<Event> {
+        let Event { name, args } = event(self.json()).ok()?;
+        let args = match self.attachments() {
+            [] => args,
+            list => args.attach(list.to_vec())?,
+        };
+        Some(Event { name, args })
+    }
 }
 
 /// The arguments of an ack, which may have no JSON at all.

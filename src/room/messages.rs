@@ -362,6 +362,8 @@ pub(crate) struct Fanout {
     pub(crate) volatile: bool,
     pub(crate) ack: Option<AckRequest>,
     pub(crate) confirm: Option<Origin>,
+    /// The event itself, if some receivers may want to see what is sent to them.
+    pub(crate) copy: Option<Payload>,
 }
 
 /// A [`Target`] as a room actor understands it.

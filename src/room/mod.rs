@@ -6,6 +6,7 @@
 
 mod id;
 pub(crate) mod messages;
+mod sent;
 
 use std::{fmt, sync::Arc};
 
@@ -15,6 +16,7 @@ use indexmap::IndexMap;
 use tracing::trace;
 
 use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Selection};
+pub(crate) use self::sent::Sent;
 pub use self::{
     id::{IntoRooms, Room, SocketId},
     messages::{
@@ -39,6 +41,10 @@ pub(crate) trait Port: Send + Sync + fmt::Debug {
     fn admitted(self: Arc<Self>);
     /// The namespace has put the socket out.
     fn dismissed(self: Arc<Self>, close: bool);
+    /// Whether it wants to see what is sent to it.
+    fn hears(&self) -> bool;
+    /// This is sent to it now.
+    fn hear(self: Arc<Self>, sent: &Sent);
     /// An answer to a broadcast will come from this socket.
     fn expect_answer(&self, request: &messages::AckRequest);
 }
@@ -207,7 +213,8 @@ impl Handler<Fanout> for Rooms {
     type Result = ();
 
     fn handle(&mut self, fanout: Fanout, ctx: &mut Self::Context) {
-        let Fanout { selection, frames, volatile, ack, confirm } = fanout;
+        let Fanout { selection, frames, volatile, ack, confirm, copy } = fanout;
+        let mut sent = None;
         let count = self.select(&selection, |port| {
             if let Some(request) = &ack {
                 // Before the packet, so that no answer can come first.
@@ -215,6 +222,12 @@ impl Handler<Fanout> for Rooms {
             }
             // A client that has just left must not find old events when it comes back.
             if port.listens() {
+                if let Some(payload) = &copy
+                    && port.hears()
+                {
+                    let sent = sent.get_or_insert_with(|| Sent::new(payload));
+                    Arc::clone(port).hear(sent);
+                }
                 port.pipe().send(frames.clone(), volatile);
             }
         });

@@ -25,7 +25,7 @@ use crate::{
     metrics::{Metrics, Snapshot},
     namespace::{Namespace, Parent, Stop, messages::Place},
     room::{IntoRooms, SocketId},
-    socket::{BroadcastOperator, OperatorBase},
+    socket::{BroadcastOperator, OperatorBase, RemoteSocket},
 };
 
 /// A Socket.IO server.
@@ -206,6 +206,11 @@ impl SocketIo {
     /// The ids of all sockets of the main namespace.
     pub async fn members(&self) -> Vec<SocketId> {
         self.sockets().members().await
+    }
+
+    /// The sockets of the main namespace: a snapshot of each, and a handle.
+    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
+        self.sockets().fetch_sockets().await
     }
 
     /// Engine.IO sessions that are open now.

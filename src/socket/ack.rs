@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     marker::PhantomData,
     pin::Pin,
     sync::{
@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::Stream;
 use hashbrown::HashMap;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
@@ -259,12 +260,14 @@ pub struct NoAnswer {
 
 /// The answers to a broadcast. It has been sent already.
 ///
-/// Await it for all answers at once, or take them one by one with [`BroadcastAcks::next`].
+/// Take them all at once with [`BroadcastAcks::all`], or one by one: with [`BroadcastAcks::next`],
+/// or as a [`Stream`]. Each says which socket it is of.
 #[must_use = "the answers are lost if nobody awaits them"]
 #[derive(Debug)]
 pub struct BroadcastAcks {
     answers: mpsc::UnboundedReceiver<Answer>,
     deadline: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
     /// Namespaces that have not said yet how many room actors they have.
     namespaces: usize,
     workers: usize,
@@ -282,7 +285,9 @@ impl BroadcastAcks {
     ) -> Self {
         Self {
             answers,
+            // The clock starts now, its timer when somebody waits: here may be no runtime.
             deadline: Instant::now() + timeout,
+            sleep: None,
             namespaces,
             workers: 0,
             reported: 0,
@@ -297,32 +302,41 @@ impl BroadcastAcks {
         (self.namespaces == 0 && self.workers == self.reported).then_some(self.receivers)
     }
 
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.receivers().is_some_and(|receivers| self.answered + self.gone >= receivers)
     }
 
     /// The next answer, in the order they come; `None` when all have answered or left, or when
     /// the time is up.
     pub async fn next(&mut self) -> Option<Answered> {
+        poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answered>> {
         while !self.is_complete() {
-            match tokio::time::timeout_at(self.deadline, self.answers.recv()).await {
-                Err(_) | Ok(None) => return None,
-                Ok(Some(Answer::Workers(count))) => {
+            match self.answers.poll_recv(cx) {
+                Poll::Pending => {
+                    let until = self.deadline;
+                    let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+                    return sleep.as_mut().poll(cx).map(|()| None);
+                }
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(Answer::Workers(count))) => {
                     self.namespaces = self.namespaces.saturating_sub(1);
                     self.workers += count;
                 }
-                Ok(Some(Answer::Receivers(count))) => {
+                Poll::Ready(Some(Answer::Receivers(count))) => {
                     self.reported += 1;
                     self.receivers += count;
                 }
-                Ok(Some(Answer::Gone)) => self.gone += 1,
-                Ok(Some(Answer::From(socket, answer))) => {
+                Poll::Ready(Some(Answer::Gone)) => self.gone += 1,
+                Poll::Ready(Some(Answer::From(socket, answer))) => {
                     self.answered += 1;
-                    return Some(Answered { socket, answer });
+                    return Poll::Ready(Some(Answered { socket, answer }));
                 }
             }
         }
-        None
+        Poll::Ready(None)
     }
 
     /// All answers.
@@ -341,5 +355,13 @@ impl BroadcastAcks {
                 Err(NoAnswer { answers, missing })
             }
         }
+    }
+}
+
+impl Stream for BroadcastAcks {
+    type Item = Answered;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answered>> {
+        self.poll_answer(cx)
     }
 }

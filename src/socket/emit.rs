@@ -110,6 +110,7 @@ impl Emitter {
 
     fn send_frames(&self, id: Option<u64>, payload: &Payload) {
         let socket = &self.socket;
+        socket.note_own(payload);
         let event = Outgoing::Event { namespace: socket.namespace(), id, payload };
         let frames = socket.codec().frames(&event, self.flags.compress);
         socket.pipe().send_own(frames, self.flags.volatile, socket.owner());

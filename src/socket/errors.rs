@@ -117,6 +117,11 @@ impl EventError {
         &self.message
     }
 
+    /// The data for the client, if there is some.
+    pub fn details(&self) -> Option<&Value> {
+        self.data.as_ref()
+    }
+
     /// The error behind it, which the client does not see.
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()

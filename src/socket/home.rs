@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     codec::Codec,
     listeners::{ErrorHook, Listeners},
+    remote::Fetch,
 };
 use crate::{
     engine::{outbox::Way, pipe::Pipe},
@@ -59,6 +60,19 @@ pub(crate) struct Description {
     pub(crate) error_hook: Option<ErrorHook>,
     /// The server's.
     pub(crate) codec: Codec,
+    /// A socket has had listeners of what is sent to it.
+    copies: AtomicBool,
+}
+
+impl Description {
+    /// From now on broadcasts go along with what they say, for those who listen to it.
+    pub(crate) fn want_copies(&self) {
+        self.copies.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wants_copies(&self) -> bool {
+        self.copies.load(Ordering::Acquire) || !self.listeners.any_outgoing.is_empty()
+    }
 }
 
 /// See the module's description. One per namespace, shared by all its sockets.
@@ -71,6 +85,7 @@ pub(crate) struct Home {
     pub(crate) disconnect: Recipient<Disconnect>,
     pub(crate) members: Recipient<MembersOf>,
     pub(crate) rooms: Recipient<RoomsOf>,
+    pub(crate) fetch: Recipient<Fetch>,
     acks: AtomicU64,
     closed: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
@@ -86,7 +101,8 @@ impl Home {
             + Handler<Leave>
             + Handler<Disconnect>
             + Handler<MembersOf>
-            + Handler<RoomsOf>,
+            + Handler<RoomsOf>
+            + Handler<Fetch>,
     {
         Self {
             name,
@@ -97,6 +113,7 @@ impl Home {
             disconnect: addr.clone().recipient(),
             members: addr.clone().recipient(),
             rooms: addr.clone().recipient(),
+            fetch: addr.clone().recipient(),
             acks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),

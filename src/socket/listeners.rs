@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 
 use super::{
     AckSender, DisconnectReason, Socket,
+    catch_all::{AnyListener, OutgoingListener},
     errors::{ConnectError, EventError},
+    middleware::EventMiddleware,
     outcome::{IntoOutcome, Outcome},
 };
 use crate::{
@@ -213,6 +215,9 @@ where
 #[derive(Clone, Default)]
 pub(crate) struct Listeners {
     pub(crate) before_connect: Vec<Middleware>,
+    pub(crate) before_event: Vec<EventMiddleware>,
+    pub(crate) any: Vec<AnyListener>,
+    pub(crate) any_outgoing: Vec<OutgoingListener>,
     pub(crate) connect: Vec<OnConnect>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
@@ -242,10 +247,23 @@ pub(crate) struct OwnListeners {
 }
 
 impl OwnListeners {
-    pub(crate) fn add(&mut self, event: &str, once: bool, handler: Handler) -> ListenerId {
+    /// A name that nothing else of the socket has.
+    pub(crate) fn next_id(&mut self) -> ListenerId {
         self.next += 1;
-        let id = ListenerId(self.next);
-        self.events.push(Own { id, event: event.into(), once, handler });
+        ListenerId(self.next)
+    }
+
+    /// Adds a listener behind the others, or before them.
+    pub(crate) fn add(
+        &mut self,
+        event: &str,
+        once: bool,
+        first: bool,
+        handler: Handler,
+    ) -> ListenerId {
+        let id = self.next_id();
+        let index = if first { 0 } else { self.events.len() };
+        self.events.insert(index, Own { id, event: event.into(), once, handler });
         id
     }
 

@@ -1,18 +1,24 @@
 //! Layer 5: the handle that listeners get. One client in one namespace.
 
 mod ack;
+mod catch_all;
 mod codec;
 pub(crate) mod current;
 mod data;
 mod emit;
 mod errors;
 mod facts;
+mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
+pub(crate) mod middleware;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod port;
+pub(crate) mod remote;
 mod scope;
+mod watchers;
 
 use std::{
     fmt,
@@ -33,8 +39,10 @@ pub use self::{
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
+    middleware::{BoxedEventMiddleware, IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
+    remote::{RemoteAck, RemoteSocket, SocketDetails},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
@@ -45,13 +53,11 @@ pub(crate) use self::{
 use self::{
     home::Home,
     listeners::{OnConnection, OnDisconnect, OwnListeners},
+    watchers::{Watched, Watchers},
 };
 use crate::{
     engine::{Transport, outbox::Owner, pipe::Pipe},
-    room::{
-        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
-        messages::AckRequest,
-    },
+    room::{Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target},
 };
 
 /// What a socket needs done by the connection it belongs to.
@@ -84,6 +90,7 @@ struct Inner {
     handshake: Handshake,
     state: AtomicU8,
     left_own_room: AtomicBool,
+    watched: Watched,
     extras: Mutex<Option<Box<Extras>>>,
     questions: Questions,
 }
@@ -93,6 +100,13 @@ struct Inner {
 struct Extras {
     data: Data,
     listeners: OwnListeners,
+    watchers: Option<Box<Watchers>>,
+}
+
+impl Extras {
+    fn watchers(&mut self) -> &mut Watchers {
+        self.watchers.get_or_insert_default()
+    }
 }
 
 /// One client in one namespace: a cheap handle that may be cloned, kept and sent anywhere.
@@ -134,6 +148,7 @@ impl Socket {
             handshake,
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
+            watched: Watched::default(),
             extras: Mutex::new(None),
             questions: Questions::default(),
         }))
@@ -379,32 +394,5 @@ impl Socket {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Inner").field(&self.id).finish()
-    }
-}
-
-impl Port for Inner {
-    fn pipe(&self) -> &Pipe {
-        &self.pipe
-    }
-
-    fn listens(&self) -> bool {
-        self.state.load(Ordering::Acquire) != GONE
-    }
-
-    fn admitted(self: Arc<Self>) {
-        let socket = Socket(self);
-        socket.set_connected();
-        socket.errand(Errand::Admitted(socket.clone()));
-    }
-
-    fn dismissed(self: Arc<Self>, close: bool) {
-        let socket = Socket(self);
-        socket.set_leaving();
-        socket.pipe().drop_held(socket.owner());
-        socket.errand(Errand::Dismissed { socket: socket.clone(), close });
-    }
-
-    fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }

@@ -29,9 +29,9 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BroadcastOperator {
-    homes: Homes,
-    target: Target,
-    sender: Option<Socket>,
+    pub(super) homes: Homes,
+    pub(super) target: Target,
+    pub(super) sender: Option<Socket>,
     flags: Flags,
     timeout: Duration,
 }
@@ -146,7 +146,7 @@ impl BroadcastOperator {
 
     /// Hands an operation to the namespace, in order with what its client did before. Returns how
     /// many namespaces there are.
-    fn submit(&self, send: impl FnMut(&Home, Option<Origin>) + Send + 'static) -> usize {
+    pub(super) fn submit(&self, send: impl FnMut(&Home, Option<Origin>) + Send + 'static) -> usize {
         match &self.sender {
             Some(socket) => {
                 let excluded = self.target.except.iter().any(|room| **room == **socket.id());
@@ -158,7 +158,7 @@ impl BroadcastOperator {
     }
 
     /// The client whose operations must not overtake each other.
-    fn pipe(&self) -> Option<Pipe> {
+    pub(super) fn pipe(&self) -> Option<Pipe> {
         self.sender.as_ref().map(|socket| socket.pipe().clone()).or_else(current)
     }
 
@@ -243,6 +243,6 @@ impl BroadcastOperator {
         let ask = MembersOf::target(self.target.clone());
         let pipe = self.pipe();
         let ids = self.homes.ask(pipe.as_ref(), move |home| home.members.send(ask.clone())).await;
-        ids.concat()
+        ids.into_iter().flat_map(|(_, ids)| ids).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Listeners that one socket gets at run time.
 
-use std::future::Future;
+use std::{collections::BTreeSet, future::Future};
 
 use super::{
     BoxedListener, DisconnectReason, IntoOutcome, Listener, ListenerId, Socket, listeners,
@@ -10,17 +10,58 @@ use crate::engine::ConnectionEvent;
 impl Socket {
     /// Adds a listener for this socket alone. It is called after those of the namespace.
     pub fn on<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
-        self.add(event, false, listener)
+        self.add(event, false, false, listener)
     }
 
     /// Adds a listener that is called once at most.
     pub fn once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
-        self.add(event, true, listener)
+        self.add(event, true, false, listener)
     }
 
-    fn add<M>(&self, event: &str, once: bool, listener: impl Listener<M>) -> ListenerId {
+    /// Adds a listener before the others of this socket; those of the namespace still come first.
+    pub fn prepend<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, false, true, listener)
+    }
+
+    /// The same for a listener that is called once at most.
+    pub fn prepend_once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
+        self.add(event, true, true, listener)
+    }
+
+    fn add<M>(
+        &self,
+        event: &str,
+        once: bool,
+        first: bool,
+        listener: impl Listener<M>,
+    ) -> ListenerId {
         let BoxedListener(handler) = listener.into_handler();
-        self.extras().get_or_insert_default().listeners.add(event, once, handler)
+        self.extras().get_or_insert_default().listeners.add(event, once, first, handler)
+    }
+
+    /// The listeners of an event that were added to this socket, in the order of their calls.
+    pub fn listeners(&self, event: &str) -> Vec<ListenerId> {
+        let extras = self.extras();
+        let own = extras.iter().flat_map(|extras| &extras.listeners.events);
+        own.filter(|own| &*own.event == event).map(|own| own.id).collect()
+    }
+
+    /// Whether anything listens to an event by name, in the namespace or in this socket.
+    pub fn has_listeners(&self, event: &str) -> bool {
+        self.home().description.listeners.events.contains_key(event)
+            || self.extras().as_ref().is_some_and(|extras| {
+                extras.listeners.events.iter().any(|own| &*own.event == event)
+            })
+    }
+
+    /// The names of the events that have listeners, in the namespace or in this socket, sorted.
+    pub fn event_names(&self) -> Vec<String> {
+        let mut names: BTreeSet<String> =
+            self.home().description.listeners.events.keys().cloned().collect();
+        if let Some(extras) = self.extras().as_ref() {
+            names.extend(extras.listeners.events.iter().map(|own| own.event.to_string()));
+        }
+        names.into_iter().collect()
     }
 
     /// Removes a listener that was added with [`Socket::on`] or [`Socket::once`]; whether it was
@@ -64,8 +105,8 @@ impl Socket {
         self.extras().get_or_insert_default().listeners.disconnect.push(listener);
     }
 
-    /// Calls `listener` when something happens to the underlying connection: it was upgraded, or
-    /// its client answered a ping.
+    /// Calls `listener` when something happens to the underlying connection: it was upgraded, its
+    /// client answered a ping, nothing waits to be sent any more, or it has ended.
     pub fn on_connection_event<F, Fut>(&self, listener: F)
     where
         F: Fn(Self, ConnectionEvent) -> Fut + Send + Sync + 'static,
@@ -73,6 +114,7 @@ impl Socket {
         Fut::Output: IntoOutcome,
     {
         let listener = listeners::on_connection(listener);
+        self.pipe().watch_drains();
         self.extras().get_or_insert_default().listeners.connection.push(listener);
     }
 }

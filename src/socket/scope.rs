@@ -69,17 +69,22 @@ impl Homes {
         &self,
         pipe: Option<&Pipe>,
         send: impl Fn(&Home) -> RecipientRequest<M> + Clone + Send + 'static,
-    ) -> Vec<M::Result>
+    ) -> Vec<(Arc<Home>, M::Result)>
     where
         M: Message + Send + 'static,
         M::Result: Send,
     {
         match self {
-            Self::One(home) => home.ask(pipe, send).await.into_iter().collect(),
+            Self::One(home) => {
+                let answer = home.ask(pipe, send).await;
+                answer.map(|answer| (Arc::clone(home), answer)).into_iter().collect()
+            }
             Self::Children(scope) => {
                 let homes = scope.homes();
                 let asked = homes.iter().map(|home| home.ask(pipe, send.clone()));
-                join_all(asked).await.into_iter().flatten().collect()
+                let answers = join_all(asked).await;
+                let pairs = homes.iter().zip(answers);
+                pairs.filter_map(|(home, answer)| Some((Arc::clone(home), answer?))).collect()
             }
         }
     }

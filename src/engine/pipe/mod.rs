@@ -121,6 +121,10 @@ struct State {
     fill: Fill,
     crowded: bool,
     close_asked: bool,
+    /// Somebody wants to know when nothing waits any more.
+    drains_watched: bool,
+    /// Nothing waits any more, and the session does not know it yet.
+    drained: bool,
     /// The session was called since it last attended; it may have been busy just then.
     called: bool,
 }
@@ -149,6 +153,8 @@ pub(crate) struct Look {
     pub(crate) fill: Fill,
     /// Too much of what its listeners did is still on its way.
     pub(crate) crowded: bool,
+    /// What waited has been handed to the transport, and somebody wants to know it.
+    pub(crate) drained: bool,
 }
 
 /// Why a request cannot become the session's poll or post.
@@ -189,6 +195,8 @@ impl Pipe {
             crowded: false,
             called: false,
             close_asked: false,
+            drains_watched: false,
+            drained: false,
         });
         Self(Arc::new(Shared { worker, dialect, state }))
     }
@@ -216,7 +224,15 @@ impl State {
             close_asked: self.close_asked,
             fill: self.fill,
             crowded: self.crowded,
+            drained: self.drained,
         }
+    }
+
+    /// Something was handed to the transport. Whether the session has to be told that it was the
+    /// last.
+    fn note_drain(&mut self) -> bool {
+        self.drained |= self.drains_watched && self.outbox.is_idle();
+        self.drained
     }
 
     /// The session has to look: now if it waits, else before it waits again.

@@ -64,7 +64,14 @@ impl Pipe {
     pub(crate) fn attend(&self) -> Look {
         let mut state = self.lock();
         state.called = false;
-        state.look()
+        let look = state.look();
+        state.drained = false;
+        look
+    }
+
+    /// From now on the session is told whenever nothing waits for the client any more.
+    pub(crate) fn watch_drains(&self) {
+        self.lock().drains_watched = true;
     }
 
     /// Whether the session stopped reading, has not caught up, and its client is there as far as

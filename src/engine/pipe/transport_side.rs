@@ -72,7 +72,7 @@ impl Pipe {
         if let Some(frame) = state.outbox.pop() {
             // The session waits for a slow client that catches up, and for the end of a close.
             let fill = state.outbox.fill();
-            let changed = fill != state.fill;
+            let changed = state.note_drain() || fill != state.fill;
             state.fill = fill;
             let session = if changed { state.call_session() } else { None };
             drop(state);
@@ -121,6 +121,10 @@ impl Pipe {
         }
         while let Some(frame) = state.outbox.pop() {
             body.push(frame);
+        }
+        if !body.is_empty() {
+            // The session is called below in any case.
+            state.note_drain();
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
         let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
