@@ -222,7 +222,7 @@ describe("many at once", () => {
       const events = [];
       for (let i = 0; i < 30; i++) events.push(await nextAny(socket));
       const of = (what) => events.filter((e) => e[0] === "done" && e[1] === what).map((e) => e[2]);
-      assert.deepEqual(of("slow"), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3}`));
+      assert.deepEqual(of("slow").sort(), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3}`).sort());
       assert.deepEqual(of("fast"), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3 + 1}`));
       assert.deepEqual(events.filter((e) => e[0] === "rejected"), Array(10).fill(refused(`forbidden-${k}`)));
     }));
