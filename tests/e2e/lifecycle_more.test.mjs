@@ -151,6 +151,7 @@ describe("on the wire", () => {
     assert.equal(await raw.next(), "41/rc,");
     await raw.expectAlive("/rc2");
     assert.deepEqual(raw.inbox.items, []);
+    await farewell(observer, raw.id);
     assert.equal((await ask(observer, "disconnectLog", { id: raw.id })).length, 2);
   });
 

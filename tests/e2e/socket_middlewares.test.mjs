@@ -175,7 +175,7 @@ describe("an event that is held when its socket ends", () => {
     for (let i = 0; i < 20; i++) {
       const raw = await Raw.connect(t, server, "/rc", { room: `h${i}` });
       raw.send('2/rc,1["slow",1]', '2/rc,2["slow",2]', '2/rc,3["rooms",{}]');
-      assert.match(await raw.next(), /^43\/rc,3/);
+      await raw.ws.text("43/rc,3[");
       i % 2 ? raw.ws.socket.terminate() : raw.ws.socket.close();
     }
     observer.emit("slow", "after all of them");
@@ -222,7 +222,7 @@ describe("many at once", () => {
       const events = [];
       for (let i = 0; i < 30; i++) events.push(await nextAny(socket));
       const of = (what) => events.filter((e) => e[0] === "done" && e[1] === what).map((e) => e[2]);
-      assert.deepEqual(of("slow"), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3}`));
+      assert.deepEqual(of("slow").sort(), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3}`).sort());
       assert.deepEqual(of("fast"), Array.from({ length: 10 }, (_, i) => `${k}/${i * 3 + 1}`));
       assert.deepEqual(events.filter((e) => e[0] === "rejected"), Array(10).fill(refused(`forbidden-${k}`)));
     }));
