@@ -89,7 +89,7 @@ pub(crate) struct Client {
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
     /// sockets have the same id every time, so one has to go before the next one comes.
-    returning: SmallVec<[lifecycle::Returning; 1]>,
+    returning: Vec<lifecycle::Returning>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: running::Parked,
@@ -113,7 +113,7 @@ impl Client {
             decoder,
             joined: SmallVec::new(),
             tombstones: SmallVec::new(),
-            returning: SmallVec::new(),
+            returning: Vec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline: None,
