@@ -104,7 +104,7 @@ pub(crate) struct Client {
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
     /// sockets have the same id every time, so one has to go before the next one comes.
-    returning: SmallVec<[joining::Returning; 1]>,
+    returning: Vec<joining::Returning>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: running::Parked,
@@ -129,7 +129,7 @@ impl Client {
             joined: SmallVec::new(),
             sought: Vec::new(),
             tombstones: SmallVec::new(),
-            returning: SmallVec::new(),
+            returning: Vec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline: None,

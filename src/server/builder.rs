@@ -147,8 +147,8 @@ impl SocketIoBuilder {
     /// Whether clients of the old revisions are let in: Engine.IO 3, Socket.IO 1 and 2. Default
     /// `false`: they are refused with code 5.
     ///
-    /// The id of such a client's sockets is the id of its session, a secret: it should not be shown
-    /// to other clients.
+    /// The ids of such a client's sockets are made of the id of its session, a secret: they should not
+    /// be shown to other clients, and are in the log lines of those sockets.
     pub fn allow_eio3(mut self, allow: bool) -> Self {
         self.config.allow_eio3 = allow;
         self
