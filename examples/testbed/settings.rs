@@ -4,7 +4,7 @@ use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Dur
 
 use greenroom::{
     SocketIo, SocketIoBuilder,
-    engine::{Config, Refusal, Request, Transport},
+    engine::{Config, PerMessageDeflate, Refusal, Request, Transport},
 };
 
 pub(crate) struct Settings {
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 8] = [
+const NOT_BUILT: [(&str, Asks); 7] = [
     ("ALLOW_EIO3", |value| value == "1"),
     ("PARSER", |value| value != "default"),
     ("CORS_ORIGIN", |_| true),
@@ -27,7 +27,6 @@ const NOT_BUILT: [(&str, Asks); 8] = [
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
     ("CLEANUP_EMPTY_CHILD_NAMESPACES", |value| value == "1"),
-    ("PER_MESSAGE_DEFLATE", |value| value == "1"),
 ];
 
 /// An empty variable counts as unset.
@@ -74,6 +73,8 @@ impl Settings {
         engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
         engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
         engine.max_http_buffer_size = parsed("MAX_HTTP_BUFFER_SIZE", engine.max_http_buffer_size)?;
+        engine.per_message_deflate =
+            text("PER_MESSAGE_DEFLATE").filter(|on| on == "1").map(|_| PerMessageDeflate::new());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             host: text("HOST").unwrap_or_else(|| "127.0.0.1".into()),
@@ -87,7 +88,11 @@ impl Settings {
     /// The Socket.IO server.
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
-        SocketIo::builder()
+        let builder = match &self.engine.per_message_deflate {
+            Some(options) => SocketIo::builder().per_message_deflate(options.clone()),
+            None => SocketIo::builder(),
+        };
+        builder
             .path(path)
             .transports(transports.clone())
             .ping_interval(ping_interval)

@@ -23,11 +23,15 @@ pub use self::{
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
-    transport::{Transport, UnknownTransport},
+    transport::{
+        Transport, UnknownTransport,
+        deflate::{PerMessageDeflate, WindowBits},
+    },
 };
 use self::{
     link::{Opening, Protocol},
     registry::{Sessions, Workers},
+    transport::websocket,
 };
 pub use crate::config::Config;
 
@@ -43,7 +47,7 @@ pub(crate) mod routes;
 pub(crate) mod session;
 mod standalone;
 pub(crate) mod transport;
-use crate::config;
+use crate::{config, metrics::Metrics};
 
 /// The application refuses a handshake: status 403, code 4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +72,8 @@ pub(crate) type AllowRequest =
 /// The layer above, as the engine needs it: it makes a protocol for every new session.
 pub(crate) trait Service: Send + Sync + 'static {
     type Protocol: Protocol;
+    /// The counters of the server.
+    fn metrics(&self) -> Arc<Metrics>;
     /// A session was opened on this worker.
     fn open(&self, worker: usize, opening: &Opening) -> Self::Protocol;
     /// A worker has registered the endpoint; called on its thread.
@@ -82,6 +88,7 @@ pub(crate) struct Engine<S> {
     pub(crate) allow_request: Option<AllowRequest>,
     pub(crate) workers: Workers,
     pub(crate) service: S,
+    pub(crate) websocket: websocket::Setup,
     accepting: AtomicBool,
 }
 
@@ -94,6 +101,7 @@ impl<S> fmt::Debug for Engine<S> {
 impl<S: Service> Engine<S> {
     pub(crate) fn new(config: Config, allow_request: Option<AllowRequest>, service: S) -> Self {
         Self {
+            websocket: websocket::Setup::new(&config, service.metrics()),
             config: Arc::new(config),
             allow_request,
             workers: Workers::default(),

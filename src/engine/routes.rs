@@ -193,16 +193,15 @@ impl<S: Service> Endpoint<S> {
         payload: Payload,
         pipe: Pipe,
     ) -> Result<HttpResponse, RequestError> {
-        if let Err(error) = websocket::check(req) {
+        if let Err(error) = websocket::check(req, &self.engine.websocket) {
             return Ok(bad_websocket(&error));
         }
         let accepted = match pipe.begin_probe() {
             Ok(generation) => {
-                let limit = self.engine.config.max_http_buffer_size;
-                websocket::accept(req, payload, pipe, generation, limit)
+                websocket::accept(req, payload, pipe, generation, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
-            Err(_) => websocket::accept_and_close(req),
+            Err(_) => websocket::accept_and_close(req, &self.engine.websocket),
         };
         Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
     }
@@ -229,7 +228,7 @@ impl<S: Service> Endpoint<S> {
             return Err(RequestError::Closed);
         }
         if transport == Transport::WebSocket
-            && let Err(error) = websocket::check(req)
+            && let Err(error) = websocket::check(req, &self.engine.websocket)
         {
             return Ok(bad_websocket(&error));
         }
@@ -237,8 +236,7 @@ impl<S: Service> Endpoint<S> {
         Ok(match transport {
             Transport::Polling => polling::receive(req, pipe).await,
             Transport::WebSocket => {
-                let limit = self.engine.config.max_http_buffer_size;
-                websocket::accept(req, payload, pipe, 0, limit)
+                websocket::accept(req, payload, pipe, 0, &self.engine.websocket)
                     .unwrap_or_else(|error| bad_websocket(&error))
             }
         })
@@ -279,7 +277,7 @@ impl<S: Service> Engine<S> {
     }
 }
 
-fn bad_websocket(error: &actix_web_actors::ws::HandshakeError) -> HttpResponse {
+fn bad_websocket(error: &websocket::Rejected) -> HttpResponse {
     debug!(%error, "websocket handshake refused");
     HttpResponse::BadRequest()
         .force_close()

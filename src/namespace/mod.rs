@@ -86,6 +86,7 @@ impl Namespace {
         let description = builder::description(&mut self.description);
         description.shared.inherit(&common.shared);
         description.codec = common.codec.clone();
+        description.shares_from = common.shares_from;
     }
 
     pub(crate) fn on_end(&mut self, unlist: impl FnOnce() + Send + 'static) {

@@ -6,7 +6,7 @@ use super::{Door, Namespaces, Placement, SocketIo};
 use crate::{
     config::Config,
     connection::{Limits, Shared},
-    engine::{AllowRequest, Engine, Refusal, Request, Transport},
+    engine::{AllowRequest, Engine, PerMessageDeflate, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::Namespace,
     socket::{Codec, home},
@@ -171,6 +171,13 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Compresses WebSocket messages for clients that offer it, see [`PerMessageDeflate`]. Default:
+    /// not.
+    pub fn per_message_deflate(mut self, options: PerMessageDeflate) -> Self {
+        self.config.per_message_deflate = Some(options);
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -202,7 +209,9 @@ impl SocketIoBuilder {
         }
         let metrics = Arc::<Metrics>::default();
         let namespaces = Namespaces::default();
-        let common = home::Common { shared: self.shared, codec: Codec };
+        let shares_from =
+            self.config.per_message_deflate.as_ref().and_then(PerMessageDeflate::shares_from);
+        let common = home::Common { shared: self.shared, codec: Codec, shares_from };
         let connections = Arc::new(Shared {
             directory: Box::new(namespaces.clone()),
             limits: self.limits,

@@ -18,7 +18,11 @@ use super::{
     listeners::{ErrorHook, Listeners},
 };
 use crate::{
-    engine::{outbox::Way, pipe::Pipe},
+    engine::{
+        frame::Frame,
+        outbox::{Frames, Way},
+        pipe::Pipe,
+    },
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -48,6 +52,8 @@ impl Shared {
 pub(crate) struct Common {
     pub(crate) shared: Shared,
     pub(crate) codec: Codec,
+    /// The size from which frames of broadcasts are compressed once for all, if that may happen.
+    pub(crate) shares_from: Option<usize>,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -59,6 +65,17 @@ pub(crate) struct Description {
     pub(crate) error_hook: Option<ErrorHook>,
     /// The server's.
     pub(crate) codec: Codec,
+    /// The server's, see [`Common`].
+    pub(crate) shares_from: Option<usize>,
+}
+
+impl Description {
+    /// The frames of a broadcast: what may be compressed is compressed once for all receivers.
+    pub(crate) fn shared_by_receivers(&self, frames: Frames) -> Frames {
+        let Some(least) = self.shares_from else { return frames };
+        let worth = |frame: &Frame| frame.compress() && frame.packet().len() >= least;
+        frames.into_iter().map(|f| if worth(&f) { f.share() } else { f }).collect()
+    }
 }
 
 /// See the module's description. One per namespace, shared by all its sockets.

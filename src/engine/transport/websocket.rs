@@ -4,10 +4,14 @@
 //! hands out what waits. While the client does not read, actix-http does not poll the body, and
 //! then nothing more is read from that client either.
 
+mod outgoing;
+mod setup;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,8 +27,14 @@ use futures_util::Stream;
 use smallvec::SmallVec;
 use tracing::debug;
 
-use super::frame::{self, Decoder, Message};
+use self::outgoing::Outgoing;
+pub(crate) use self::setup::Setup;
+use super::{
+    deflate::{Terms, Unacceptable},
+    frame::{self, Decoder, Message},
+};
 use crate::engine::{
+    frame::Frame,
     packet::{self, Packet},
     pipe::{Generation, Inbound, Pipe},
     session::CloseReason,
@@ -39,14 +49,22 @@ pub(crate) fn accept(
     payload: Payload,
     pipe: Pipe,
     generation: Generation,
-    max_message: usize,
-) -> Result<HttpResponse, HandshakeError> {
-    let mut response = shake_hands(req)?;
+    setup: &Setup,
+) -> Result<HttpResponse, Rejected> {
+    let (mut response, terms) = agree(req, setup)?;
+    let mut decoder = Decoder::new(setup.max_message);
+    let mut outgoing = None;
+    if let (Some(terms), Some(deflation)) = (terms, &setup.deflation) {
+        decoder = decoder.inflating(terms.client_takeover);
+        outgoing = Some(Box::new(Outgoing::new(terms, Arc::clone(deflation))));
+    }
     Ok(response.body(Socket {
         pipe,
         generation,
         payload,
-        decoder: Decoder::new(max_message),
+        decoder,
+        unread: Bytes::new(),
+        outgoing,
         control: VecDeque::new(),
         phase: Phase::Open,
     }))
@@ -54,14 +72,34 @@ pub(crate) fn accept(
 
 /// Accepts the request and closes the WebSocket at once, as the reference answers an upgrade that
 /// comes too late.
-pub(crate) fn accept_and_close(req: &HttpRequest) -> Result<HttpResponse, HandshakeError> {
-    let mut response = shake_hands(req)?;
+pub(crate) fn accept_and_close(req: &HttpRequest, setup: &Setup) -> Result<HttpResponse, Rejected> {
+    let (mut response, _) = agree(req, setup)?;
     Ok(response.body(frame::close(NO_CODE, "")))
 }
 
 /// Whether the request can become a WebSocket at all.
-pub(crate) fn check(req: &HttpRequest) -> Result<(), HandshakeError> {
-    shake_hands(req).map(drop)
+pub(crate) fn check(req: &HttpRequest, setup: &Setup) -> Result<(), Rejected> {
+    agree(req, setup).map(drop)
+}
+
+/// Why a request cannot become a WebSocket: status 400.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Extensions(#[from] Unacceptable),
+}
+
+/// The answer to the handshake, and what it says about compression.
+fn agree(
+    req: &HttpRequest,
+    setup: &Setup,
+) -> Result<(HttpResponseBuilder, Option<Terms>), Rejected> {
+    let mut response = shake_hands(req)?;
+    let Some((terms, extensions)) = setup.negotiate(req)? else { return Ok((response, None)) };
+    response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extensions));
+    Ok((response, Some(terms)))
 }
 
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
@@ -93,6 +131,10 @@ struct Socket {
     generation: Generation,
     payload: Payload,
     decoder: Decoder,
+    /// What the decoder has not taken yet.
+    unread: Bytes,
+    /// Only where compression was agreed on.
+    outgoing: Option<Box<Outgoing>>,
     /// Pongs, which go before what waits.
     control: VecDeque<Bytes>,
     phase: Phase,
@@ -102,22 +144,32 @@ impl Socket {
     /// Reads what has come, as far as the session takes it.
     fn read(&mut self, cx: &mut Context<'_>) {
         while self.phase == Phase::Open && self.pipe.poll_room(self.generation, cx).is_ready() {
-            match Pin::new(&mut self.payload).poll_next(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Ok(chunk))) => self.decode(&chunk),
-                Poll::Ready(Some(Err(_)) | None) => {
-                    self.report(CloseReason::TransportClose);
-                    self.phase = Phase::Done;
+            if self.unread.is_empty() {
+                match Pin::new(&mut self.payload).poll_next(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(Some(Ok(chunk))) => self.unread = chunk,
+                    Poll::Ready(Some(Err(_)) | None) => {
+                        self.report(CloseReason::TransportClose);
+                        self.phase = Phase::Done;
+                        return;
+                    }
                 }
+            }
+            self.decode();
+            if !self.unread.is_empty() {
+                // Much was inflated: others first.
+                cx.waker().wake_by_ref();
+                return;
             }
         }
     }
 
-    fn decode(&mut self, chunk: &[u8]) {
+    fn decode(&mut self) {
+        let chunk = std::mem::take(&mut self.unread);
         let mut inbound = SmallVec::<[Inbound; 4]>::new();
         let mut closing = None;
         let control = &mut self.control;
-        let fed = self.decoder.feed(chunk, &mut |message| match message {
+        let fed = self.decoder.feed(&chunk, &mut |message| match message {
             Message::Text(text) => inbound.push(match Packet::decode_text(text) {
                 Ok(packet) => Inbound::Packet(packet),
                 Err(_) => Inbound::Closed(CloseReason::ParseError),
@@ -132,14 +184,28 @@ impl Socket {
                 closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
             }
         });
-        if let Err(error) = fed {
-            debug!(%error, "websocket refused");
-            inbound.push(Inbound::Closed(CloseReason::TransportError));
-            closing = Some(frame::close(error.close_code(), ""));
+        match fed {
+            // What is taken is let go: it is a part of actix-http's buffer.
+            Ok(taken) if taken == chunk.len() => {}
+            Ok(taken) => self.unread = chunk.slice(taken..),
+            Err(error) => {
+                debug!(%error, "websocket refused");
+                inbound.push(Inbound::Closed(CloseReason::TransportError));
+                closing = Some(frame::close(error.close_code(), ""));
+            }
         }
         self.pipe.receive(self.generation, inbound.into_iter());
         if let Some(frame) = closing {
             self.phase = Phase::Closing(frame);
+        }
+    }
+
+    /// The next frame that the session sends, as it goes on the wire, or the code to close with.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, u16>> {
+        let Self { pipe, generation, outgoing, .. } = self;
+        match outgoing {
+            None => pipe.poll_frame(*generation, cx).map_ok(Frame::websocket),
+            Some(outgoing) => outgoing.poll(cx, |cx| pipe.poll_frame(*generation, cx)),
         }
     }
 
@@ -169,14 +235,14 @@ impl MessageBody for Socket {
             Phase::Closing(frame) => return Poll::Ready(Some(Ok(frame))),
             Phase::Open => {}
         }
-        match this.pipe.poll_frame(this.generation, cx) {
+        match this.poll_frame(cx) {
             Poll::Pending => {
                 this.phase = Phase::Open;
                 Poll::Pending
             }
             Poll::Ready(Ok(frame)) => {
                 this.phase = Phase::Open;
-                Poll::Ready(Some(Ok(frame.websocket())))
+                Poll::Ready(Some(Ok(frame)))
             }
             // An ordinary end carries no code, as `ws` does it.
             Poll::Ready(Err(1000)) => Poll::Ready(Some(Ok(frame::close(NO_CODE, "")))),
