@@ -108,19 +108,29 @@ impl Server {
 
     /// Opens a WebSocket; the server's refusal is a response.
     pub(crate) fn websocket(&self, url: &str) -> Result<WebSocket, Response> {
-        let headers = [
+        self.websocket_with(url, &[]).map(|(_, socket)| socket)
+    }
+
+    /// The same with more headers, and with the head of the response.
+    pub(crate) fn websocket_with(
+        &self,
+        url: &str,
+        more: &[(&str, &str)],
+    ) -> Result<(Response, WebSocket), Response> {
+        let mut headers = vec![
             ("Connection", "Upgrade"),
             ("Upgrade", "websocket"),
             ("Sec-WebSocket-Version", "13"),
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
+        headers.extend(more);
         let mut stream = self.send("GET", url, &headers, b"");
         let head = Response::head(&mut stream);
         if head.status != 101 {
             return Err(head.with_body(&mut stream));
         }
         assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        Ok(WebSocket(stream))
+        Ok((head, WebSocket(stream)))
     }
 }
 

@@ -139,3 +139,6 @@ fn format(accepted: &Offer) -> String {
     }
     header
 }
+
+#[cfg(test)]
+mod tests;
