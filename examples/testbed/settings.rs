@@ -110,6 +110,13 @@ impl Settings {
         config
     }
 
+    /// Those of the endpoint without any protocol.
+    pub(crate) fn bare(&self) -> Config {
+        let mut config = self.engine.clone();
+        config.max_http_buffer_size = 16 << 20;
+        config
+    }
+
     /// The line that says that the server is ready.
     pub(crate) fn announce(&self, addresses: &[SocketAddr]) -> String {
         let port = addresses.first().map_or(self.port, SocketAddr::port);

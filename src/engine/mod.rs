@@ -26,6 +26,7 @@ pub use self::{
     transport::{
         Transport, UnknownTransport,
         deflate::{PerMessageDeflate, WindowBits},
+        websocket::bare_websocket,
     },
 };
 use self::{

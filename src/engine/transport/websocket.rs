@@ -4,14 +4,14 @@
 //! hands out what waits. While the client does not read, actix-http does not poll the body, and
 //! then nothing more is read from that client either.
 
+mod bare;
 mod outgoing;
 mod setup;
+mod wire;
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,18 +23,16 @@ use actix_web::{
 };
 use actix_web_actors::ws::{self, HandshakeError};
 use bytes::Bytes;
-use futures_util::Stream;
 use smallvec::SmallVec;
-use tracing::debug;
 
-use self::outgoing::Outgoing;
+pub use self::bare::bare_websocket;
 pub(crate) use self::setup::Setup;
+use self::wire::{Read, Wire};
 use super::{
     deflate::{Terms, Unacceptable},
-    frame::{self, Decoder, Message},
+    frame,
 };
 use crate::engine::{
-    frame::Frame,
     packet::{self, Packet},
     pipe::{Generation, Inbound, Pipe},
     session::CloseReason,
@@ -52,22 +50,8 @@ pub(crate) fn accept(
     setup: &Setup,
 ) -> Result<HttpResponse, Rejected> {
     let (mut response, terms) = agree(req, setup)?;
-    let mut decoder = Decoder::new(setup.max_message);
-    let mut outgoing = None;
-    if let (Some(terms), Some(deflation)) = (terms, &setup.deflation) {
-        decoder = decoder.inflating(terms.client_takeover);
-        outgoing = Some(Box::new(Outgoing::new(terms, Arc::clone(deflation))));
-    }
-    Ok(response.body(Socket {
-        pipe,
-        generation,
-        payload,
-        decoder,
-        unread: Bytes::new(),
-        outgoing,
-        control: VecDeque::new(),
-        phase: Phase::Open,
-    }))
+    let wire = Wire::new(payload, setup, terms);
+    Ok(response.body(Socket { wire, pipe, generation }))
 }
 
 /// Accepts the request and closes the WebSocket at once, as the reference answers an upgrade that
@@ -118,99 +102,40 @@ fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError>
     )
 }
 
-#[derive(Debug, PartialEq)]
-enum Phase {
-    Open,
-    /// Nothing more is read; the close frame goes out behind the control frames.
-    Closing(Bytes),
-    Done,
-}
-
 struct Socket {
+    wire: Wire,
     pipe: Pipe,
     generation: Generation,
-    payload: Payload,
-    decoder: Decoder,
-    /// What the decoder has not taken yet.
-    unread: Bytes,
-    /// Only where compression was agreed on.
-    outgoing: Option<Box<Outgoing>>,
-    /// Pongs, which go before what waits.
-    control: VecDeque<Bytes>,
-    phase: Phase,
 }
 
 impl Socket {
     /// Reads what has come, as far as the session takes it.
     fn read(&mut self, cx: &mut Context<'_>) {
-        while self.phase == Phase::Open && self.pipe.poll_room(self.generation, cx).is_ready() {
-            if self.unread.is_empty() {
-                match Pin::new(&mut self.payload).poll_next(cx) {
-                    Poll::Pending => return,
-                    Poll::Ready(Some(Ok(chunk))) => self.unread = chunk,
-                    Poll::Ready(Some(Err(_)) | None) => {
-                        self.report(CloseReason::TransportClose);
-                        self.phase = Phase::Done;
-                        return;
-                    }
+        while self.wire.is_open() && self.pipe.poll_room(self.generation, cx).is_ready() {
+            let mut inbound = SmallVec::<[Inbound; 4]>::new();
+            let read = self.wire.poll_read(cx, |message| {
+                inbound.push(match message {
+                    packet::Message::Text(text) => match Packet::decode_text(text) {
+                        Ok(packet) => Inbound::Packet(packet),
+                        Err(_) => Inbound::Closed(CloseReason::ParseError),
+                    },
+                    binary => Inbound::Packet(Packet::Message(binary)),
+                });
+            });
+            let Poll::Ready(read) = read else { return };
+            match read {
+                Read::Messages { .. } => {}
+                Read::Closed | Read::End => {
+                    inbound.push(Inbound::Closed(CloseReason::TransportClose));
                 }
+                Read::Refused => inbound.push(Inbound::Closed(CloseReason::TransportError)),
             }
-            self.decode();
-            if !self.unread.is_empty() {
-                // Much was inflated: others first.
+            self.pipe.receive(self.generation, inbound.into_iter());
+            if let Read::Messages { pause: true } = read {
                 cx.waker().wake_by_ref();
                 return;
             }
         }
-    }
-
-    fn decode(&mut self) {
-        let chunk = std::mem::take(&mut self.unread);
-        let mut inbound = SmallVec::<[Inbound; 4]>::new();
-        let mut closing = None;
-        let control = &mut self.control;
-        let fed = self.decoder.feed(&chunk, &mut |message| match message {
-            Message::Text(text) => inbound.push(match Packet::decode_text(text) {
-                Ok(packet) => Inbound::Packet(packet),
-                Err(_) => Inbound::Closed(CloseReason::ParseError),
-            }),
-            Message::Binary(data) => {
-                inbound.push(Inbound::Packet(Packet::Message(packet::Message::Binary(data))));
-            }
-            Message::Ping(data) => control.push_back(frame::pong(&data)),
-            Message::Pong(_) => {}
-            Message::Close(close) => {
-                inbound.push(Inbound::Closed(CloseReason::TransportClose));
-                closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
-            }
-        });
-        match fed {
-            // What is taken is let go: it is a part of actix-http's buffer.
-            Ok(taken) if taken == chunk.len() => {}
-            Ok(taken) => self.unread = chunk.slice(taken..),
-            Err(error) => {
-                debug!(%error, "websocket refused");
-                inbound.push(Inbound::Closed(CloseReason::TransportError));
-                closing = Some(frame::close(error.close_code(), ""));
-            }
-        }
-        self.pipe.receive(self.generation, inbound.into_iter());
-        if let Some(frame) = closing {
-            self.phase = Phase::Closing(frame);
-        }
-    }
-
-    /// The next frame that the session sends, as it goes on the wire, or the code to close with.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, u16>> {
-        let Self { pipe, generation, outgoing, .. } = self;
-        match outgoing {
-            None => pipe.poll_frame(*generation, cx).map_ok(Frame::websocket),
-            Some(outgoing) => outgoing.poll(cx, |cx| pipe.poll_frame(*generation, cx)),
-        }
-    }
-
-    fn report(&self, reason: CloseReason) {
-        self.pipe.receive(self.generation, std::iter::once(Inbound::Closed(reason)));
     }
 }
 
@@ -227,33 +152,16 @@ impl MessageBody for Socket {
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
         this.read(cx);
-        if let Some(pong) = this.control.pop_front() {
-            return Poll::Ready(Some(Ok(pong)));
-        }
-        match std::mem::replace(&mut this.phase, Phase::Done) {
-            Phase::Done => return Poll::Ready(None),
-            Phase::Closing(frame) => return Poll::Ready(Some(Ok(frame))),
-            Phase::Open => {}
-        }
-        match this.poll_frame(cx) {
-            Poll::Pending => {
-                this.phase = Phase::Open;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(frame)) => {
-                this.phase = Phase::Open;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            // An ordinary end carries no code, as `ws` does it.
-            Poll::Ready(Err(1000)) => Poll::Ready(Some(Ok(frame::close(NO_CODE, "")))),
-            Poll::Ready(Err(code)) => Poll::Ready(Some(Ok(frame::close(code, "")))),
-        }
+        let Self { wire, pipe, generation } = this;
+        let next = |cx: &mut Context<'_>| pipe.poll_frame(*generation, cx);
+        wire.poll_write(cx, next).map(|bytes| bytes.map(Ok))
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         // Says nothing new if the end was reported before.
-        self.report(CloseReason::TransportClose);
+        let closed = std::iter::once(Inbound::Closed(CloseReason::TransportClose));
+        self.pipe.receive(self.generation, closed);
     }
 }
