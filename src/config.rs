@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Cookie, Cors, Message, Transport};
+use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.
 ///
@@ -56,6 +56,8 @@ pub struct Config {
     pub max_outbox_packets: usize,
     /// Time a slow client has to come below the bounds before it is closed. Default 2 s.
     pub slow_timeout: Duration,
+    /// Compression of WebSocket messages. Default `None`: it is not offered.
+    pub per_message_deflate: Option<PerMessageDeflate>,
 }
 
 impl Default for Config {
@@ -79,6 +81,7 @@ impl Default for Config {
             max_outbox_bytes: 1 << 20,
             max_outbox_packets: 16_384,
             slow_timeout: Duration::from_secs(2),
+            per_message_deflate: None,
         }
     }
 }

@@ -77,6 +77,8 @@ counters! {
     unknown_namespaces,
     /// Connects refused by a middleware.
     connects_refused,
+    /// Messages compressed for WebSockets; one for many that is compressed once counts once.
+    messages_deflated,
     /// Room actors that died and were rebuilt.
     rooms_rebuilt,
 }

@@ -2,6 +2,7 @@
 //! page SPEC.md of the test bed, event by event; how to use the library shows better in the other
 //! examples.
 
+mod bare;
 #[path = "../chat/rooms/mod.rs"]
 mod chat;
 mod control;
@@ -102,10 +103,11 @@ fn engine_io(settings: &Settings) -> EngineIo {
 async fn serve(settings: &Settings) -> io::Result<()> {
     let (io, engine) = (socket_io(settings), engine_io(settings));
     let services = (io.clone(), engine.clone());
+    let echo = bare::Echo::new(settings.bare());
     let server = HttpServer::new(move || {
         let (io, engine) = services.clone();
         // Elsewhere: 404 with an empty body, as actix-web does by itself.
-        App::new().service(io).service(engine)
+        App::new().service(io).service(engine).service(echo.clone())
     })
     .workers(settings.workers)
     .tcp_nodelay(true)

@@ -4,7 +4,7 @@ use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Dur
 
 use greenroom::{
     SocketIo, SocketIoBuilder,
-    engine::{Config, Cookie, Cors, Refusal, Request, Transport},
+    engine::{Config, Cookie, Cors, PerMessageDeflate, Refusal, Request, Transport},
 };
 
 pub(crate) struct Settings {
@@ -20,11 +20,10 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 4] = [
+const NOT_BUILT: [(&str, Asks); 3] = [
     ("PARSER", |value| value != "default"),
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
-    ("PER_MESSAGE_DEFLATE", |value| value == "1"),
 ];
 
 /// An empty variable counts as unset.
@@ -86,6 +85,8 @@ impl Settings {
         if text("HTTP_COMPRESSION").is_some_and(|value| value != "1") {
             engine.http_compression = None;
         }
+        engine.per_message_deflate =
+            text("PER_MESSAGE_DEFLATE").filter(|on| on == "1").map(|_| PerMessageDeflate::new());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             host: text("HOST").unwrap_or_else(|| "127.0.0.1".into()),
@@ -107,6 +108,9 @@ impl Settings {
         if let Some(cookie) = &self.engine.cookie {
             builder = builder.cookie(cookie.clone());
         }
+        if let Some(options) = &self.engine.per_message_deflate {
+            builder = builder.per_message_deflate(options.clone());
+        }
         builder
             .http_compression(self.engine.http_compression)
             .path(path)
@@ -125,6 +129,13 @@ impl Settings {
     pub(crate) fn engine_io(&self) -> Config {
         let mut config = self.engine.clone();
         config.path = "/engine.io".into();
+        config
+    }
+
+    /// Those of the endpoint without any protocol.
+    pub(crate) fn bare(&self) -> Config {
+        let mut config = self.engine.clone();
+        config.max_http_buffer_size = 16 << 20;
         config
     }
 

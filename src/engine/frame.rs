@@ -1,7 +1,12 @@
 //! A packet made ready once for every transport, shared by all who receive it.
 
+mod shared;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+pub(crate) use self::shared::{Claim, Job, Shared, Underway};
 use super::{
     packet::Message,
     payload,
@@ -11,7 +16,15 @@ use super::{
 /// One Engine.IO packet as the bytes of a WebSocket frame; a polling body takes the part behind
 /// the frame's header. Cloning shares the bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Frame {
+pub(crate) enum Frame {
+    /// Compressed by each WebSocket for itself.
+    Own(Ready),
+    /// For many receivers: what is made of it for one of them is kept for the others.
+    Shared(Arc<Shared>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
     bytes: Bytes,
     header: u8,
     binary: bool,
@@ -46,11 +59,18 @@ impl Frame {
         let (head, length) = header(opcode, true, bytes.len() - MAX_HEADER);
         let start = MAX_HEADER - length;
         bytes[start..MAX_HEADER].copy_from_slice(&head[..length]);
-        Self {
+        Self::Own(Ready {
             bytes: Bytes::from(bytes).slice(start..),
             header: length as u8,
             binary: matches!(opcode, OpCode::Binary),
             compress: true,
+        })
+    }
+
+    fn ready(&self) -> &Ready {
+        match self {
+            Self::Own(ready) => ready,
+            Self::Shared(shared) => shared.ready(),
         }
     }
 
@@ -69,14 +89,30 @@ impl Frame {
         Self::build(buffer.0, OpCode::Binary)
     }
 
-    /// Says whether a transport that compresses may compress this packet.
+    /// Says whether a transport that compresses may compress this packet. To be said before it is
+    /// [shared](Self::share).
     pub(crate) fn with_compression(mut self, compress: bool) -> Self {
-        self.compress = compress;
+        if let Self::Own(ready) = &mut self {
+            ready.compress = compress;
+        }
         self
     }
 
+    /// Whether a transport that compresses may compress this packet.
+    pub(crate) fn compress(&self) -> bool {
+        self.ready().compress
+    }
+
+    /// Lets all who get a clone of this frame use what one of them has compressed.
+    pub(crate) fn share(self) -> Self {
+        match self {
+            Self::Own(ready) => Self::Shared(Arc::new(Shared::new(ready))),
+            shared => shared,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.ready().bytes.len()
     }
 
     /// What the layer above sends.
@@ -92,21 +128,19 @@ impl Frame {
         }
     }
 
-    /// Whether a polling body with this packet may be compressed.
-    pub(crate) fn compress(&self) -> bool {
-        self.compress
-    }
-
     /// The whole WebSocket frame.
     pub(crate) fn websocket(self) -> Bytes {
-        self.bytes
+        match self {
+            Self::Own(ready) => ready.bytes,
+            Self::Shared(shared) => shared.ready().bytes.clone(),
+        }
     }
 
-    /// The whole WebSocket frame as revision 3 wants it: with the type before binary data, or with
+    /// The frame as a WebSocket of revision 3 carries it: with the type before binary data, or with
     /// `base64` as text.
-    pub(crate) fn websocket_revision3(self, base64: bool) -> Bytes {
-        if !self.binary {
-            return self.bytes;
+    pub(crate) fn into_revision3(self, base64: bool) -> Self {
+        if !self.is_binary() {
+            return self;
         }
         let mut buffer = FrameBuffer::with_capacity(1 + self.len());
         let frame = if base64 {
@@ -117,17 +151,23 @@ impl Frame {
             buffer.out().extend_from_slice(self.packet());
             Self::build(buffer.0, OpCode::Binary)
         };
-        frame.bytes
+        frame.with_compression(self.compress())
     }
 
     /// The packet without the frame's header: text with its type, or raw binary data.
     pub(crate) fn packet(&self) -> &[u8] {
-        &self.bytes[self.header as usize..]
+        let ready = self.ready();
+        &ready.bytes[ready.header as usize..]
+    }
+
+    /// The opcode of the frame.
+    pub(crate) fn opcode(&self) -> OpCode {
+        if self.ready().binary { OpCode::Binary } else { OpCode::Text }
     }
 
     /// Whether it is a binary message.
     pub(crate) fn is_binary(&self) -> bool {
-        self.binary
+        self.ready().binary
     }
 }
 

@@ -26,11 +26,16 @@ pub use self::{
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
-    transport::{Transport, UnknownTransport},
+    transport::{
+        Transport, UnknownTransport,
+        deflate::{PerMessageDeflate, WindowBits},
+        websocket::bare_websocket,
+    },
 };
 use self::{
     link::{Opening, Protocol},
     registry::{Sessions, Workers},
+    transport::websocket,
 };
 pub use crate::config::Config;
 
@@ -51,7 +56,7 @@ pub(crate) mod routes;
 pub(crate) mod session;
 mod standalone;
 pub(crate) mod transport;
-use crate::config;
+use crate::{config, metrics::Metrics};
 
 /// The application refuses a handshake: status 403, code 4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +79,8 @@ pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// The layer above, as the engine needs it: it makes a protocol for every new session.
 pub(crate) trait Service: Send + Sync + 'static {
     type Protocol: Protocol;
+    /// The counters of the server.
+    fn metrics(&self) -> Arc<Metrics>;
     /// A session was opened on this worker.
     fn open(&self, worker: usize, opening: &Opening) -> Self::Protocol;
     /// A worker has registered the endpoint; called on its thread.
@@ -88,6 +95,7 @@ pub(crate) struct Engine<S> {
     pub(crate) hooks: Hooks,
     pub(crate) workers: Workers,
     pub(crate) service: S,
+    pub(crate) websocket: websocket::Setup,
     accepting: AtomicBool,
 }
 
@@ -100,6 +108,7 @@ impl<S> fmt::Debug for Engine<S> {
 impl<S: Service> Engine<S> {
     pub(crate) fn new(config: Config, hooks: Hooks, service: S) -> Self {
         Self {
+            websocket: websocket::Setup::new(&config, service.metrics()),
             config: Arc::new(config),
             hooks,
             workers: Workers::default(),

@@ -14,6 +14,7 @@ use super::{
     routes,
     session::CloseReason,
 };
+use crate::metrics::Metrics;
 
 type OnOpen = Box<dyn Fn(EngineSocket) -> Opened + Send + Sync>;
 
@@ -128,6 +129,11 @@ struct Standalone {
 
 impl Service for Standalone {
     type Protocol = Raw;
+
+    fn metrics(&self) -> Arc<Metrics> {
+        // Nobody reads them.
+        Arc::default()
+    }
 
     fn open(&self, _worker: usize, opening: &Opening) -> Raw {
         let socket =

@@ -100,6 +100,7 @@ impl Namespace {
         let description = builder::description(&mut self.description);
         description.shared.inherit(&common.shared);
         description.codec = common.codec.clone();
+        description.shares_from = common.shares_from;
     }
 
     /// A namespace of a description that others share.

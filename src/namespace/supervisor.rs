@@ -298,6 +298,7 @@ impl Handler<Broadcast> for Namespace {
             let id = ack.as_ref().map(|ack| ack.id);
             let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
             let frames = self.description.codec.frames(&event, flags.compress);
+            let frames = self.description.shared_by_receivers(frames);
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();

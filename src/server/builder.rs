@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::Config,
     connection::{Limits, Shared},
-    engine::{Engine, Hooks, Refusal, Request, Transport},
+    engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::{Namespace, Parent},
     socket::{Codec, home},
@@ -236,6 +236,13 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Compresses WebSocket messages for clients that offer it, see [`PerMessageDeflate`]. Default:
+    /// not.
+    pub fn per_message_deflate(mut self, options: PerMessageDeflate) -> Self {
+        self.config.per_message_deflate = Some(options);
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -266,7 +273,9 @@ impl SocketIoBuilder {
             );
         }
         let metrics = Arc::<Metrics>::default();
-        let common = home::Common { shared: self.shared, codec: Codec };
+        let shares_from =
+            self.config.per_message_deflate.as_ref().and_then(PerMessageDeflate::shares_from);
+        let common = home::Common { shared: self.shared, codec: Codec, shares_from };
         let codec = common.codec.clone();
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,

@@ -74,6 +74,10 @@ pub(crate) struct Door {
 impl Service for Door {
     type Protocol = Client;
 
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     fn open(&self, worker: usize, _opening: &Opening) -> Client {
         let place = Place { worker, arbiter: Arbiter::current() };
         Client::new(Arc::clone(&self.connections), place)

@@ -19,7 +19,11 @@ use super::{
     remote::Fetch,
 };
 use crate::{
-    engine::{outbox::Way, pipe::Pipe},
+    engine::{
+        frame::Frame,
+        outbox::{Frames, Way},
+        pipe::Pipe,
+    },
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -49,6 +53,8 @@ impl Shared {
 pub(crate) struct Common {
     pub(crate) shared: Shared,
     pub(crate) codec: Codec,
+    /// The size from which frames of broadcasts are compressed once for all, if that may happen.
+    pub(crate) shares_from: Option<usize>,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -62,6 +68,8 @@ pub(crate) struct Description {
     pub(crate) codec: Codec,
     /// A socket has had listeners of what is sent to it.
     copies: AtomicBool,
+    /// The server's, see [`Common`].
+    pub(crate) shares_from: Option<usize>,
 }
 
 impl Description {
@@ -72,6 +80,13 @@ impl Description {
 
     pub(crate) fn wants_copies(&self) -> bool {
         self.copies.load(Ordering::Acquire) || !self.listeners.any_outgoing.is_empty()
+    }
+
+    /// The frames of a broadcast: what may be compressed is compressed once for all receivers.
+    pub(crate) fn shared_by_receivers(&self, frames: Frames) -> Frames {
+        let Some(least) = self.shares_from else { return frames };
+        let worth = |frame: &Frame| frame.compress() && frame.packet().len() >= least;
+        frames.into_iter().map(|f| if worth(&f) { f.share() } else { f }).collect()
     }
 }
 

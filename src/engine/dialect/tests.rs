@@ -63,10 +63,10 @@ fn a_body_is_read_as_its_type_and_the_session_say() {
 #[test]
 fn websocket_frames_carry_binary_data_behind_its_type() {
     let [text, binary] = frames();
-    assert_eq!(text.websocket_revision3(true)[..], *b"\x81\x034\xc3\xa9");
-    assert_eq!(binary.clone().websocket_revision3(false)[..], *b"\x82\x03\x04\x01\x02");
-    assert_eq!(binary.websocket_revision3(true)[..], *b"\x81\x06b4AQI=");
-    let large = Frame::binary_message(&[0; 125]).websocket_revision3(false);
+    assert_eq!(text.into_revision3(true).websocket()[..], *b"\x81\x034\xc3\xa9");
+    assert_eq!(binary.clone().into_revision3(false).websocket()[..], *b"\x82\x03\x04\x01\x02");
+    assert_eq!(binary.into_revision3(true).websocket()[..], *b"\x81\x06b4AQI=");
+    let large = Frame::binary_message(&[0; 125]).into_revision3(false).websocket();
     assert_eq!(large[..5], [0x82, 126, 0, 126, 4]);
     assert_eq!(Revision::Three.binary(Bytes::from_static(&[4, 9])), {
         Packet::Message(Message::Binary(Bytes::from_static(&[9])))

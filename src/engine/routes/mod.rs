@@ -110,16 +110,15 @@ impl<S: Service> Endpoint<S> {
         payload: Payload,
         pipe: Pipe,
     ) -> Result<HttpResponse, Refused> {
-        if let Err(error) = websocket::check(req) {
+        if let Err(error) = websocket::check(req, &self.engine.websocket) {
             return Ok(bad_websocket(&error));
         }
         let accepted = match pipe.begin_probe() {
             Ok(generation) => {
-                let limit = self.engine.config.max_http_buffer_size;
-                websocket::accept(req, payload, pipe, generation, limit)
+                websocket::accept(req, payload, pipe, generation, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
-            Err(_) => websocket::accept_and_close(req),
+            Err(_) => websocket::accept_and_close(req, &self.engine.websocket),
         };
         Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
     }
@@ -133,7 +132,7 @@ impl<S: Service> Endpoint<S> {
     ) -> Result<HttpResponse, Refused> {
         self.engine.hooks.ask_permission(&request).await?;
         if transport == Transport::WebSocket
-            && let Err(error) = websocket::check(req)
+            && let Err(error) = websocket::check(req, &self.engine.websocket)
         {
             return Ok(bad_websocket(&error));
         }
@@ -152,7 +151,7 @@ impl<S: Service> Endpoint<S> {
                 response
             }
             Transport::WebSocket => {
-                websocket::accept(req, payload, pipe, 0, config.max_http_buffer_size)
+                websocket::accept(req, payload, pipe, 0, &self.engine.websocket)
                     .unwrap_or_else(|error| bad_websocket(&error))
             }
         })

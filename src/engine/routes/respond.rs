@@ -17,6 +17,7 @@ use super::{
         cookie::Cookie,
         cors::{Answer, Question},
         handshake::SessionId,
+        transport::websocket,
     },
     Asked, Endpoint, Refused, RequestError,
 };
@@ -146,7 +147,7 @@ impl RequestError {
     }
 }
 
-pub(super) fn bad_websocket(error: &actix_web_actors::ws::HandshakeError) -> HttpResponse {
+pub(super) fn bad_websocket(error: &websocket::Rejected) -> HttpResponse {
     debug!(%error, "websocket handshake refused");
     HttpResponse::BadRequest()
         .force_close()

@@ -7,6 +7,8 @@ use bytestring::ByteString;
 
 pub(crate) use decoder::Decoder;
 
+use super::deflate::InflateError;
+
 /// The longest header that a server writes: two bytes and a 64 bit length, no mask.
 pub(crate) const MAX_HEADER: usize = 10;
 
@@ -14,6 +16,9 @@ pub(crate) const MAX_HEADER: usize = 10;
 const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;
+
+/// On the first frame of a message: it is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// What a frame carries (RFC 6455 §11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +81,24 @@ pub(crate) enum FrameError {
     TooBig,
     #[error("the message has too many fragments")]
     TooManyFragments,
+    #[error("invalid compressed data")]
+    Deflate,
+}
+
+impl From<InflateError> for FrameError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::Invalid => Self::Deflate,
+            InflateError::TooBig => Self::TooBig,
+        }
+    }
 }
 
 impl FrameError {
     /// The status code to close with (RFC 6455 §7.4.1).
     pub(crate) fn close_code(&self) -> u16 {
         match self {
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::Deflate => 1007,
             Self::TooManyFragments => 1008,
             Self::TooBig => 1009,
             _ => 1002,

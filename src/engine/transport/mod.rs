@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+pub(crate) mod deflate;
 pub(crate) mod frame;
 pub(crate) mod polling;
 pub(crate) mod websocket;

@@ -4,8 +4,12 @@
 //! hands out what waits. While the client does not read, actix-http does not poll the body, and
 //! then nothing more is read from that client either.
 
+mod bare;
+mod outgoing;
+mod setup;
+mod wire;
+
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
@@ -19,14 +23,18 @@ use actix_web::{
 };
 use actix_web_actors::ws::{self, HandshakeError};
 use bytes::Bytes;
-use futures_util::Stream;
 use smallvec::SmallVec;
-use tracing::debug;
 
-use super::frame::{self, Decoder, Message};
+pub use self::bare::bare_websocket;
+pub(crate) use self::setup::Setup;
+use self::wire::{Read, Wire};
+use super::{
+    deflate::{Terms, Unacceptable},
+    frame,
+};
 use crate::engine::{
     dialect::{Revision, asks_for_base64},
-    frame::Frame,
+    packet::Message,
     pipe::{Generation, Inbound, Pipe},
     session::CloseReason,
 };
@@ -40,32 +48,49 @@ pub(crate) fn accept(
     payload: Payload,
     pipe: Pipe,
     generation: Generation,
-    max_message: usize,
-) -> Result<HttpResponse, HandshakeError> {
-    let mut response = shake_hands(req)?;
+    setup: &Setup,
+) -> Result<HttpResponse, Rejected> {
+    let (mut response, terms) = agree(req, setup)?;
     let query = form_urlencoded::parse(req.query_string().as_bytes());
     let base64 = query.filter(|(name, _)| name == "b64").last().map(|(_, value)| value);
     Ok(response.body(Socket {
+        wire: Wire::new(payload, setup, terms),
         base64: asks_for_base64(base64.as_deref()),
         pipe,
         generation,
-        payload,
-        decoder: Decoder::new(max_message),
-        control: VecDeque::new(),
-        phase: Phase::Open,
     }))
 }
 
 /// Accepts the request and closes the WebSocket at once, as the reference answers an upgrade that
 /// comes too late.
-pub(crate) fn accept_and_close(req: &HttpRequest) -> Result<HttpResponse, HandshakeError> {
-    let mut response = shake_hands(req)?;
+pub(crate) fn accept_and_close(req: &HttpRequest, setup: &Setup) -> Result<HttpResponse, Rejected> {
+    let (mut response, _) = agree(req, setup)?;
     Ok(response.body(frame::close(NO_CODE, "")))
 }
 
 /// Whether the request can become a WebSocket at all.
-pub(crate) fn check(req: &HttpRequest) -> Result<(), HandshakeError> {
-    shake_hands(req).map(drop)
+pub(crate) fn check(req: &HttpRequest, setup: &Setup) -> Result<(), Rejected> {
+    agree(req, setup).map(drop)
+}
+
+/// Why a request cannot become a WebSocket: status 400.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Extensions(#[from] Unacceptable),
+}
+
+/// The answer to the handshake, and what it says about compression.
+fn agree(
+    req: &HttpRequest,
+    setup: &Setup,
+) -> Result<(HttpResponseBuilder, Option<Terms>), Rejected> {
+    let mut response = shake_hands(req)?;
+    let Some((terms, extensions)) = setup.negotiate(req)? else { return Ok((response, None)) };
+    response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extensions));
+    Ok((response, Some(terms)))
 }
 
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
@@ -93,76 +118,40 @@ fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|key| key.len() == 22 && key.iter().all(digit))
 }
 
-#[derive(Debug, PartialEq)]
-enum Phase {
-    Open,
-    /// Nothing more is read; the close frame goes out behind the control frames.
-    Closing(Bytes),
-    Done,
-}
-
 struct Socket {
+    wire: Wire,
     pipe: Pipe,
     /// In revision 3: its own request asks for binary data as text.
     base64: bool,
     generation: Generation,
-    payload: Payload,
-    decoder: Decoder,
-    /// Pongs, which go before what waits.
-    control: VecDeque<Bytes>,
-    phase: Phase,
 }
 
 impl Socket {
     /// Reads what has come, as far as the session takes it.
     fn read(&mut self, cx: &mut Context<'_>) {
-        while self.phase == Phase::Open && self.pipe.poll_room(self.generation, cx).is_ready() {
-            match Pin::new(&mut self.payload).poll_next(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Ok(chunk))) => self.decode(&chunk),
-                Poll::Ready(Some(Err(_)) | None) => {
-                    self.report(CloseReason::TransportClose);
-                    self.phase = Phase::Done;
-                }
-            }
-        }
-    }
-
-    fn decode(&mut self, chunk: &[u8]) {
-        let mut inbound = SmallVec::<[Inbound; 4]>::new();
-        let mut closing = None;
         let revision = self.pipe.dialect().revision;
-        let control = &mut self.control;
-        let fed = self.decoder.feed(chunk, &mut |message| match message {
-            Message::Text(text) => inbound.push(revision.text(text).into()),
-            Message::Binary(data) => inbound.push(Inbound::Packet(revision.binary(data))),
-            Message::Ping(data) => control.push_back(frame::pong(&data)),
-            Message::Pong(_) => {}
-            Message::Close(close) => {
-                inbound.push(Inbound::Closed(CloseReason::TransportClose));
-                closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
+        while self.wire.is_open() && self.pipe.poll_room(self.generation, cx).is_ready() {
+            let mut inbound = SmallVec::<[Inbound; 4]>::new();
+            let read = self.wire.poll_read(cx, |message| {
+                inbound.push(match message {
+                    Message::Text(text) => revision.text(text).into(),
+                    Message::Binary(data) => Inbound::Packet(revision.binary(data)),
+                });
+            });
+            let Poll::Ready(read) = read else { return };
+            match read {
+                Read::Messages { .. } => {}
+                Read::Closed | Read::End => {
+                    inbound.push(Inbound::Closed(CloseReason::TransportClose));
+                }
+                Read::Refused => inbound.push(Inbound::Closed(CloseReason::TransportError)),
             }
-        });
-        if let Err(error) = fed {
-            debug!(%error, "websocket refused");
-            inbound.push(Inbound::Closed(CloseReason::TransportError));
-            closing = Some(frame::close(error.close_code(), ""));
+            self.pipe.receive(self.generation, inbound.into_iter());
+            if let Read::Messages { pause: true } = read {
+                cx.waker().wake_by_ref();
+                return;
+            }
         }
-        self.pipe.receive(self.generation, inbound.into_iter());
-        if let Some(frame) = closing {
-            self.phase = Phase::Closing(frame);
-        }
-    }
-
-    fn encode(&self, frame: Frame) -> Bytes {
-        match self.pipe.dialect().revision {
-            Revision::Three => frame.websocket_revision3(self.base64),
-            Revision::Four => frame.websocket(),
-        }
-    }
-
-    fn report(&self, reason: CloseReason) {
-        self.pipe.receive(self.generation, std::iter::once(Inbound::Closed(reason)));
     }
 }
 
@@ -179,33 +168,22 @@ impl MessageBody for Socket {
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
         this.read(cx);
-        if let Some(pong) = this.control.pop_front() {
-            return Poll::Ready(Some(Ok(pong)));
-        }
-        match std::mem::replace(&mut this.phase, Phase::Done) {
-            Phase::Done => return Poll::Ready(None),
-            Phase::Closing(frame) => return Poll::Ready(Some(Ok(frame))),
-            Phase::Open => {}
-        }
-        match this.pipe.poll_frame(this.generation, cx) {
-            Poll::Pending => {
-                this.phase = Phase::Open;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(frame)) => {
-                this.phase = Phase::Open;
-                Poll::Ready(Some(Ok(this.encode(frame))))
-            }
-            // An ordinary end carries no code, as `ws` does it.
-            Poll::Ready(Err(1000)) => Poll::Ready(Some(Ok(frame::close(NO_CODE, "")))),
-            Poll::Ready(Err(code)) => Poll::Ready(Some(Ok(frame::close(code, "")))),
-        }
+        let Self { wire, pipe, base64, generation } = this;
+        let revision = pipe.dialect().revision;
+        let next = |cx: &mut Context<'_>| {
+            pipe.poll_frame(*generation, cx).map_ok(|frame| match revision {
+                Revision::Three => frame.into_revision3(*base64),
+                Revision::Four => frame,
+            })
+        };
+        wire.poll_write(cx, next).map(|bytes| bytes.map(Ok))
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         // Says nothing new if the end was reported before.
-        self.report(CloseReason::TransportClose);
+        let closed = std::iter::once(Inbound::Closed(CloseReason::TransportClose));
+        self.pipe.receive(self.generation, closed);
     }
 }

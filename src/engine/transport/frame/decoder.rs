@@ -2,16 +2,19 @@
 //!
 //! A message whose only frame lies whole in one portion costs one exactly sized buffer; anything
 //! else is gathered in a boxed [`Partial`], given back with the message, so that an idle
-//! connection holds three words.
+//! connection holds four words.
 //!
-//! No extension is negotiated, so the reserved bits must be zero. permessage-deflate (RFC 7692)
-//! would let RSV1 pass in [`opening`], remember it in [`Collected`], and inflate in
-//! [`Decoder::deliver`], with the limit on the inflated size there.
+//! The reserved bits must be zero, but for RSV1 where permessage-deflate (RFC 7692) was agreed on. A
+//! compressed message is inflated while it is gathered, a little at a time: see [`inflation`].
+
+mod collected;
+mod inflation;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{CloseFrame, FIN, FrameError, MAX_CONTROL, MAX_HEADER, Message, OpCode};
+use self::{collected::Collected, inflation::Inflation};
+use super::{CloseFrame, FIN, FrameError, MAX_CONTROL, MAX_HEADER, Message, OpCode, RSV1};
 
 /// The longest header that a client writes: that of a server, and a mask.
 const MAX_MASKED_HEADER: usize = MAX_HEADER + 4;
@@ -20,10 +23,8 @@ const MAX_MASKED_HEADER: usize = MAX_HEADER + 4;
 /// and the close code 1008 are those of `ws`, the reference.
 const MAX_FRAGMENTS: u32 = 16 * 1024;
 
-/// Bytes reserved on the word of a header before they come.
-const RESERVE_AHEAD: usize = 16 * 1024;
-
-const RESERVED: u8 = 0x70;
+/// RSV2 and RSV3, which mean nothing to anybody.
+const RESERVED: u8 = 0x30;
 const MASKED: u8 = 0x80;
 
 /// Turns the bytes of one client into messages.
@@ -31,6 +32,8 @@ const MASKED: u8 = 0x80;
 pub(crate) struct Decoder {
     max_message: usize,
     partial: Option<Box<Partial>>,
+    /// Only where compression was agreed on.
+    inflation: Option<Box<Inflation>>,
     done: bool,
 }
 
@@ -49,29 +52,27 @@ struct Partial {
 struct FrameHead {
     opcode: OpCode,
     fin: bool,
+    /// It belongs to a compressed message.
+    compressed: bool,
     remaining: usize,
     mask: [u8; 4],
-}
-
-/// The data frames of an unfinished message.
-#[derive(Debug)]
-struct Collected {
-    opcode: OpCode,
-    bytes: Vec<u8>,
-    /// How far `bytes` is known to be UTF-8.
-    checked: usize,
-    /// Frames that are complete.
-    fragments: u32,
 }
 
 impl Decoder {
     /// A decoder that refuses messages of more than `max_message` bytes.
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { max_message, partial: None, done: false }
+        Self { max_message, partial: None, inflation: None, done: false }
     }
 
-    /// Reads one portion and hands every message that it completes to `out`. Bytes after a close
-    /// frame or an error are ignored.
+    /// Takes compressed messages too; `takeover` says whether they may refer to those before.
+    pub(crate) fn inflating(mut self, takeover: bool) -> Self {
+        self.inflation = Some(Box::new(Inflation::new(takeover)));
+        self
+    }
+
+    /// Reads one portion and hands every message that it completes to `out`. Returns how many bytes
+    /// were taken: all, unless so much was inflated that others should have their turn first. Bytes
+    /// after a close frame or an error are ignored.
     ///
     /// # Errors
     ///
@@ -81,15 +82,18 @@ impl Decoder {
         &mut self,
         chunk: &[u8],
         out: &mut impl FnMut(Message),
-    ) -> Result<(), FrameError> {
+    ) -> Result<usize, FrameError> {
         let mut input = chunk;
         while !self.done && !input.is_empty() {
             if let Err(error) = self.step(&mut input, out) {
                 self.finish();
                 return Err(error);
             }
+            if self.inflation.as_mut().is_some_and(|inflation| inflation.is_spent()) {
+                return Ok(chunk.len() - input.len());
+            }
         }
-        Ok(())
+        Ok(chunk.len())
     }
 
     /// Consumes a header, if one has to come, and as much of its payload as there is.
@@ -97,9 +101,11 @@ impl Decoder {
         let Some(frame) = self.next_frame(input)? else {
             return Ok(());
         };
-        let (part, rest) = input.split_at(frame.remaining.min(input.len()));
+        let most = if frame.compressed { inflation::PIECE } else { usize::MAX };
+        let (part, rest) = input.split_at(frame.remaining.min(input.len()).min(most));
         *input = rest;
-        if self.partial.is_none() && frame.fin && part.len() == frame.remaining {
+        let only = self.partial.is_none() && frame.fin && !frame.compressed;
+        if only && part.len() == frame.remaining {
             let mut bytes = Vec::with_capacity(part.len());
             unmask_onto(&mut bytes, part, frame.mask);
             return self.deliver(frame.opcode, bytes, out);
@@ -147,7 +153,7 @@ impl Decoder {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
-        let (opcode, fin) = opening(first, message)?;
+        let (opcode, fin, compressed) = opening(first, message, self.inflation.is_some())?;
         let Some(&second) = bytes.get(1) else {
             return Ok(None);
         };
@@ -179,7 +185,7 @@ impl Decoder {
         let Some((&mask, rest)) = rest.split_first_chunk() else {
             return Ok(None);
         };
-        let frame = FrameHead { opcode, fin, remaining, mask };
+        let frame = FrameHead { opcode, fin, compressed, remaining, mask };
         Ok(Some((frame, bytes.len() - rest.len())))
     }
 
@@ -191,7 +197,7 @@ impl Decoder {
         length: u64,
         message: Option<&Collected>,
     ) -> Result<usize, FrameError> {
-        let collected = message.map_or(0, |message| message.bytes.len());
+        let collected = message.map_or(0, |message| message.received);
         let room = if opcode.is_control() {
             MAX_CONTROL
         } else {
@@ -216,8 +222,18 @@ impl Decoder {
                 finished = Some((frame.opcode, std::mem::take(&mut partial.control)));
             }
         } else {
-            let message = partial.message.get_or_insert_with(|| Collected::new(frame.opcode));
-            message.append(part, &frame)?;
+            let message = partial.message.get_or_insert_with(|| Collected::new(&frame));
+            match &mut self.inflation {
+                Some(inflation) if message.compressed => {
+                    inflation.append(part, frame.mask, &mut message.bytes, self.max_message)?;
+                    if complete && frame.fin {
+                        inflation.finish(&mut message.bytes, self.max_message)?;
+                    }
+                }
+                _ => message.append(part, &frame),
+            }
+            message.check()?;
+            message.received += part.len();
             message.fragments += u32::from(complete);
             if complete && frame.fin {
                 let message = partial.message.take();
@@ -273,43 +289,17 @@ impl Decoder {
     }
 }
 
-impl Collected {
-    fn new(opcode: OpCode) -> Self {
-        Self { opcode, bytes: Vec::new(), checked: 0, fragments: 0 }
-    }
-
-    /// Adds a part of `frame`. The buffer grows with what has come, never to what was announced.
-    fn append(&mut self, part: &[u8], frame: &FrameHead) -> Result<(), FrameError> {
-        let only = frame.fin && self.fragments == 0;
-        if only && self.bytes.capacity() - self.bytes.len() < part.len() {
-            // The end is known, so the last growth is exact; before it the buffer doubles.
-            let ahead = part.len() + RESERVE_AHEAD.max(self.bytes.len());
-            self.bytes.reserve_exact(ahead.min(frame.remaining));
-        }
-        unmask_onto(&mut self.bytes, part, frame.mask);
-        if self.opcode == OpCode::Text {
-            self.check()?;
-        }
-        Ok(())
-    }
-
-    /// Fails as soon as an invalid sequence is certain (RFC 6455 §8.1); one that more bytes may
-    /// complete waits, and is looked at again from its first byte.
-    fn check(&mut self) -> Result<(), FrameError> {
-        self.checked += match std::str::from_utf8(&self.bytes[self.checked..]) {
-            Ok(text) => text.len(),
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => return Err(FrameError::InvalidUtf8),
-        };
-        Ok(())
-    }
-}
-
-/// Judges the first byte of a frame.
-fn opening(first: u8, message: Option<&Collected>) -> Result<(OpCode, bool), FrameError> {
+/// Judges the first byte of a frame: its opcode, whether it is the last of its message, and whether
+/// that is compressed, which it may be if `inflates`.
+fn opening(
+    first: u8,
+    message: Option<&Collected>,
+    inflates: bool,
+) -> Result<(OpCode, bool, bool), FrameError> {
     // RFC 6455 §5.2: a nonzero reserved bit without an extension that defines it fails the
     // connection.
-    if first & RESERVED != 0 {
+    let compressed = first & RSV1 != 0;
+    if first & RESERVED != 0 || (compressed && !inflates) {
         return Err(FrameError::ReservedBit);
     }
     let fin = first & FIN != 0;
@@ -323,15 +313,20 @@ fn opening(first: u8, message: Option<&Collected>) -> Result<(OpCode, bool), Fra
         reserved => return Err(FrameError::ReservedOpCode(reserved)),
     };
     // RFC 6455 §5.4: control frames are never fragmented and may come between fragments; the
-    // fragments of two messages may not.
+    // fragments of two messages may not. RFC 7692 §6.1: only the first frame of a message says that
+    // it is compressed.
     match (opcode, message) {
+        (opcode, _) if compressed && !matches!(opcode, OpCode::Text | OpCode::Binary) => {
+            Err(FrameError::ReservedBit)
+        }
         (OpCode::Continuation, None) => Err(FrameError::UnexpectedContinuation),
         (OpCode::Continuation, Some(message)) if message.fragments >= MAX_FRAGMENTS => {
             Err(FrameError::TooManyFragments)
         }
+        (OpCode::Continuation, Some(message)) => Ok((opcode, fin, message.compressed)),
         (OpCode::Text | OpCode::Binary, Some(_)) => Err(FrameError::InterruptedMessage),
         (control, _) if control.is_control() && !fin => Err(FrameError::FragmentedControl),
-        _ => Ok((opcode, fin)),
+        _ => Ok((opcode, fin, compressed)),
     }
 }
 
@@ -354,13 +349,18 @@ fn close_frame(bytes: &[u8]) -> Result<Option<CloseFrame>, FrameError> {
     Ok(Some(CloseFrame { code, reason }))
 }
 
-/// Appends a masked part to `out`, unmasked (RFC 6455 §5.3).
+/// Appends a masked part to `out`, unmasked.
 fn unmask_onto(out: &mut Vec<u8>, masked: &[u8], mask: [u8; 4]) {
     let start = out.len();
     out.extend_from_slice(masked);
+    unmask(&mut out[start..], mask);
+}
+
+/// Takes the mask off a part that begins with its first byte (RFC 6455 §5.3).
+fn unmask(part: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let key = [a, b, c, d, a, b, c, d];
-    let (words, tail) = out[start..].as_chunks_mut::<8>();
+    let (words, tail) = part.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(key)).to_ne_bytes();
     }

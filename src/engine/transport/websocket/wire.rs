@@ -1,0 +1,176 @@
+//! The bytes of one WebSocket, whoever speaks on it: reading and inflating, answering pings, closing.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::dev::Payload;
+use bytes::Bytes;
+use futures_util::Stream;
+use tracing::debug;
+
+use super::{NO_CODE, Setup, outgoing::Outgoing};
+use crate::engine::{
+    frame::Frame,
+    packet::Message,
+    transport::{
+        deflate::Terms,
+        frame::{self, Decoder},
+    },
+};
+
+/// See the module's description.
+pub(super) struct Wire {
+    payload: Payload,
+    decoder: Decoder,
+    /// What the decoder has not taken yet.
+    unread: Bytes,
+    /// Only where compression was agreed on.
+    outgoing: Option<Box<Outgoing>>,
+    /// Pongs, which go before what waits.
+    control: VecDeque<Bytes>,
+    drains: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, PartialEq)]
+enum Phase {
+    Open,
+    /// Nothing more is read; the close frame goes out behind the control frames.
+    Closing(Bytes),
+    Done,
+}
+
+/// What has come of a client.
+pub(super) enum Read {
+    /// Messages, which were handed over. `pause` says that others should have their turn before more
+    /// is read.
+    Messages { pause: bool },
+    /// Messages, and then the client's close frame.
+    Closed,
+    /// Messages, and then something that no client may send.
+    Refused,
+    /// The connection has ended.
+    End,
+}
+
+impl Wire {
+    pub(super) fn new(payload: Payload, setup: &Setup, terms: Option<Terms>) -> Self {
+        let mut decoder = Decoder::new(setup.max_message);
+        let mut outgoing = None;
+        if let (Some(terms), Some(deflation)) = (terms, &setup.deflation) {
+            decoder = decoder.inflating(terms.client_takeover);
+            outgoing = Some(Box::new(Outgoing::new(terms, Arc::clone(deflation))));
+        }
+        Self {
+            payload,
+            decoder,
+            unread: Bytes::new(),
+            outgoing,
+            control: VecDeque::new(),
+            drains: false,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Writes what waits before a close frame that answers the client's.
+    pub(super) fn draining(mut self) -> Self {
+        self.drains = true;
+        self
+    }
+
+    /// Whether more may be read.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Reads one portion and hands over the messages in it.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnMut(Message),
+    ) -> Poll<Read> {
+        if self.unread.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.payload).poll_next(cx)) {
+                Some(Ok(chunk)) => self.unread = chunk,
+                Some(Err(_)) | None => {
+                    self.phase = Phase::Done;
+                    return Poll::Ready(Read::End);
+                }
+            }
+        }
+        Poll::Ready(self.decode(take))
+    }
+
+    fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
+        let chunk = std::mem::take(&mut self.unread);
+        let mut closing = None;
+        let control = &mut self.control;
+        let fed = self.decoder.feed(&chunk, &mut |message| match message {
+            frame::Message::Text(text) => take(Message::Text(text)),
+            frame::Message::Binary(data) => take(Message::Binary(data)),
+            frame::Message::Ping(data) => control.push_back(frame::pong(&data)),
+            frame::Message::Pong(_) => {}
+            frame::Message::Close(close) => {
+                closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
+            }
+        });
+        match (fed, closing) {
+            (Err(error), _) => {
+                debug!(%error, "websocket refused");
+                self.phase = Phase::Closing(frame::close(error.close_code(), ""));
+                Read::Refused
+            }
+            (Ok(_), Some(close)) => {
+                self.phase = Phase::Closing(close);
+                Read::Closed
+            }
+            (Ok(taken), None) => {
+                // What is taken is let go: it is a part of actix-http's buffer.
+                if taken < chunk.len() {
+                    self.unread = chunk.slice(taken..);
+                }
+                Read::Messages { pause: !self.unread.is_empty() }
+            }
+        }
+    }
+
+    /// The next bytes to write: control frames, then what `next` hands out, until that is the code to
+    /// close with.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<Result<Frame, u16>>,
+    ) -> Poll<Option<Bytes>> {
+        if let Some(pong) = self.control.pop_front() {
+            return Poll::Ready(Some(pong));
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Done);
+        match phase {
+            Phase::Done => return Poll::Ready(None),
+            Phase::Closing(frame) if !self.drains => return Poll::Ready(Some(frame)),
+            Phase::Closing(_) | Phase::Open => {}
+        }
+        let written = match &mut self.outgoing {
+            None => next(cx).map_ok(Frame::websocket),
+            Some(outgoing) => outgoing.poll(cx, next),
+        };
+        match (written, phase) {
+            (Poll::Pending, phase) => {
+                self.phase = phase;
+                Poll::Pending
+            }
+            (Poll::Ready(Ok(frame)), phase) => {
+                self.phase = phase;
+                Poll::Ready(Some(frame))
+            }
+            (Poll::Ready(Err(_)), Phase::Closing(frame)) => Poll::Ready(Some(frame)),
+            // An ordinary end carries no code, as `ws` does it.
+            (Poll::Ready(Err(1000)), _) => Poll::Ready(Some(frame::close(NO_CODE, ""))),
+            (Poll::Ready(Err(code)), _) => Poll::Ready(Some(frame::close(code, ""))),
+        }
+    }
+}
