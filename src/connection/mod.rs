@@ -21,8 +21,7 @@ use crate::{
     },
     metrics::Metrics,
     namespace::messages::{Entrance, Place},
-    packet::Decoder,
-    socket::{Codec, DisconnectReason, Errand, Socket},
+    socket::{Codec, DisconnectReason, Errand, Reader, Socket},
 };
 
 /// The actor of one client.
@@ -81,7 +80,7 @@ struct Joined {
 pub(crate) struct Client {
     shared: Arc<Shared>,
     place: Place,
-    decoder: Decoder,
+    decoder: Reader,
     joined: SmallVec<[Joined; 1]>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
@@ -101,7 +100,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        let decoder = shared.codec.decoder(shared.limits.max_attachments);
+        let decoder = shared.codec.reader(shared.limits.max_attachments);
         Self {
             shared,
             place,

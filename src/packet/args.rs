@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use super::attachments::Attachments;
 use super::body::Body;
 use super::encode::EncodeError;
-use super::gather::Sheet;
+use super::gather::{Sheet, Written};
+use super::original::Originals;
 use super::spread::{Argument, Spread};
 use super::{handoff, scan};
 
@@ -22,11 +23,19 @@ use super::{handoff, scan};
 /// What came from a client is kept as text and parsed when asked for; a clone is cheap. As a data
 /// type, `Args` takes all arguments (inside a tuple: all that are left), and gives them back as
 /// they were.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Args {
     body: Body,
     len: usize,
     attachments: Attachments,
+    originals: Originals,
+}
+
+impl PartialEq for Args {
+    /// Compares text and attachments.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.body, &self.attachments) == (&other.body, &other.attachments)
+    }
 }
 
 /// Why arguments are not of the type that was asked for. Positions count from 0.
@@ -75,8 +84,8 @@ impl Args {
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Self, EncodeError> {
         let sheet = Sheet::new(0);
         sheet.spread(data)?;
-        let (text, len, attachments) = sheet.finish()?;
-        Ok(Self { body: Body::from(text), len, attachments: attachments.into() })
+        let Written { text, len, attachments, originals } = sheet.finish()?;
+        Ok(Self { body: Body::from(text), len, attachments: attachments.into(), originals })
     }
 
     /// Appends one argument: a tuple is one array here.
@@ -100,7 +109,7 @@ impl Args {
     }
 
     fn add(&mut self, sheet: Sheet) -> Result<&mut Self, EncodeError> {
-        let (text, len, attachments) = sheet.finish()?;
+        let Written { text, len, attachments, originals } = sheet.finish()?;
         if len == 0 {
             return Ok(self);
         }
@@ -108,6 +117,7 @@ impl Args {
         if self.len > 0 {
             body.push(',');
         }
+        self.originals.extend(&originals, body.len());
         body.push_str(&text);
         self.len += len;
         self.attachments.extend(attachments);
@@ -202,8 +212,7 @@ impl Args {
         let all = self.raw_json();
         // What is left ends with the comma before the rest.
         let text = all[..all.len() - rest.len()].trim_end().trim_end_matches(',');
-        Self { body: self.body.slice(text), len: count, attachments: self.attachments.clone() }
-            .compact()
+        self.part(text, count)
     }
 
     /// The text from the argument at `index` to the end, `None` when there is no such argument.
@@ -223,26 +232,54 @@ impl Args {
         if len == self.len {
             return self.clone();
         }
-        Self { body: self.body.slice(rest), len, attachments: self.attachments.clone() }.compact()
+        self.part(rest, len)
+    }
+
+    /// The `len` values whose text is `part`, a slice of this text.
+    fn part(&self, part: &str, len: usize) -> Self {
+        let (body, attachments) = (self.body.slice(part), self.attachments.clone());
+        let start = part.as_ptr().addr() - self.raw_json().as_ptr().addr();
+        let originals = self.originals.part(&(start..start + part.len()));
+        Self { body, len, attachments, originals }.compact()
+    }
+
+    /// Arguments from the text of an array inside of these; `None` when it is no array.
+    pub(super) fn nested(&self, array: &str) -> Option<Self> {
+        let start = array.as_ptr().addr().checked_sub(self.raw_json().as_ptr().addr());
+        if start.and_then(|at| self.raw_json().get(at..at + array.len())) != Some(array) {
+            return Self::from_array(array, &self.attachments);
+        }
+        let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
+        match count(body) {
+            0 => Some(Self::default()),
+            len => Some(self.part(body, len)),
+        }
+    }
+
+    /// Arguments that came in msgpack: their text, and their bytes.
+    pub(super) fn from_msgpack(
+        text: ByteString,
+        len: usize,
+        attachments: Vec<Bytes>,
+        bytes: Bytes,
+    ) -> Self {
+        let originals = Originals::whole(&text, len, bytes);
+        Self { body: Body::from(text), len, attachments: attachments.into(), originals }
     }
 
     /// Arguments from the text between the brackets of a JSON array, whose syntax has been checked.
     pub(super) fn from_checked(body: ByteString, len: usize) -> Self {
-        Self { body: Body::from(body), len, attachments: Attachments::default() }
+        Self { body: Body::from(body), len, ..Self::default() }
     }
 
     /// Arguments from the text of any JSON value, whose syntax has been checked; `None` when it is
     /// not an array.
     pub(super) fn from_array(array: &str, attachments: &Attachments) -> Option<Self> {
         let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
-        let mut rest = Some(body).filter(|body| !body.is_empty());
-        let mut len = 0;
-        while let Some(text) = rest {
-            rest = scan::after_value(text);
-            len += 1;
-        }
+        let len = count(body);
         let body = Body::from(ByteString::from(body));
-        Some(Self { body, len, attachments: attachments.clone() }.compact())
+        let attachments = attachments.clone();
+        Some(Self { body, len, attachments, ..Self::default() }.compact())
     }
 
     /// Puts attachments in their places, and drops those without one. `None` when a placeholder
@@ -270,7 +307,7 @@ impl Args {
             true => self.body,
             false => Body::from(scan::renumber(self.raw_json(), &slots, Some)),
         };
-        let args = Self { body, len: self.len, attachments: list.into() };
+        let args = Self { body, len: self.len, attachments: list.into(), ..Self::default() };
         Some(if slots.len() < taken.len() { args.compact() } else { args })
     }
 
@@ -291,14 +328,31 @@ impl Args {
         if numbers.iter().enumerate().all(|(num, number)| *number == Some(num)) {
             return self;
         }
-        let text =
-            scan::renumber(self.raw_json(), &slots, |num| numbers.get(num).copied().flatten());
-        Self { body: Body::from(text), len: self.len, attachments: kept.into() }
+        let number = |num: usize| numbers.get(num).copied().flatten();
+        let originals = self.originals.renumbered(&slots, number);
+        let body = Body::from(scan::renumber(self.raw_json(), &slots, number));
+        Self { body, len: self.len, attachments: kept.into(), originals }
     }
 
-    pub(super) fn shared_attachments(&self) -> &Attachments {
-        &self.attachments
+    pub(super) fn originals(&self) -> &Originals {
+        &self.originals
     }
+
+    /// Whether there is nothing but text.
+    pub(super) fn is_text(&self) -> bool {
+        self.attachments.is_empty() && self.originals.is_empty()
+    }
+}
+
+/// The number of values in a list of JSON texts.
+fn count(list: &str) -> usize {
+    let mut rest = Some(list).filter(|list| !list.is_empty());
+    let mut count = 0;
+    while let Some(text) = rest {
+        rest = scan::after_value(text);
+        count += 1;
+    }
+    count
 }
 
 impl PartialEq<Value> for Args {

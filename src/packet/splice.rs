@@ -17,18 +17,18 @@ use serde::de::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::attachments::Attachments;
 use super::{Args, handoff};
 
-/// Something of serde that reads, and the attachments that placeholders in its way name.
+/// Something of serde that reads, and the arguments it is inside of: placeholders in its way name
+/// their attachments.
 pub(super) struct Splice<'a, T> {
     pub(super) of: T,
-    pub(super) attachments: &'a Attachments,
+    pub(super) args: &'a Args,
 }
 
 impl<'a, T> Splice<'a, T> {
     fn around<U>(&self, of: U) -> Splice<'a, U> {
-        Splice { of, attachments: self.attachments }
+        Splice { of, args: self.args }
     }
 }
 
@@ -57,11 +57,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let attachments = self.attachments;
+        let args = self.args;
         if keeps_content::<V::Value>() {
-            return self.of.deserialize_any(ContentVisitor(Splice { of: visitor, attachments }));
+            return self.of.deserialize_any(ContentVisitor(Splice { of: visitor, args }));
         }
-        self.of.deserialize_any(Splice { of: visitor, attachments })
+        self.of.deserialize_any(Splice { of: visitor, args })
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -80,8 +80,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         if name == handoff::ARGS {
-            let raw = Box::<RawValue>::deserialize(self.of)?;
-            let args = Args::from_array(raw.get(), self.attachments);
+            let raw = <&RawValue>::deserialize(self.of)?;
+            let args = self.args.nested(raw.get());
             let args = args.ok_or_else(|| D::Error::custom("expected an array"))?;
             return handoff::give(args, || visitor.visit_unit());
         }
@@ -108,12 +108,12 @@ fn keeps_content<T>() -> bool {
 }
 
 /// The attachment that a finished object names, if it is a placeholder.
-fn named<'a>(fields: &[(String, Value)], attachments: &'a Attachments) -> Option<&'a Bytes> {
+fn named<'a>(fields: &[(String, Value)], attachments: &'a [Bytes]) -> Option<&'a Bytes> {
     let last =
         |key: &str| fields.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value);
     last("_placeholder").filter(|marker| **marker == Value::Bool(true))?;
     let num = usize::try_from(last("num")?.as_u64()?).ok()?;
-    attachments.as_slice().get(num)
+    attachments.get(num)
 }
 
 macro_rules! visit {
@@ -206,7 +206,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
         while let Some(field) = map.next_entry()? {
             fields.push(field);
         }
-        match named(&fields, self.visitor.attachments) {
+        match named(&fields, self.visitor.args.attachments()) {
             Some(bytes) if self.owned => self.visitor.of.visit_byte_buf(bytes.to_vec()),
             Some(bytes) => self.visitor.of.visit_bytes(bytes),
             None => Err(A::Error::custom("expected binary, found an object")),
@@ -247,7 +247,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ContentVisitor<'_, V> {
         while let Some(field) = map.next_entry()? {
             fields.push(field);
         }
-        match named(&fields, self.0.attachments) {
+        match named(&fields, self.0.args.attachments()) {
             Some(bytes) => self.0.of.visit_byte_buf(bytes.to_vec()),
             None => {
                 let fields = MapDeserializer::<_, serde_json::Error>::new(fields.into_iter());
@@ -341,9 +341,9 @@ impl<'de, 'a, A: EnumAccess<'de>> EnumAccess<'de> for Splice<'a, A> {
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let attachments = self.attachments;
+        let args = self.args;
         let (value, of) = self.of.variant_seed(seed)?;
-        Ok((value, Splice { of, attachments }))
+        Ok((value, Splice { of, args }))
     }
 }
 

@@ -50,16 +50,16 @@ impl<'a> Argument<'a> {
 }
 
 /// Reads one argument with serde_json: directly when the packet is text, and through [`Splice`]
-/// when it has binary.
+/// when it has binary, or [originals](super::original) that `Args` inside of it should keep.
 macro_rules! read {
     ($argument:expr, $method:ident($($extra:expr,)* ; $visitor:expr)) => {{
         let argument = $argument;
         let mut json = serde_json::Deserializer::from_str(argument.text()?);
-        let attachments = argument.args.shared_attachments();
-        if attachments.is_empty() {
+        let args = argument.args;
+        if args.is_text() {
             json.$method($($extra,)* $visitor)
         } else {
-            Splice { of: &mut json, attachments }.$method($($extra,)* $visitor)
+            Splice { of: &mut json, args }.$method($($extra,)* $visitor)
         }
         .map_err(|error| ArgsError::invalid(argument.index, &error))
     }};

@@ -9,6 +9,7 @@ use crate::{
     engine::{AllowRequest, Engine, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::Namespace,
+    packet::Parser,
     socket::{Codec, home},
 };
 
@@ -20,15 +21,17 @@ pub struct SocketIoBuilder {
     allow_request: Option<AllowRequest>,
     namespaces: Vec<Namespace>,
     shared: home::Shared,
+    codec: Codec,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { config, limits, namespaces, .. } = self;
+        let Self { config, limits, namespaces, codec, .. } = self;
         f.debug_struct("SocketIoBuilder")
             .field("config", config)
             .field("limits", limits)
             .field("namespaces", namespaces)
+            .field("codec", codec)
             .finish_non_exhaustive()
     }
 }
@@ -46,6 +49,7 @@ impl Default for SocketIoBuilder {
             allow_request: None,
             namespaces: Vec::new(),
             shared: home::Shared::default(),
+            codec: Codec::default(),
         }
     }
 }
@@ -68,6 +72,13 @@ impl SocketIoBuilder {
     /// [`Socket::shared`](crate::Socket::shared). One value of each type.
     pub fn share<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.shared.insert(value);
+        self
+    }
+
+    /// The parser that this server and its clients speak, the same on both sides. Default:
+    /// [`DefaultParser`](crate::packet::DefaultParser), JSON.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
         self
     }
 
@@ -132,7 +143,7 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Attachments that one packet may have. Default 10.
+    /// Attachments that one packet may have. Default 10. Binary in msgpack is no attachment.
     pub fn max_attachments(mut self, count: usize) -> Self {
         self.limits.max_attachments = count;
         self
@@ -202,7 +213,9 @@ impl SocketIoBuilder {
         }
         let metrics = Arc::<Metrics>::default();
         let namespaces = Namespaces::default();
-        let common = home::Common { shared: self.shared, codec: Codec };
+        let mut codec = self.codec;
+        codec.count_in(&metrics);
+        let common = home::Common { shared: self.shared, codec };
         let connections = Arc::new(Shared {
             directory: Box::new(namespaces.clone()),
             limits: self.limits,

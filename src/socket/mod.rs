@@ -37,7 +37,7 @@ pub use self::{
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
-    codec::Codec,
+    codec::{Codec, Reader},
     operator::OperatorBase,
 };
 use self::{
