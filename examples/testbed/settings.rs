@@ -5,6 +5,7 @@ use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Dur
 use greenroom::{
     SocketIo, SocketIoBuilder,
     engine::{Config, Refusal, Request, Transport},
+    packet::MsgpackParser,
 };
 
 pub(crate) struct Settings {
@@ -12,6 +13,7 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) workers: usize,
     connect_timeout: Duration,
+    msgpack: bool,
     engine: Config,
 }
 
@@ -21,7 +23,7 @@ type Asks = fn(&str) -> bool;
 /// The variables that can ask for what is not built.
 const NOT_BUILT: [(&str, Asks); 8] = [
     ("ALLOW_EIO3", |value| value == "1"),
-    ("PARSER", |value| value != "default"),
+    ("PARSER", |value| !["default", "msgpack"].contains(&value)),
     ("CORS_ORIGIN", |_| true),
     ("COOKIE", |_| true),
     ("ADAPTER", |value| value != "memory"),
@@ -80,6 +82,7 @@ impl Settings {
             port: parsed("PORT", 3000)?,
             workers: parsed("WORKERS", cores)?.max(1),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
+            msgpack: text("PARSER").as_deref() == Some("msgpack"),
             engine,
         })
     }
@@ -87,7 +90,9 @@ impl Settings {
     /// The Socket.IO server.
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
-        SocketIo::builder()
+        let builder = SocketIo::builder();
+        let builder = if self.msgpack { builder.parser(MsgpackParser) } else { builder };
+        builder
             .path(path)
             .transports(transports.clone())
             .ping_interval(ping_interval)

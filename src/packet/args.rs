@@ -14,7 +14,7 @@ use super::attachments::Attachments;
 use super::body::Body;
 use super::encode::EncodeError;
 use super::gather::{Sheet, Written};
-use super::original::Originals;
+use super::original::{Cursor, Originals};
 use super::spread::{Argument, Spread};
 use super::{handoff, scan};
 
@@ -148,6 +148,16 @@ impl Args {
         T::deserialize(Argument { args: self, rest: self.text_from(index), index })
     }
 
+    /// Whether the argument at position `index` is missing, or is the `undefined` of a client that
+    /// speaks msgpack: to all that reads it, that is a `null`.
+    #[must_use]
+    pub fn is_undefined(&self, index: usize) -> bool {
+        self.text_from(index).is_none_or(|rest| {
+            let start = self.raw_json().len() - rest.len();
+            self.originals.part(&(start..start + scan::value_len(rest))).is_undefined()
+        })
+    }
+
     /// Reads the arguments as a `T`: a tuple takes as many as it has, `Args` all, `()` none, any
     /// other type the first. Arguments that are left over are ignored.
     ///
@@ -237,14 +247,19 @@ impl Args {
 
     /// The `len` values whose text is `part`, a slice of this text.
     fn part(&self, part: &str, len: usize) -> Self {
+        self.next_part(part, len, &mut Cursor::default())
+    }
+
+    fn next_part<'a>(&'a self, part: &str, len: usize, cursor: &mut Cursor<'a>) -> Self {
         let (body, attachments) = (self.body.slice(part), self.attachments.clone());
         let start = part.as_ptr().addr() - self.raw_json().as_ptr().addr();
-        let originals = self.originals.part(&(start..start + part.len()));
+        let originals = self.originals.next_part(&(start..start + part.len()), cursor);
         Self { body, len, attachments, originals }.compact()
     }
 
-    /// Arguments from the text of an array inside of these; `None` when it is no array.
-    pub(super) fn nested(&self, array: &str) -> Option<Self> {
+    /// Arguments from the text of an array inside of these, of several that are read from front to
+    /// back; `None` when it is no array.
+    pub(super) fn nested<'a>(&'a self, array: &str, cursor: &mut Cursor<'a>) -> Option<Self> {
         let start = array.as_ptr().addr().checked_sub(self.raw_json().as_ptr().addr());
         if start.and_then(|at| self.raw_json().get(at..at + array.len())) != Some(array) {
             return Self::from_array(array, &self.attachments);
@@ -252,7 +267,7 @@ impl Args {
         let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
         match count(body) {
             0 => Some(Self::default()),
-            len => Some(self.part(body, len)),
+            len => Some(self.next_part(body, len, cursor)),
         }
     }
 
@@ -317,18 +332,21 @@ impl Args {
             return self;
         }
         let (slots, all) = (scan::slots(self.raw_json()), self.attachments.as_slice());
-        let mut numbers = vec![None; all.len()];
+        let known = || slots.iter().filter_map(|slot| slot.num).filter(|num| *num < all.len());
+        // Often few of many, next to each other.
+        let low = known().min().unwrap_or_default();
+        let mut numbers = vec![None; known().max().map_or(0, |high| high - low + 1)];
         let mut kept = Vec::new();
-        for num in slots.iter().filter_map(|slot| slot.num) {
-            if let Some(number @ None) = numbers.get_mut(num) {
+        for num in known() {
+            if let Some(number @ None) = numbers.get_mut(num - low) {
                 *number = Some(kept.len());
                 kept.push(all[num].clone());
             }
         }
-        if numbers.iter().enumerate().all(|(num, number)| *number == Some(num)) {
+        if kept.len() == all.len() && numbers.iter().flatten().copied().eq(0..all.len()) {
             return self;
         }
-        let number = |num: usize| numbers.get(num).copied().flatten();
+        let number = |num: usize| numbers.get(num.checked_sub(low)?).copied().flatten();
         let originals = self.originals.renumbered(&slots, number);
         let body = Body::from(scan::renumber(self.raw_json(), &slots, number));
         Self { body, len: self.len, attachments: kept.into(), originals }

@@ -21,6 +21,10 @@ mod read;
 mod rewrite;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
+use self::read::{Reader, Token};
 use super::{Decode, DecodeError, EncodeError, Outgoing, Packet, Parser, ParserLimits};
 use crate::engine::Message;
 
@@ -62,6 +66,11 @@ impl MsgpackParser {
             Message::Text(_) => Err(DecodeError::Unreadable),
         }
     }
+}
+
+/// Whether the first of these values is `undefined`.
+pub(super) fn is_undefined(values: &[u8]) -> bool {
+    Reader::new(values, 0).token() == Ok(Token::Undefined)
 }
 
 impl Parser for MsgpackParser {

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
-use super::msgpack::{self, json::Located};
+use super::msgpack::{
+    self,
+    json::{Located, Locator},
+};
 use super::scan;
 
 /// The original of a part of a JSON text.
@@ -22,7 +25,7 @@ pub(super) struct Original {
     /// How many values.
     pub(super) count: usize,
     /// The number of the first attachment that the part names, if it names any; the others follow.
-    pub(super) first: usize,
+    first: usize,
     /// The values in msgpack.
     pub(super) bytes: Bytes,
 }
@@ -44,6 +47,11 @@ impl Originals {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether the first value is `undefined`.
+    pub(super) fn is_undefined(&self) -> bool {
+        self.as_slice().first().is_some_and(|original| msgpack::is_undefined(&original.bytes))
     }
 
     /// Adds those of a text that is appended at `at`.
@@ -90,18 +98,40 @@ impl Originals {
 
     /// Those of a part of the text, which begins and ends with values.
     pub(super) fn part(&self, part: &Range<usize>) -> Self {
+        self.next_part(part, &mut Cursor::default())
+    }
+
+    /// The same for one of several parts that are asked for from front to back.
+    pub(super) fn next_part<'a>(&'a self, part: &Range<usize>, cursor: &mut Cursor<'a>) -> Self {
         if self.is_empty() {
             return Self::default();
         }
+        let originals = self.as_slice().iter();
         let list: SmallVec<_> =
-            self.as_slice().iter().filter_map(|original| original.part(part)).collect();
+            originals.filter_map(|original| original.part(part, cursor)).collect();
         Self((!list.is_empty()).then(|| Arc::new(list)))
+    }
+}
+
+/// Where the last part was.
+#[derive(Default)]
+pub(super) struct Cursor<'a>(Option<(&'a Original, Locator<'a>)>);
+
+impl<'a> Cursor<'a> {
+    /// What finds values of `original` from `start` on.
+    fn locator(&mut self, original: &'a Original, start: usize) -> &mut Locator<'a> {
+        let fits = |(known, locator): &(&Original, Locator<'_>)| {
+            std::ptr::eq(*known, original) && !locator.has_passed(start)
+        };
+        let new = || (original, Locator::new(&original.bytes, original.count, original.first));
+        let known = self.0.take().filter(fits);
+        &mut self.0.insert(known.unwrap_or_else(new)).1
     }
 }
 
 impl Original {
     /// What it says of `part`; nothing if the two have nothing in common.
-    fn part(&self, part: &Range<usize>) -> Option<Self> {
+    fn part<'a>(&'a self, part: &Range<usize>, cursor: &mut Cursor<'a>) -> Option<Self> {
         let common = self.text.start.max(part.start)..self.text.end.min(part.end);
         if common.is_empty() {
             return None;
@@ -113,7 +143,7 @@ impl Original {
         let inside = common.start - self.text.start..common.end - self.text.start;
         let to_end = common.end == self.text.end;
         let Located { bytes, count, first } =
-            msgpack::json::locate(&self.bytes, self.count, self.first, &inside, to_end)?;
+            cursor.locator(self, inside.start).find(&inside, to_end)?;
         Some(Self { text, count, first, bytes: self.bytes.slice(bytes) })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::splice::Splice;
+use super::splice::{Source, Splice};
 use super::{Args, ArgsError, handoff, scan};
 
 impl ArgsError {
@@ -59,7 +59,8 @@ macro_rules! read {
         if args.is_text() {
             json.$method($($extra,)* $visitor)
         } else {
-            Splice { of: &mut json, args }.$method($($extra,)* $visitor)
+            let source = Source::new(args);
+            Splice { of: &mut json, source: &source }.$method($($extra,)* $visitor)
         }
         .map_err(|error| ArgsError::invalid(argument.index, &error))
     }};

@@ -12,6 +12,8 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 pub use self::builder::SocketIoBuilder;
 pub(crate) use self::directory::Namespaces;
 use self::placement::Placement;
+#[cfg(feature = "testing")]
+use crate::socket::Codec;
 use crate::{
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
@@ -200,6 +202,11 @@ impl SocketIo {
             engine.close().await;
             engine.service.namespaces.stop().await;
         }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.engine.service.common.codec
     }
 
     #[cfg(feature = "testing")]

@@ -110,46 +110,58 @@ pub(in crate::packet) struct Located {
     pub(in crate::packet) first: usize,
 }
 
-/// Finds among `count` values, whose attachments are numbered from `first`, those whose JSON text
-/// is at `part`. `None` unless the part begins and ends with values that have one array around
-/// them. `to_end` says that it ends with the last value.
-pub(in crate::packet) fn locate(
-    values: &Bytes,
-    count: usize,
-    first: usize,
-    part: &Range<usize>,
-    to_end: bool,
-) -> Option<Located> {
-    let mut transcoder = Transcoder::new(values, 0, count, Binary::Attached(values));
-    transcoder.first = first;
-    let mut found: Option<(Begun, Located)> = None;
-    loop {
-        let known = first + transcoder.attachments.len();
-        let step = transcoder.step().ok()?;
-        let begun = transcoder.begun;
-        match &mut found {
-            Some((start, located)) => {
-                located.count += usize::from(step == Step::Value && begun.level == start.level);
-            }
-            None if step == Step::Value && begun.text == part.start => {
-                let bytes = begun.at..values.len();
-                if to_end && begun.level == 1 {
-                    let count = transcoder.levels.first().map_or(0, |top| top.left) + 1;
-                    return Some(Located { bytes, count, first: known });
+/// Finds values by where their JSON text is.
+///
+/// It goes from front to back and stays where it is: to find one part after the other takes no
+/// longer than to find the last.
+pub(in crate::packet) struct Locator<'a>(Transcoder<'a>);
+
+impl<'a> Locator<'a> {
+    /// For `count` values, whose attachments are numbered from `first`.
+    pub(in crate::packet) fn new(values: &'a Bytes, count: usize, first: usize) -> Self {
+        let mut transcoder = Transcoder::new(values, 0, count, Binary::Attached(values));
+        transcoder.first = first;
+        Self(transcoder)
+    }
+
+    /// Whether it is behind that place.
+    pub(in crate::packet) fn has_passed(&self, place: usize) -> bool {
+        self.0.text.len() > place
+    }
+
+    /// The values whose JSON text is at `part`; `None` unless it begins and ends with values that
+    /// have one array around them. `to_end` says that it ends with the last value of all.
+    pub(in crate::packet) fn find(&mut self, part: &Range<usize>, to_end: bool) -> Option<Located> {
+        let transcoder = &mut self.0;
+        let mut found: Option<(Begun, Located)> = None;
+        loop {
+            let first = transcoder.first + transcoder.attachments.len();
+            let step = transcoder.step().ok()?;
+            let begun = transcoder.begun;
+            match &mut found {
+                Some((start, located)) => {
+                    located.count += usize::from(step == Step::Value && begun.level == start.level);
                 }
-                found = Some((begun, Located { bytes, count: 1, first: known }));
+                None if step == Step::Value && begun.text == part.start => {
+                    let bytes = begun.at..transcoder.reader.bytes.len();
+                    if to_end && begun.level == 1 {
+                        let count = transcoder.levels.first().map_or(0, |top| top.left) + 1;
+                        return Some(Located { bytes, count, first });
+                    }
+                    found = Some((begun, Located { bytes, count: 1, first }));
+                }
+                None => {}
             }
-            None => {}
-        }
-        if let Some((start, located)) = &mut found
-            && transcoder.levels.len() == start.level
-            && transcoder.text.len() == part.end
-        {
-            located.bytes.end = transcoder.reader.at;
-            return found.map(|(_, located)| located);
-        }
-        if step == Step::Done || transcoder.text.len() > part.end {
-            return None;
+            if let Some((start, located)) = &mut found
+                && transcoder.levels.len() == start.level
+                && transcoder.text.len() == part.end
+            {
+                located.bytes.end = transcoder.reader.at;
+                return found.map(|(_, located)| located);
+            }
+            if step == Step::Done || transcoder.text.len() > part.end {
+                return None;
+            }
         }
     }
 }
@@ -372,11 +384,25 @@ fn float(value: f64, text: &mut String) {
     }
 }
 
+/// Where the first byte is that a JSON string may not hold as it is.
+fn to_escape(bytes: &[u8]) -> Option<usize> {
+    const fn escaped(byte: u8) -> bool {
+        byte < 0x20 || byte == b'"' || byte == b'\\'
+    }
+    // A block without a branch inside is taken at once by the processor.
+    let blocks = bytes.chunks(32).position(|block| {
+        block.iter().fold(false, |found, byte| found | escaped(*byte))
+    })?;
+    let start = blocks * 32;
+    let at = bytes[start..].iter().position(|byte| escaped(*byte))?;
+    Some(start + at)
+}
+
 /// Writes a JSON string.
 fn quote(value: &str, text: &mut String) {
     text.push('"');
     let mut rest = value;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+    while let Some(at) = to_escape(rest.as_bytes()) {
         text.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             b'"' => text.push_str("\\\""),
