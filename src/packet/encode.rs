@@ -159,9 +159,7 @@ impl Outgoing<'_> {
     pub(crate) fn size_hint(&self) -> usize {
         match self {
             Self::Connect { namespace, .. } => namespace.len() + 64,
-            Self::ConnectRequest { namespace, auth } => {
-                namespace.len() + auth.map_or(0, str::len)
-            }
+            Self::ConnectRequest { namespace, auth } => namespace.len() + auth.map_or(0, str::len),
             Self::ConnectError { namespace, .. } => namespace.len() + 96,
             Self::Disconnect { namespace } => namespace.len(),
             Self::Event { namespace, payload, .. } | Self::Ack { namespace, payload, .. } => {

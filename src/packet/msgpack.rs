@@ -19,6 +19,7 @@ mod decode;
 pub(super) mod json;
 mod read;
 mod rewrite;
+mod text;
 mod write;
 
 #[cfg(test)]

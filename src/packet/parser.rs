@@ -125,7 +125,8 @@ impl Parser for DefaultParser {
     fn encode(&self, packet: &Outgoing<'_>) -> Result<Vec<Message>, EncodeError> {
         let mut text = Vec::with_capacity(packet.size_hint());
         packet.write(&mut text);
-        let text = String::from_utf8(text).map_err(|error| EncodeError::Parser(error.to_string()))?;
+        let text =
+            String::from_utf8(text).map_err(|error| EncodeError::Parser(error.to_string()))?;
         let attachments = packet.attachments().iter().cloned().map(Message::Binary);
         Ok(std::iter::once(Message::Text(text.into())).chain(attachments).collect())
     }

@@ -95,7 +95,7 @@ impl Codec {
             Self::Msgpack => Reader::Msgpack,
             Self::Own(own) => {
                 let limits = ParserLimits::with_max_attachments(max_attachments);
-                Reader::Own(own.parser.decoder(limits))
+                Reader::Own(own.parser.decoder(limits), Arc::clone(own))
             }
         }
     }
@@ -136,7 +136,7 @@ impl Own {
 pub(crate) enum Reader {
     Default(Decoder),
     Msgpack,
-    Own(Box<dyn Decode>),
+    Own(Box<dyn Decode>, Arc<Own>),
 }
 
 impl Reader {
@@ -145,8 +145,14 @@ impl Reader {
         match self {
             Self::Default(decoder) => decoder.decode(message),
             Self::Msgpack => MsgpackParser::read(&message).map(Some),
-            Self::Own(decoder) => catch_unwind(AssertUnwindSafe(|| decoder.decode(message)))
-                .unwrap_or_else(|_| Err(DecodeError::Parser("the parser panicked".into()))),
+            Self::Own(decoder, own) => {
+                let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
+                decoded.unwrap_or_else(|_| {
+                    own.metrics.panics.increment();
+                    error!(parser = ?own.parser, "parser panicked");
+                    Err(DecodeError::Parser("the parser panicked".into()))
+                })
+            }
         }
     }
 }
@@ -156,7 +162,18 @@ impl fmt::Debug for Reader {
         match self {
             Self::Default(decoder) => decoder.fmt(f),
             Self::Msgpack => f.write_str("Msgpack"),
-            Self::Own(_) => f.write_str("Own"),
+            Self::Own(_, own) => own.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_parser_pays_nothing_for_the_others() {
+        assert_eq!(size_of::<Reader>(), size_of::<Decoder>());
+        assert!(size_of::<Codec>() <= 2 * size_of::<usize>());
     }
 }

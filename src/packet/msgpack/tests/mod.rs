@@ -62,7 +62,8 @@ fn args(count: usize, bytes: &str) -> Args {
 fn sent(data: &(impl serde::Serialize + ?Sized)) -> Vec<u8> {
     let payload = Payload::ack(data).unwrap();
     let packet = written(&Outgoing::Ack { namespace: "/", id: 0, payload: &payload });
-    let head = written(&Outgoing::Ack { namespace: "/", id: 0, payload: &Payload::ack(&()).unwrap() });
+    let head =
+        written(&Outgoing::Ack { namespace: "/", id: 0, payload: &Payload::ack(&()).unwrap() });
     let array = &packet[head.len() - 1..];
     match array[0] {
         0x90..=0x9f => array[1..].to_vec(),

@@ -119,7 +119,10 @@ fn what_would_harm_others_is_not_passed_on() {
         ("81 a1ff a1ff", "81 a3efbfbd a3efbfbd"),
         ("82 01 02 c0 03", "82 a131 02 a46e756c6c 03"),
         ("81 a95f5f70726f746f5f5f 81 a161 01", "80"),
-        ("83 a161 91a1ff a95f5f70726f746f5f5f 92a1ff80 a162 a1ff", "82 a161 91a3efbfbd a162 a3efbfbd"),
+        (
+            "83 a161 91a1ff a95f5f70726f746f5f5f 92a1ff80 a162 a1ff",
+            "82 a161 91a3efbfbd a162 a3efbfbd",
+        ),
         ("de0002 d9095f5f70726f746f5f5f 01 d9095f5f70726f746f5f5f 02", "de0000"),
         ("df00000001 a95f5f70726f746f5f5f 81a95f5f70726f746f5f5f01", "df00000000"),
         ("92 81 a95f5f70726f746f5f5f 01 a95f5f70726f746f5f5f", "92 80 a95f5f70726f746f5f5f"),

@@ -10,7 +10,10 @@ fn packets_are_the_bytes_of_the_reference() {
     let (root, admin) = ("/", "/admin");
     let connect = |namespace, sid, pid| Outgoing::Connect { namespace, sid, pid };
     let cases = [
-        (connect(root, Some("abc"), None), "83a47479706500a36e7370a12fa46461746181a3736964a3616263"),
+        (
+            connect(root, Some("abc"), None),
+            "83a47479706500a36e7370a12fa46461746181a3736964a3616263",
+        ),
         (
             connect(root, Some("abc"), Some("xyz")),
             "83a47479706500a36e7370a12fa46461746182a3736964a3616263a3706964a378797a",
@@ -55,7 +58,9 @@ fn every_type_is_read() {
     assert_eq!(connect("80"), request(Some("{}")));
     assert_eq!(
         connect("82 a161 d700 00000000 00000000 a162 92 c4 02 01ff c7 01 00 05"),
-        request(Some(r#"{"a":"1970-01-01T00:00:00.000Z","b":[{"type":"Buffer","data":[1,255]},{}]}"#)),
+        request(Some(
+            r#"{"a":"1970-01-01T00:00:00.000Z","b":[{"type":"Buffer","data":[1,255]},{}]}"#
+        )),
     );
     let packet = read(hex("82 a474797065 01 a36e7370 a12f"));
     assert_eq!(packet, Ok(Packet::Disconnect { namespace: "/".into() }));
@@ -86,7 +91,7 @@ fn ids_and_names_are_what_javascript_takes_them_for() {
         let packet = format!("84 a474797065 02 a36e7370 a12f a464617461 91 a178 a26964 {id}");
         match read(hex(&packet)) {
             Ok(Packet::Event { id, .. }) => Ok(id),
-            other => Err(other),
+            other => Err(other.err()),
         }
     };
     for (bytes, expected) in [
@@ -100,13 +105,13 @@ fn ids_and_names_are_what_javascript_takes_them_for() {
         assert_eq!(id(bytes), Ok(expected), "{bytes}");
     }
     for bytes in ["c0", "a131", "cb3ff8000000000000", "90", "c3", "ff", "cb43f0000000000000"] {
-        assert_eq!(id(bytes), Err(Err(DecodeError::InvalidId)), "{bytes}");
+        assert_eq!(id(bytes), Err(Some(DecodeError::InvalidId)), "{bytes}");
     }
-    let name = |name: &str| {
-        match read(hex(&format!("83 a474797065 02 a36e7370 a12f a464617461 91 {name}"))) {
-            Ok(Packet::Event { event, .. }) => Ok(event.name.to_string()),
-            other => Err(other),
-        }
+    let name = |name: &str| match read(hex(&format!(
+        "83 a474797065 02 a36e7370 a12f a464617461 91 {name}"
+    ))) {
+        Ok(Packet::Event { event, .. }) => Ok(event.name.to_string()),
+        other => Err(other.err()),
     };
     for (bytes, expected) in [
         ("a0", ""),
@@ -121,7 +126,7 @@ fn ids_and_names_are_what_javascript_takes_them_for() {
         assert_eq!(name(bytes), Ok(expected.into()), "{bytes}");
     }
     for bytes in ["c0", "c3", "90", "80", "c400", "d40000", "aa646973636f6e6e656374"] {
-        assert_eq!(name(bytes), Err(Err(DecodeError::InvalidPayload)), "{bytes}");
+        assert_eq!(name(bytes), Err(Some(DecodeError::InvalidPayload)), "{bytes}");
     }
 }
 
@@ -150,7 +155,10 @@ fn what_the_reference_refuses_is_refused_in_its_words() {
         (format!("84 {event} 91a178 a26964 a131"), "invalid packet id"),
         (format!("84 {event} c0 a26964 a131"), "invalid payload"),
         ("83 a474797065 00 a36e7370 a12f a464617461 c0".into(), "invalid payload"),
-        ("83 a474797065 00 a36e7370 a12f a464617461 d7000000000000000000".into(), "invalid payload"),
+        (
+            "83 a474797065 00 a36e7370 a12f a464617461 d7000000000000000000".into(),
+            "invalid payload",
+        ),
         ("83 a474797065 01 a36e7370 a12f a464617461 80".into(), "invalid payload"),
         ("83 a474797065 03 a36e7370 a12f a464617461 80".into(), "invalid payload"),
         ("83 a474797065 04 a36e7370 a12f a464617461 90".into(), "invalid payload"),

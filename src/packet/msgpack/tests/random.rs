@@ -20,7 +20,8 @@ impl Random {
     }
 
     fn text(&mut self) -> String {
-        let alphabet = ['a', '"', '\\', '\n', '\u{0}', 'é', '\u{2028}', '😀', '\u{fffd}', '\u{7f}', '/'];
+        let alphabet =
+            ['a', '"', '\\', '\n', '\u{0}', 'é', '\u{2028}', '😀', '\u{fffd}', '\u{7f}', '/'];
         let length = [0, 1, 5, 31, 32, 70, 300][self.below(7)];
         (0..self.below(length + 1)).map(|_| alphabet[self.below(alphabet.len())]).collect()
     }
@@ -65,7 +66,8 @@ impl Random {
             4 => out.extend([&[0xc7, data.len() as u8, self.next() as u8][..], &data].concat()),
             5 => out.extend([&[0xd9, data.len() as u8][..], &data].concat()),
             6 => out.extend([&[0xcb][..], &self.next().to_be_bytes()].concat()),
-            7 => out.extend([&[0xd6, self.next() as u8][..], &self.next().to_be_bytes()[..4]].concat()),
+            7 => out
+                .extend([&[0xd6, self.next() as u8][..], &self.next().to_be_bytes()[..4]].concat()),
             kind => {
                 let count = self.below(if kind < 10 { 5 } else { 20 });
                 let map = kind % 2 == 0;
@@ -130,7 +132,10 @@ fn exercise(random: &mut Random, args: &Args) {
     };
     let count = args.len() - cut;
     let nested = [vec![0x92], header(&back, count), header(&front, cut)].concat();
-    assert_eq!(shown(&sent(&both)), shown(&[&hex("a161 c40162")[..], &back, &front, &nested].concat()));
+    assert_eq!(
+        shown(&sent(&both)),
+        shown(&[&hex("a161 c40162")[..], &back, &front, &nested].concat())
+    );
     // Each array among the arguments, read as arguments.
     for index in 0..args.len() {
         let Ok(nested) = args.get::<Nested>(index) else { continue };
@@ -176,7 +181,8 @@ fn any_value_is_passed_on() {
         for _ in 0..count {
             random.bytes(2, &mut bytes);
         }
-        let args = try_args(count, &bytes).unwrap_or_else(|error| panic!("{error}: {}", shown(&bytes)));
+        let args =
+            try_args(count, &bytes).unwrap_or_else(|error| panic!("{error}: {}", shown(&bytes)));
         sizes += bytes.len();
         exercise(&mut random, &args);
     }
