@@ -5,7 +5,7 @@ use bytestring::ByteString;
 
 use super::{
     json,
-    read::{Reader, Token},
+    read::{Read, Reader, Token},
 };
 use crate::packet::{Args, DecodeError, Event, Packet, is_reserved, number};
 
@@ -16,9 +16,25 @@ struct Fields {
     kind: Option<Token>,
     namespace: Option<Token>,
     id: Option<Token>,
-    /// Where it begins, and its first token.
-    data: Option<(usize, Token)>,
+    data: Option<Data>,
 }
+
+struct Data {
+    /// Where it begins, and its first token.
+    start: usize,
+    token: Token,
+    /// Read at once if the type was known already.
+    body: Option<Body>,
+}
+
+/// The data of an event or an ack.
+enum Body {
+    Event(Event),
+    Ack(Args),
+}
+
+const EVENT: u64 = 2;
+const ACK: u64 = 3;
 
 /// Reads a packet. What is refused is what the reference refuses, in its words and its order, but
 /// for the rows of `docs/deviations.md`.
@@ -28,11 +44,11 @@ pub(super) fn packet(message: &Bytes) -> Result<Packet, DecodeError> {
     let kind = kind.ok_or(DecodeError::InvalidType)?;
     let Some(Token::Str(namespace)) = namespace else { return Err(DecodeError::InvalidNamespace) };
     let namespace = text(message.slice(namespace));
-    let fits = match &data {
+    let fits = match data.as_ref().map(|data| &data.token) {
         None => kind < 2,
-        Some((_, Token::Map(_))) => matches!(kind, 0 | 4),
-        Some((_, Token::Str(_))) => kind == 4,
-        Some((_, Token::Array(_))) => matches!(kind, 2 | 3),
+        Some(Token::Map(_)) => matches!(kind, 0 | 4),
+        Some(Token::Str(_)) => kind == 4,
+        Some(Token::Array(_)) => matches!(kind, EVENT | ACK),
         Some(_) => false,
     };
     if !fits {
@@ -42,23 +58,21 @@ pub(super) fn packet(message: &Bytes) -> Result<Packet, DecodeError> {
         None | Some(Token::Undefined) => None,
         Some(id) => Some(whole(&id).ok_or(DecodeError::InvalidId)?),
     };
-    Ok(match (kind, data) {
-        (0, None) => Packet::Connect { namespace, auth: None },
-        (0, Some((start, _))) => {
-            Packet::Connect { namespace, auth: Some(json::text(message, start)?) }
-        }
-        (1, _) => Packet::Disconnect { namespace },
-        (2, Some((start, Token::Array(count)))) => {
-            Packet::Event { namespace, id, event: event(message, start, count)? }
-        }
-        (3, Some((start, Token::Array(count)))) => {
-            let start = behind(message, start)?;
-            Packet::Ack { namespace, id, args: json::args(message, start, count)? }
-        }
-        (4, Some((start, _))) => {
-            Packet::ConnectError { namespace, data: Some(json::text(message, start)?) }
-        }
-        _ => return Err(DecodeError::InvalidPayload),
+    let Some(Data { start, body, .. }) = data else {
+        return Ok(match kind {
+            0 => Packet::Connect { namespace, auth: None },
+            _ => Packet::Disconnect { namespace },
+        });
+    };
+    Ok(match (kind, body) {
+        (EVENT, Some(Body::Event(event))) => Packet::Event { namespace, id, event },
+        (ACK, Some(Body::Ack(args))) => Packet::Ack { namespace, id, args },
+        (EVENT | ACK, _) => match body_at(message, &mut Reader::new(message, start), kind)? {
+            Body::Event(event) => Packet::Event { namespace, id, event },
+            Body::Ack(args) => Packet::Ack { namespace, id, args },
+        },
+        (0, _) => Packet::Connect { namespace, auth: Some(json::text(message, start)?) },
+        _ => Packet::ConnectError { namespace, data: Some(json::text(message, start)?) },
     })
 }
 
@@ -68,15 +82,18 @@ fn fields(message: &Bytes) -> Result<Fields, DecodeError> {
     let mut fields = Fields::default();
     for _ in 0..count {
         let key = first_token(&mut reader)?;
-        let start = reader.at;
-        let value = first_token(&mut reader)?;
-        let Token::Str(key) = key else { continue };
+        let Token::Str(key) = key else {
+            first_token(&mut reader)?;
+            continue;
+        };
         match &message[key] {
-            b"type" => fields.kind = Some(value),
-            b"nsp" => fields.namespace = Some(value),
-            b"id" => fields.id = Some(value),
-            b"data" => fields.data = Some((start, value)).filter(|(_, v)| *v != Token::Undefined),
-            _ => {}
+            b"type" => fields.kind = Some(first_token(&mut reader)?),
+            b"nsp" => fields.namespace = Some(first_token(&mut reader)?),
+            b"id" => fields.id = Some(first_token(&mut reader)?),
+            b"data" => fields.data = data(message, &mut reader, fields.kind.as_ref())?,
+            _ => {
+                first_token(&mut reader)?;
+            }
         }
     }
     match reader.rest() {
@@ -85,8 +102,42 @@ fn fields(message: &Bytes) -> Result<Fields, DecodeError> {
     }
 }
 
+/// Reads data, or passes over it if it is not known yet what it has to be.
+fn data(
+    message: &Bytes,
+    reader: &mut Reader<'_>,
+    kind: Option<&Token>,
+) -> Result<Option<Data>, DecodeError> {
+    let start = reader.at;
+    let token = reader.clone().token()?;
+    let kind = kind.and_then(whole).filter(|kind| matches!(*kind, EVENT | ACK));
+    let body = match kind {
+        Some(kind) if matches!(token, Token::Array(_)) => Some(body_at(message, reader, kind)?),
+        _ => {
+            first_token(reader)?;
+            None
+        }
+    };
+    Ok((token != Token::Undefined).then_some(Data { start, token, body }))
+}
+
+/// Reads the list that an event or an ack has as data.
+fn body_at(message: &Bytes, reader: &mut Reader<'_>, kind: u64) -> Result<Body, DecodeError> {
+    let Token::Array(count) = reader.token()? else { return Err(DecodeError::InvalidPayload) };
+    let (body, end) = if kind == EVENT {
+        let name = name(message, reader, count)?;
+        let (args, end) = json::args(message, reader.at, count - 1)?;
+        (Body::Event(Event { name, args }), end)
+    } else {
+        let (args, end) = json::args(message, reader.at, count)?;
+        (Body::Ack(args), end)
+    };
+    reader.at = end;
+    Ok(body)
+}
+
 /// Passes over one value; answers its first token.
-fn first_token(reader: &mut Reader<'_>) -> Result<Token, DecodeError> {
+fn first_token(reader: &mut Reader<'_>) -> Read<Token> {
     let start = reader.at;
     let token = reader.token()?;
     if matches!(token, Token::Array(_) | Token::Map(_)) {
@@ -94,13 +145,6 @@ fn first_token(reader: &mut Reader<'_>) -> Result<Token, DecodeError> {
         reader.skip()?;
     }
     Ok(token)
-}
-
-/// Where the token that begins at `start` ends.
-fn behind(message: &Bytes, start: usize) -> Result<usize, DecodeError> {
-    let mut reader = Reader::new(message, start);
-    reader.token()?;
-    Ok(reader.at)
 }
 
 /// A whole number from zero up. JavaScript has one type of numbers, so 2.0 is 2.
@@ -122,11 +166,11 @@ fn text(bytes: Bytes) -> ByteString {
         .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
 }
 
-fn event(message: &Bytes, start: usize, count: usize) -> Result<Event, DecodeError> {
+/// The name of an event, the first of `count` elements.
+fn name(message: &Bytes, reader: &mut Reader<'_>, count: usize) -> Result<ByteString, DecodeError> {
     if count == 0 {
         return Err(DecodeError::InvalidPayload);
     }
-    let mut reader = Reader::new(message, behind(message, start)?);
     let name = match reader.token()? {
         Token::Str(name) => text(message.slice(name)),
         Token::Uint(name) => number::to_javascript(name as f64).into(),
@@ -134,9 +178,5 @@ fn event(message: &Bytes, start: usize, count: usize) -> Result<Event, DecodeErr
         Token::Float(name) => number::to_javascript(name).into(),
         _ => return Err(DecodeError::InvalidPayload),
     };
-    if is_reserved(&name) {
-        return Err(DecodeError::InvalidPayload);
-    }
-    let args: Args = json::args(message, reader.at, count - 1)?;
-    Ok(Event { name, args })
+    if is_reserved(&name) { Err(DecodeError::InvalidPayload) } else { Ok(name) }
 }

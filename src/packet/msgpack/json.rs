@@ -11,12 +11,12 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{
     date,
-    read::{Reader, Token},
+    read::{Fault, Read, Reader, Token},
     rewrite::Rewrite,
     text::{float, property, quote},
     write,
 };
-use crate::packet::{Args, DecodeError};
+use crate::packet::Args;
 
 /// How deep a packet may nest. The decoder of the reference gives up between 3,000 and 4,000, and
 /// those of other clients, who may be sent the same, somewhere near.
@@ -82,20 +82,20 @@ struct Transcoder<'a> {
     begun: Begun,
 }
 
-/// The `count` values that begin at `start`, as arguments.
-pub(super) fn args(message: &Bytes, start: usize, count: usize) -> Result<Args, DecodeError> {
+/// The `count` values that begin at `start`, as arguments, and where they end.
+pub(super) fn args(message: &Bytes, start: usize, count: usize) -> Read<(Args, usize)> {
     if count == 0 {
-        return Ok(Args::new());
+        return Ok((Args::new(), start));
     }
     let mut transcoder = Transcoder::new(message, start, count, Binary::Attached(message));
     while transcoder.step()? != Step::Done {}
     let Transcoder { reader, text, attachments, rewrite, .. } = transcoder;
     let bytes = rewrite.finish(message, reader.at);
-    Ok(Args::from_msgpack(text.into(), count, attachments, bytes))
+    Ok((Args::from_msgpack(text.into(), count, attachments, bytes), reader.at))
 }
 
 /// The value that begins at `start`, as JSON alone.
-pub(super) fn text(message: &Bytes, start: usize) -> Result<ByteString, DecodeError> {
+pub(super) fn text(message: &Bytes, start: usize) -> Read<ByteString> {
     let mut transcoder = Transcoder::new(message, start, 1, Binary::Inline);
     while transcoder.step()? != Step::Done {}
     Ok(transcoder.text.into())
@@ -183,7 +183,7 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    fn step(&mut self) -> Result<Step, DecodeError> {
+    fn step(&mut self) -> Read<Step> {
         let Some(level) = self.levels.last_mut() else { return Ok(Step::Done) };
         if level.left == 0 {
             return Ok(self.close());
@@ -210,9 +210,9 @@ impl<'a> Transcoder<'a> {
         Step::Closed
     }
 
-    fn open(&mut self, kind: Kind, count: usize) -> Result<(), DecodeError> {
+    fn open(&mut self, kind: Kind, count: usize) -> Read<()> {
         if self.levels.len() > MAX_DEPTH {
-            return Err(DecodeError::TooDeep);
+            return Err(Fault::TooDeep);
         }
         self.text.push(if kind == Kind::Map { '{' } else { '[' });
         let header = self.rewrite.position(self.begun.at);
@@ -228,7 +228,7 @@ impl<'a> Transcoder<'a> {
     }
 
     /// Writes the key of a pair, unless the pair has no place in JSON: then it is passed over.
-    fn key(&mut self) -> Result<bool, DecodeError> {
+    fn key(&mut self) -> Read<bool> {
         let start = self.reader.at;
         let token = self.reader.token()?;
         let range = start..self.reader.at;
@@ -242,7 +242,7 @@ impl<'a> Transcoder<'a> {
                 }
             },
             other => {
-                lossy = property(&other).ok_or(DecodeError::InvalidPayload)?;
+                lossy = property(&other).ok_or(Fault::InvalidPayload)?;
                 self.rewrite.replace(self.reader.bytes, range, &write::text(&lossy));
                 &lossy
             }
@@ -294,7 +294,7 @@ impl<'a> Transcoder<'a> {
         text
     }
 
-    fn value(&mut self, token: Token) -> Result<(), DecodeError> {
+    fn value(&mut self, token: Token) -> Read<()> {
         match token {
             Token::Nil | Token::Undefined => self.text.push_str("null"),
             Token::Bool(true) => self.text.push_str("true"),

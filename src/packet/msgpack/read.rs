@@ -4,6 +4,24 @@ use std::ops::Range;
 
 use crate::packet::DecodeError;
 
+/// What can be wrong with msgpack: a [`DecodeError`] that costs nothing to carry around.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    Unreadable,
+    InvalidPayload,
+    TooDeep,
+}
+
+impl From<Fault> for DecodeError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unreadable => Self::Unreadable,
+            Fault::InvalidPayload => Self::InvalidPayload,
+            Fault::TooDeep => Self::TooDeep,
+        }
+    }
+}
+
 /// One token; of an array or a map it is only the beginning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
@@ -38,7 +56,7 @@ pub(super) struct Reader<'a> {
     pub(super) at: usize,
 }
 
-type Read<T> = Result<T, DecodeError>;
+pub(super) type Read<T> = Result<T, Fault>;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
@@ -53,7 +71,7 @@ impl<'a> Reader<'a> {
         let end = self.at + N;
         let bytes = self.bytes.get(self.at..end).and_then(|bytes| bytes.try_into().ok());
         self.at = end;
-        bytes.ok_or(DecodeError::Unreadable)
+        bytes.ok_or(Fault::Unreadable)
     }
 
     fn byte(&mut self) -> Read<u8> {
@@ -71,7 +89,7 @@ impl<'a> Reader<'a> {
 
     fn range(&mut self, length: usize) -> Read<Range<usize>> {
         if length > self.rest() {
-            return Err(DecodeError::Unreadable);
+            return Err(Fault::Unreadable);
         }
         let start = self.at;
         self.at += length;
@@ -82,7 +100,7 @@ impl<'a> Reader<'a> {
     fn count(&self, count: usize, bytes_of_each: usize) -> Read<usize> {
         match count.checked_mul(bytes_of_each) {
             Some(least) if least <= self.rest() => Ok(count),
-            _ => Err(DecodeError::Unreadable),
+            _ => Err(Fault::Unreadable),
         }
     }
 
@@ -128,7 +146,7 @@ impl<'a> Reader<'a> {
             0x90..=0x9f => self.array(usize::from(first & 0x0f))?,
             0xa0..=0xbf => self.str(usize::from(first & 0x1f))?,
             0xc0 => Token::Nil,
-            0xc1 => return Err(DecodeError::Unreadable),
+            0xc1 => return Err(Fault::Unreadable),
             0xc2 => Token::Bool(false),
             0xc3 => Token::Bool(true),
             0xc4..=0xc6 => {
@@ -176,7 +194,7 @@ impl<'a> Reader<'a> {
             left = left.saturating_add(more);
             // Each of them takes a byte: a promise that cannot be kept is found out at once.
             if left > self.rest() {
-                return Err(DecodeError::Unreadable);
+                return Err(Fault::Unreadable);
             }
         }
         Ok(())

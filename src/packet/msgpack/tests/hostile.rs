@@ -53,7 +53,7 @@ fn claimed_lengths_cost_nothing() {
     }
     // Each could be kept by itself.
     let nested = hex("dc ffff").repeat(30_000);
-    assert_eq!(try_args(1, &nested), Err(Unreadable));
+    assert!(matches!(try_args(1, &nested), Err(Unreadable | TooDeep)));
     let mut packet = event_of(0, &[]);
     let end = packet.len();
     packet[end - 6..end - 2].copy_from_slice(&u32::MAX.to_be_bytes());
