@@ -8,7 +8,7 @@
 //! transcoded in one pass, and what goes out is transcoded back ([`write`]), with binary in its
 //! place on both sides. A value looks to a listener as if the default parser had brought it:
 //! [`json`] says what becomes of values that JSON does not have. But the bytes of received
-//! arguments are kept beside the text ([`originals`](super::originals)), and where the arguments
+//! arguments are kept beside the text ([`originals`](super::original)), and where the arguments
 //! are passed on as they came, the bytes go out again, dates and all.
 //!
 //! The extensions are those of the package `notepack.io`, all of type 0: one byte is `undefined`,
