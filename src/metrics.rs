@@ -71,6 +71,8 @@ counters! {
     outgoing_unheard,
     /// Panics of listeners and middlewares.
     panics,
+    /// Packets that the server's parser could not write; they are not sent.
+    packets_not_encoded,
     /// Volatile packets that were dropped because they would have had to wait.
     volatile_dropped,
     /// Namespaces asked for that do not exist.

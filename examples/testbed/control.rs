@@ -215,13 +215,14 @@ async fn panics_later(_: Socket, (): ()) {
 
 // ---- what others use too -----------------------------------------------------------------------
 
-/// Exactly one argument: JavaScript sends one that is missing as `null`.
+/// Exactly one argument, `null` for one that is missing or `undefined`.
 pub(crate) fn first(args: &Args) -> Result<Args, EmitError> {
-    let mut one = args.take(1);
-    if one.is_empty() {
-        one.push(&())?;
+    if args.is_undefined(0) {
+        let mut null = Args::new();
+        null.push(&())?;
+        return Ok(null);
     }
-    Ok(one)
+    Ok(args.take(1))
 }
 
 /// Whether the socket is in its own room, and its other rooms, sorted.

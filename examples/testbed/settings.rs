@@ -5,6 +5,7 @@ use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Dur
 use greenroom::{
     SocketIo, SocketIoBuilder,
     engine::{Config, Cookie, Cors, PerMessageDeflate, Refusal, Request, Transport},
+    packet::MsgpackParser,
 };
 
 pub(crate) struct Settings {
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     connect_timeout: Duration,
     cleanup: bool,
+    msgpack: bool,
     engine: Config,
 }
 
@@ -21,7 +23,7 @@ type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
 const NOT_BUILT: [(&str, Asks); 3] = [
-    ("PARSER", |value| value != "default"),
+    ("PARSER", |value| !["default", "msgpack"].contains(&value)),
     ("ADAPTER", |value| value != "memory"),
     ("RECOVERY_MS", |value| value != "0"),
 ];
@@ -94,6 +96,7 @@ impl Settings {
             workers: parsed("WORKERS", cores)?.max(1),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
+            msgpack: text("PARSER").as_deref() == Some("msgpack"),
             engine,
         })
     }
@@ -102,6 +105,9 @@ impl Settings {
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
         let mut builder = SocketIo::builder().serve_client(false);
+        if self.msgpack {
+            builder = builder.parser(MsgpackParser);
+        }
         if let Some(cors) = &self.engine.cors {
             builder = builder.cors(cors.clone());
         }

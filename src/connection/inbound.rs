@@ -15,11 +15,7 @@ use crate::{
 
 /// A message of the session: a packet, or part of one.
 pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context<Connection>) {
-    let decoded = match message {
-        Message::Text(text) => link.upper.decoder.text(text),
-        Message::Binary(data) => link.upper.decoder.binary(data),
-    };
-    match decoded {
+    match link.upper.decoder.take(message) {
         Ok(Some(packet)) if link.revision() == Revision::Three => {
             match revision3::translate(packet) {
                 Some(packet) => take(link, packet, ctx),

@@ -26,8 +26,7 @@ use crate::{
     },
     metrics::Metrics,
     namespace::messages::{Arrival, Entrance, Place},
-    packet::Decoder,
-    socket::{Codec, DisconnectReason, Errand, Handshake, Socket},
+    socket::{Codec, DisconnectReason, Errand, Handshake, Reader, Socket},
 };
 
 /// The actor of one client.
@@ -96,7 +95,7 @@ struct Joined {
 pub(crate) struct Client {
     shared: Arc<Shared>,
     place: Place,
-    decoder: Decoder,
+    decoder: Reader,
     joined: SmallVec<[Joined; 1]>,
     /// Names the client has asked for, and about which the application is being asked.
     sought: Vec<ByteString>,
@@ -121,7 +120,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        let decoder = shared.codec.decoder(shared.limits.max_attachments);
+        let decoder = shared.codec.reader(shared.limits.max_attachments);
         Self {
             shared,
             place,

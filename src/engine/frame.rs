@@ -52,6 +52,11 @@ impl FrameBuffer {
     pub(crate) fn finish(self) -> Frame {
         Frame::build(self.0, OpCode::Text)
     }
+
+    /// A message packet with binary data.
+    pub(crate) fn finish_binary(self) -> Frame {
+        Frame::build(self.0, OpCode::Binary)
+    }
 }
 
 impl Frame {
@@ -82,11 +87,19 @@ impl Frame {
         buffer.finish().with_compression(!matches!(packet, "1" | "6"))
     }
 
+    /// A message packet with text.
+    pub(crate) fn text_message(text: &str) -> Self {
+        let mut buffer = FrameBuffer::with_capacity(1 + text.len());
+        buffer.out().push(b'4');
+        buffer.out().extend_from_slice(text.as_bytes());
+        buffer.finish()
+    }
+
     /// A message packet with binary data.
     pub(crate) fn binary_message(data: &[u8]) -> Self {
         let mut buffer = FrameBuffer::with_capacity(data.len());
         buffer.out().extend_from_slice(data);
-        Self::build(buffer.0, OpCode::Binary)
+        buffer.finish_binary()
     }
 
     /// Says whether a transport that compresses may compress this packet. To be said before it is

@@ -156,7 +156,7 @@ impl Outbox {
 
     /// Appends a packet; a volatile one only when `writable`.
     pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) {
-        if !self.sealed {
+        if !self.sealed && !frames.is_empty() {
             self.append(frames, volatile, writable);
         }
     }
@@ -183,7 +183,7 @@ impl Outbox {
             self.push(frames, volatile, writable);
             return;
         }
-        if self.sealed {
+        if self.sealed || frames.is_empty() {
             return;
         }
         self.newest = size(&frames);

@@ -16,6 +16,7 @@ use super::{
     },
 };
 use crate::{
+    engine::outbox::Frames,
     packet::Outgoing,
     room::{
         Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
@@ -96,7 +97,7 @@ impl Namespace {
         }
     }
 
-    fn greeting(&self, socket: &Socket) -> crate::engine::outbox::Frames {
+    fn greeting(&self, socket: &Socket) -> Frames {
         // An old client makes the id itself.
         let sid = (socket.protocol() != 3).then(|| socket.id().as_str());
         let greeting = Outgoing::Connect { namespace: &self.name, sid, pid: None };
@@ -290,15 +291,22 @@ impl Handler<Broadcast> for Namespace {
         let (selection, mut workers) = self.members.resolve(&target, self.crew.workers());
         // Where nobody has been let in yet there is no room actor, and nobody to hear it.
         workers.retain(|worker| self.crew.get(*worker).is_some());
+        let mut frames = Frames::new();
+        if !workers.is_empty() {
+            let id = ack.as_ref().map(|ack| ack.id);
+            let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
+            frames = self.description.codec.frames(&event, flags.compress);
+            frames = self.description.shared_by_receivers(frames);
+        }
+        if frames.is_empty() {
+            // The parser could not write it.
+            workers.clear();
+        }
         if let Some(request) = &ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Workers(workers.len()));
         }
         if !workers.is_empty() {
-            let id = ack.as_ref().map(|ack| ack.id);
-            let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
-            let frames = self.description.codec.frames(&event, flags.compress);
-            let frames = self.description.shared_by_receivers(frames);
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();

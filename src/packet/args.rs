@@ -4,29 +4,36 @@ use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
-use serde::ser::{SerializeSeq, Serializer};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::attachments::Attachments;
 use super::body::Body;
 use super::encode::EncodeError;
-use super::gather::Sheet;
+use super::gather::{Sheet, Written};
+use super::original::{Cursor, Originals};
+use super::scan;
 use super::spread::{Argument, Spread};
-use super::{handoff, scan};
 
 /// The arguments of an event or an ack, with binary in place.
 ///
 /// What came from a client is kept as text and parsed when asked for; a clone is cheap. As a data
 /// type, `Args` takes all arguments (inside a tuple: all that are left), and gives them back as
 /// they were.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Args {
     body: Body,
     len: usize,
     attachments: Attachments,
+    originals: Originals,
+}
+
+impl PartialEq for Args {
+    /// Compares text and attachments.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.body, &self.attachments) == (&other.body, &other.attachments)
+    }
 }
 
 /// Why arguments are not of the type that was asked for. Positions count from 0.
@@ -75,8 +82,8 @@ impl Args {
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Self, EncodeError> {
         let sheet = Sheet::new(0);
         sheet.spread(data)?;
-        let (text, len, attachments) = sheet.finish()?;
-        Ok(Self { body: Body::from(text), len, attachments: attachments.into() })
+        let Written { text, len, attachments, originals } = sheet.finish()?;
+        Ok(Self { body: Body::from(text), len, attachments: attachments.into(), originals })
     }
 
     /// Appends one argument: a tuple is one array here.
@@ -100,7 +107,7 @@ impl Args {
     }
 
     fn add(&mut self, sheet: Sheet) -> Result<&mut Self, EncodeError> {
-        let (text, len, attachments) = sheet.finish()?;
+        let Written { text, len, attachments, originals } = sheet.finish()?;
         if len == 0 {
             return Ok(self);
         }
@@ -108,6 +115,7 @@ impl Args {
         if self.len > 0 {
             body.push(',');
         }
+        self.originals.extend(&originals, body.len());
         body.push_str(&text);
         self.len += len;
         self.attachments.extend(attachments);
@@ -136,6 +144,16 @@ impl Args {
     /// When it is missing, or of another type.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgsError> {
         T::deserialize(Argument { args: self, rest: self.text_from(index), index })
+    }
+
+    /// Whether the argument at position `index` is missing, or is the `undefined` of a client that
+    /// speaks msgpack: to all that reads it, that is a `null`.
+    #[must_use]
+    pub fn is_undefined(&self, index: usize) -> bool {
+        self.text_from(index).is_none_or(|rest| {
+            let start = self.raw_json().len() - rest.len();
+            self.originals.part(&(start..start + scan::value_len(rest))).is_undefined()
+        })
     }
 
     /// Reads the arguments as a `T`: a tuple takes as many as it has, `Args` all, `()` none, any
@@ -202,8 +220,7 @@ impl Args {
         let all = self.raw_json();
         // What is left ends with the comma before the rest.
         let text = all[..all.len() - rest.len()].trim_end().trim_end_matches(',');
-        Self { body: self.body.slice(text), len: count, attachments: self.attachments.clone() }
-            .compact()
+        self.part(text, count)
     }
 
     /// The text from the argument at `index` to the end, `None` when there is no such argument.
@@ -223,26 +240,59 @@ impl Args {
         if len == self.len {
             return self.clone();
         }
-        Self { body: self.body.slice(rest), len, attachments: self.attachments.clone() }.compact()
+        self.part(rest, len)
+    }
+
+    /// The `len` values whose text is `part`, a slice of this text.
+    fn part(&self, part: &str, len: usize) -> Self {
+        self.next_part(part, len, &mut Cursor::default())
+    }
+
+    fn next_part<'a>(&'a self, part: &str, len: usize, cursor: &mut Cursor<'a>) -> Self {
+        let (body, attachments) = (self.body.slice(part), self.attachments.clone());
+        let start = part.as_ptr().addr() - self.raw_json().as_ptr().addr();
+        let originals = self.originals.next_part(&(start..start + part.len()), cursor);
+        Self { body, len, attachments, originals }.compact()
+    }
+
+    /// Arguments from the text of an array inside of these, of several that are read from front to
+    /// back; `None` when it is no array.
+    pub(super) fn nested<'a>(&'a self, array: &str, cursor: &mut Cursor<'a>) -> Option<Self> {
+        let start = array.as_ptr().addr().checked_sub(self.raw_json().as_ptr().addr());
+        if start.and_then(|at| self.raw_json().get(at..at + array.len())) != Some(array) {
+            return Self::from_array(array, &self.attachments);
+        }
+        let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
+        match count(body) {
+            0 => Some(Self::default()),
+            len => Some(self.next_part(body, len, cursor)),
+        }
+    }
+
+    /// Arguments that came in msgpack: their text, and their bytes.
+    pub(super) fn from_msgpack(
+        text: ByteString,
+        len: usize,
+        attachments: Vec<Bytes>,
+        bytes: Bytes,
+    ) -> Self {
+        let originals = Originals::whole(&text, len, bytes);
+        Self { body: Body::from(text), len, attachments: attachments.into(), originals }
     }
 
     /// Arguments from the text between the brackets of a JSON array, whose syntax has been checked.
     pub(super) fn from_checked(body: ByteString, len: usize) -> Self {
-        Self { body: Body::from(body), len, attachments: Attachments::default() }
+        Self { body: Body::from(body), len, ..Self::default() }
     }
 
     /// Arguments from the text of any JSON value, whose syntax has been checked; `None` when it is
     /// not an array.
     pub(super) fn from_array(array: &str, attachments: &Attachments) -> Option<Self> {
         let body = array.strip_prefix('[')?.strip_suffix(']')?.trim();
-        let mut rest = Some(body).filter(|body| !body.is_empty());
-        let mut len = 0;
-        while let Some(text) = rest {
-            rest = scan::after_value(text);
-            len += 1;
-        }
+        let len = count(body);
         let body = Body::from(ByteString::from(body));
-        Some(Self { body, len, attachments: attachments.clone() }.compact())
+        let attachments = attachments.clone();
+        Some(Self { body, len, attachments, ..Self::default() }.compact())
     }
 
     /// Puts attachments in their places, and drops those without one. `None` when a placeholder
@@ -270,7 +320,7 @@ impl Args {
             true => self.body,
             false => Body::from(scan::renumber(self.raw_json(), &slots, Some)),
         };
-        let args = Self { body, len: self.len, attachments: list.into() };
+        let args = Self { body, len: self.len, attachments: list.into(), ..Self::default() };
         Some(if slots.len() < taken.len() { args.compact() } else { args })
     }
 
@@ -280,82 +330,50 @@ impl Args {
             return self;
         }
         let (slots, all) = (scan::slots(self.raw_json()), self.attachments.as_slice());
-        let mut numbers = vec![None; all.len()];
+        let known = || slots.iter().filter_map(|slot| slot.num).filter(|num| *num < all.len());
+        // Often few of many, next to each other.
+        let low = known().min().unwrap_or_default();
+        let mut numbers = vec![None; known().max().map_or(0, |high| high - low + 1)];
         let mut kept = Vec::new();
-        for num in slots.iter().filter_map(|slot| slot.num) {
-            if let Some(number @ None) = numbers.get_mut(num) {
+        for num in known() {
+            if let Some(number @ None) = numbers.get_mut(num - low) {
                 *number = Some(kept.len());
                 kept.push(all[num].clone());
             }
         }
-        if numbers.iter().enumerate().all(|(num, number)| *number == Some(num)) {
+        if kept.len() == all.len() && numbers.iter().flatten().copied().eq(0..all.len()) {
             return self;
         }
-        let text =
-            scan::renumber(self.raw_json(), &slots, |num| numbers.get(num).copied().flatten());
-        Self { body: Body::from(text), len: self.len, attachments: kept.into() }
+        let number = |num: usize| numbers.get(num.checked_sub(low)?).copied().flatten();
+        let originals = self.originals.renumbered(&slots, number);
+        let body = Body::from(scan::renumber(self.raw_json(), &slots, number));
+        Self { body, len: self.len, attachments: kept.into(), originals }
     }
 
-    pub(super) fn shared_attachments(&self) -> &Attachments {
-        &self.attachments
+    pub(super) fn originals(&self) -> &Originals {
+        &self.originals
     }
+
+    /// Whether there is nothing but text.
+    pub(super) fn is_text(&self) -> bool {
+        self.attachments.is_empty() && self.originals.is_empty()
+    }
+}
+
+/// The number of values in a list of JSON texts.
+fn count(list: &str) -> usize {
+    let mut rest = Some(list).filter(|list| !list.is_empty());
+    let mut count = 0;
+    while let Some(text) = rest {
+        rest = scan::after_value(text);
+        count += 1;
+    }
+    count
 }
 
 impl PartialEq<Value> for Args {
     /// Compares with what [`to_json`](Args::to_json) gives.
     fn eq(&self, other: &Value) -> bool {
         self.to_json() == *other
-    }
-}
-
-impl Serialize for Args {
-    /// In this crate the arguments are spread, binary included; any other serializer gets a
-    /// sequence, with placeholders.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(handoff::ARGS, &Whole(self))
-    }
-}
-
-struct Whole<'a>(&'a Args);
-
-impl Serialize for Whole<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if handoff::answer(self.0) {
-            return serializer.serialize_unit();
-        }
-        let mut list = serializer.serialize_seq(Some(self.0.len))?;
-        for text in self.0.texts() {
-            let raw: &RawValue = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
-            list.serialize_element(raw)?;
-        }
-        list.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Args {
-    /// From [`Args::parse`], all arguments that are left; anywhere deeper in JSON, the elements of
-    /// an array.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(handoff::ARGS, ArgsVisitor)
-    }
-}
-
-struct ArgsVisitor;
-
-impl<'de> Visitor<'de> for ArgsVisitor {
-    type Value = Args;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list of arguments")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Args, E> {
-        handoff::take().ok_or_else(|| E::invalid_type(de::Unexpected::Unit, &self))
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Args, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Args::from_array(raw.get(), &Attachments::default())
-            .ok_or_else(|| de::Error::custom("expected an array"))
     }
 }

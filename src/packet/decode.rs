@@ -27,8 +27,8 @@ pub enum DecodeError {
     /// More attachments are announced than are allowed.
     #[error("too many attachments")]
     TooManyAttachments,
-    /// The ack id is beyond 64 bits.
-    #[error("invalid ack id")]
+    /// The ack id is beyond 64 bits, or (msgpack) no whole number from zero up.
+    #[error("invalid packet id")]
     InvalidId,
     /// The JSON is broken, or not what this type of packet carries.
     #[error("invalid payload")]
@@ -42,6 +42,24 @@ pub enum DecodeError {
     /// Binary came where no attachment was due.
     #[error("got binary data when not reconstructing a packet")]
     UnexpectedBinary,
+    /// The msgpack is broken.
+    #[error("Could not parse")]
+    Unreadable,
+    /// So many bytes stand behind the msgpack of the packet.
+    #[error("{0} trailing bytes")]
+    TrailingBytes(usize),
+    /// What the msgpack says is no packet of a known type.
+    #[error("invalid packet type")]
+    InvalidType,
+    /// The namespace is no text.
+    #[error("invalid namespace")]
+    InvalidNamespace,
+    /// The msgpack nests deeper than 2,048 levels.
+    #[error("nested too deeply")]
+    TooDeep,
+    /// A reason of a [`Parser`](super::Parser) of one's own.
+    #[error("{0}")]
+    Parser(String),
 }
 
 /// Makes packets of the messages of one connection.

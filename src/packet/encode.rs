@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::attachments::Attachments;
-use super::gather::Sheet;
+use super::gather::{Sheet, Written};
 use super::is_reserved;
+use super::original::Originals;
 
 /// Why data cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum EncodeError {
     /// `Serialize`.
     #[error("the data cannot be written as JSON: {0}")]
     Json(String),
+    /// The server's [`Parser`](super::Parser) cannot write the packet.
+    #[error("the parser cannot write the packet: {0}")]
+    Parser(String),
 }
 
 impl From<serde_json::Error> for EncodeError {
@@ -32,10 +36,18 @@ impl From<serde_json::Error> for EncodeError {
 /// attachments.
 ///
 /// A clone shares both. How data becomes arguments is the rule of the [module](super).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Payload {
     json: ByteString,
     attachments: Attachments,
+    originals: Originals,
+}
+
+impl PartialEq for Payload {
+    /// Compares text and attachments.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.json, &self.attachments) == (&other.json, &other.attachments)
+    }
 }
 
 impl Payload {
@@ -68,8 +80,8 @@ impl Payload {
         sheet.open();
         write(&sheet)?;
         sheet.close();
-        let (json, _, attachments) = sheet.finish()?;
-        Ok(Self { json: json.into(), attachments: attachments.into() })
+        let Written { text, attachments, originals, .. } = sheet.finish()?;
+        Ok(Self { json: text.into(), attachments: attachments.into(), originals })
     }
 
     /// The text: a JSON array.
@@ -82,6 +94,10 @@ impl Payload {
     #[must_use]
     pub fn attachments(&self) -> &[Bytes] {
         self.attachments.as_slice()
+    }
+
+    pub(super) fn originals(&self) -> &Originals {
+        &self.originals
     }
 }
 
@@ -97,6 +113,14 @@ pub enum Outgoing<'a> {
         sid: Option<&'a str>,
         /// The secret by which the client can have its socket back after a broken connection.
         pid: Option<&'a str>,
+    },
+    /// A client asks to be let into a namespace. Servers do not send it; it is for those who speak
+    /// as a client, in a test for example.
+    ConnectRequest {
+        /// The namespace.
+        namespace: &'a str,
+        /// The text of a JSON object.
+        auth: Option<&'a str>,
     },
     /// A client has been refused.
     ConnectError {
@@ -135,6 +159,7 @@ impl Outgoing<'_> {
     pub(crate) fn size_hint(&self) -> usize {
         match self {
             Self::Connect { namespace, .. } => namespace.len() + 64,
+            Self::ConnectRequest { namespace, auth } => namespace.len() + auth.map_or(0, str::len),
             Self::ConnectError { namespace, .. } => namespace.len() + 96,
             Self::Disconnect { namespace } => namespace.len(),
             Self::Event { namespace, payload, .. } | Self::Ack { namespace, payload, .. } => {
@@ -156,6 +181,11 @@ impl Outgoing<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Connect { namespace, sid, pid } => write_connect(out, namespace, sid, pid),
+            Self::ConnectRequest { namespace, auth } => {
+                out.push(b'0');
+                write_namespace(out, namespace);
+                out.extend_from_slice(auth.unwrap_or_default().as_bytes());
+            }
             Self::ConnectError { namespace, data } => {
                 out.push(b'4');
                 write_namespace(out, namespace);

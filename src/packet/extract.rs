@@ -3,6 +3,7 @@
 //! [`Extract`] wraps everything that serde passes around while it writes (serializers, compounds,
 //! values), and hands all of it on to serde_json.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Display;
 
@@ -14,19 +15,28 @@ use serde::ser::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::original::Originals;
 use super::{Args, handoff, scan};
 
-/// The attachments collected so far.
+/// The text so far, and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Collected {
+    /// Written by several hands in turns, hence the cell.
+    pub(super) text: RefCell<Vec<u8>>,
     /// How many attachments the text before already has.
     base: usize,
-    list: RefCell<Vec<Bytes>>,
+    pub(super) list: RefCell<Vec<Bytes>>,
+    pub(super) originals: RefCell<Originals>,
 }
 
 impl Collected {
     pub(super) fn new(base: usize) -> Self {
-        Self { base, list: RefCell::default() }
+        Self {
+            text: RefCell::default(),
+            base,
+            list: RefCell::default(),
+            originals: RefCell::default(),
+        }
     }
 
     /// Adds one attachment and answers its number.
@@ -36,21 +46,30 @@ impl Collected {
         self.base + list.len() - 1
     }
 
-    /// Adds those of `args` and gives `write` the text whose placeholders are numbered accordingly:
-    /// the text as it is when there is nothing to renumber.
-    pub(super) fn splice<R>(&self, args: &Args, write: impl FnOnce(&str) -> R) -> R {
+    /// Adds the attachments of `args`; answers the text whose placeholders are numbered
+    /// accordingly, which is the text as it is when there is nothing to renumber, and its
+    /// originals.
+    pub(super) fn take_over<'a>(&self, args: &'a Args) -> (Cow<'a, str>, Originals) {
         let attachments = args.attachments();
         let offset = self.base + self.list.borrow().len();
         self.list.borrow_mut().extend_from_slice(attachments);
+        let (text, originals) = (args.raw_json(), args.originals());
         if offset == 0 || attachments.is_empty() {
-            return write(args.raw_json());
+            return (text.into(), originals.clone());
         }
         let number = |num| (num < attachments.len()).then_some(num + offset);
-        write(&scan::renumber(args.raw_json(), &scan::slots(args.raw_json()), number))
+        let slots = scan::slots(text);
+        (scan::renumber(text, &slots, number).into(), originals.renumbered(&slots, number))
     }
 
-    pub(super) fn into_list(self) -> Vec<Bytes> {
-        self.list.into_inner()
+    /// Keeps the originals of a text that is, or will be, written at `at`.
+    pub(super) fn keep(&self, originals: &Originals, at: usize) {
+        self.originals.borrow_mut().extend(originals, at);
+    }
+
+    /// Where the text ends.
+    fn end(&self) -> usize {
+        self.text.borrow().len()
     }
 }
 
@@ -146,11 +165,18 @@ impl<'a, S: Serializer> Serializer for Extract<'a, S> {
         value: &T,
     ) -> Result<S::Ok, S::Error> {
         match Some(value).filter(|_| name == handoff::ARGS).and_then(handoff::ask) {
-            Some(args) => self.collected.splice(&args, |body| {
+            Some(args) => {
+                let (body, originals) = self.collected.take_over(&args);
                 let array = format!("[{body}]");
                 let raw = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(&array));
-                raw.map_err(S::Error::custom)?.serialize(self.of)
-            }),
+                let start = self.collected.end();
+                let written = raw.map_err(S::Error::custom)?.serialize(self.of)?;
+                // Unless it went somewhere else first.
+                if self.collected.end() == start + array.len() {
+                    self.collected.keep(&originals, start + 1);
+                }
+                Ok(written)
+            }
             None => {
                 let value = self.around(value);
                 self.of.serialize_newtype_struct(name, &value)

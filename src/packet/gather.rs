@@ -1,6 +1,6 @@
 //! Arguments as a serializer: a tuple is spread into several, any other data is one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefMut};
 use std::fmt::Display;
 use std::io;
 
@@ -12,12 +12,20 @@ use serde_json::Error;
 use super::encode::EncodeError;
 use super::extract::{Collected, Extract};
 use super::handoff;
+use super::original::Originals;
+
+/// What a [`Sheet`] has at the end.
+pub(super) struct Written {
+    pub(super) text: String,
+    /// The number of arguments.
+    pub(super) len: usize,
+    pub(super) attachments: Vec<Bytes>,
+    pub(super) originals: Originals,
+}
 
 /// Where arguments are written to: texts with commas between them, and attachments.
 #[derive(Debug)]
 pub(super) struct Sheet {
-    /// Written by this module and by serde_json in turns, hence the cell.
-    text: RefCell<Vec<u8>>,
     len: Cell<usize>,
     collected: Collected,
 }
@@ -27,7 +35,7 @@ type Json<'a> = serde_json::Serializer<&'a Sheet>;
 impl Sheet {
     /// An empty sheet; attachments are numbered from `base`.
     pub(super) fn new(base: usize) -> Self {
-        Self { text: RefCell::default(), len: Cell::new(0), collected: Collected::new(base) }
+        Self { len: Cell::new(0), collected: Collected::new(base) }
     }
 
     /// Writes `data` as one argument.
@@ -41,26 +49,33 @@ impl Sheet {
         data.serialize(Gather { sheet: self, json: &mut Json::new(self), level: Level::Top })
     }
 
-    /// The text, the number of arguments in it, and their attachments.
-    pub(super) fn finish(self) -> Result<(String, usize, Vec<Bytes>), EncodeError> {
-        let text = String::from_utf8(self.text.into_inner()).map_err(Error::custom)?;
-        Ok((text, self.len.get(), self.collected.into_list()))
+    /// The text, the number of arguments in it, and what belongs to it.
+    pub(super) fn finish(self) -> Result<Written, EncodeError> {
+        let len = self.len.get();
+        let Collected { text, list, originals, .. } = self.collected;
+        let text = String::from_utf8(text.into_inner()).map_err(Error::custom)?;
+        let (attachments, originals) = (list.into_inner(), originals.into_inner());
+        Ok(Written { text, len, attachments, originals })
+    }
+
+    fn text(&self) -> RefMut<'_, Vec<u8>> {
+        self.collected.text.borrow_mut()
     }
 
     /// Opens an array before the first argument, in the same buffer.
     pub(super) fn open(&self) {
-        self.text.borrow_mut().push(b'[');
+        self.text().push(b'[');
     }
 
     /// Closes the array.
     pub(super) fn close(&self) {
-        self.text.borrow_mut().push(b']');
+        self.text().push(b']');
     }
 
     /// Writes the comma before an argument that is not the first.
     fn begin(&self) {
         if self.len.replace(self.len.get() + 1) > 0 {
-            self.text.borrow_mut().push(b',');
+            self.text().push(b',');
         }
     }
 
@@ -71,14 +86,15 @@ impl Sheet {
         }
         self.begin();
         self.len.set(self.len.get() + args.len() - 1);
-        self.collected
-            .splice(args, |body| self.text.borrow_mut().extend_from_slice(body.as_bytes()));
+        let (body, originals) = self.collected.take_over(args);
+        self.collected.keep(&originals, self.text().len());
+        self.text().extend_from_slice(body.as_bytes());
     }
 }
 
 impl io::Write for &Sheet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.text.borrow_mut().extend_from_slice(bytes);
+        self.text().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -1,4 +1,5 @@
-//! Layer 2: the Socket.IO codec, protocol revision 5 with the default JSON parser.
+//! Layer 2: the Socket.IO codec, protocol revision 5. A [`Parser`] says what packets look like; this
+//! is the default one, JSON:
 //!
 //! ```text
 //! <type>[<attachments>-][<namespace>,][<ack id>][<JSON>]        2/admin,12["hello",1]
@@ -32,7 +33,10 @@ mod encode;
 mod extract;
 mod gather;
 mod handoff;
+mod msgpack;
 mod number;
+mod original;
+mod parser;
 mod scan;
 mod splice;
 mod spread;
@@ -43,6 +47,8 @@ mod tests;
 pub use self::args::{Args, ArgsError};
 pub use self::decode::{DecodeError, Decoder};
 pub use self::encode::{EncodeError, Outgoing, Payload};
+pub use self::msgpack::MsgpackParser;
+pub use self::parser::{Decode, DefaultParser, Parser, ParserLimits};
 
 use bytestring::ByteString;
 

@@ -12,7 +12,10 @@ pub(super) fn javascript_name(literal: &str) -> Option<String> {
 
 /// `Number::toString` of ECMA-262: the shortest digits that read back as the same number, placed by
 /// its exponent.
-fn to_javascript(value: f64) -> String {
+pub(super) fn to_javascript(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".into();
+    }
     if value.is_infinite() {
         return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
     }

@@ -5,6 +5,7 @@
 //! accesses, seeds), and hands all of it on to serde_json, which so keeps its rules, its messages
 //! and its limit of recursion.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
@@ -17,18 +18,31 @@ use serde::de::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::attachments::Attachments;
+use super::original::Cursor;
 use super::{Args, handoff};
 
-/// Something of serde that reads, and the attachments that placeholders in its way name.
-pub(super) struct Splice<'a, T> {
-    pub(super) of: T,
-    pub(super) attachments: &'a Attachments,
+/// The arguments that are read, whose attachments placeholders name.
+pub(super) struct Source<'a> {
+    args: &'a Args,
+    /// Where `Args` inside of these were found last.
+    cursor: RefCell<Cursor<'a>>,
 }
 
-impl<'a, T> Splice<'a, T> {
-    fn around<U>(&self, of: U) -> Splice<'a, U> {
-        Splice { of, attachments: self.attachments }
+impl<'a> Source<'a> {
+    pub(super) fn new(args: &'a Args) -> Self {
+        Self { args, cursor: RefCell::default() }
+    }
+}
+
+/// Something of serde that reads, and what it reads from.
+pub(super) struct Splice<'s, 'a, T> {
+    pub(super) of: T,
+    pub(super) source: &'s Source<'a>,
+}
+
+impl<'s, 'a, T> Splice<'s, 'a, T> {
+    fn around<U>(&self, of: U) -> Splice<'s, 'a, U> {
+        Splice { of, source: self.source }
     }
 }
 
@@ -41,7 +55,7 @@ macro_rules! forward {
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, '_, D> {
     type Error = D::Error;
 
     forward! {
@@ -57,11 +71,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let attachments = self.attachments;
+        let source = self.source;
         if keeps_content::<V::Value>() {
-            return self.of.deserialize_any(ContentVisitor(Splice { of: visitor, attachments }));
+            return self.of.deserialize_any(ContentVisitor(Splice { of: visitor, source }));
         }
-        self.of.deserialize_any(Splice { of: visitor, attachments })
+        self.of.deserialize_any(Splice { of: visitor, source })
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -80,8 +94,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Splice<'_, D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         if name == handoff::ARGS {
-            let raw = Box::<RawValue>::deserialize(self.of)?;
-            let args = Args::from_array(raw.get(), self.attachments);
+            let raw = <&RawValue>::deserialize(self.of)?;
+            let Source { args, cursor } = self.source;
+            let args = args.nested(raw.get(), &mut cursor.borrow_mut());
             let args = args.ok_or_else(|| D::Error::custom("expected an array"))?;
             return handoff::give(args, || visitor.visit_unit());
         }
@@ -108,12 +123,12 @@ fn keeps_content<T>() -> bool {
 }
 
 /// The attachment that a finished object names, if it is a placeholder.
-fn named<'a>(fields: &[(String, Value)], attachments: &'a Attachments) -> Option<&'a Bytes> {
+fn named<'a>(fields: &[(String, Value)], attachments: &'a [Bytes]) -> Option<&'a Bytes> {
     let last =
         |key: &str| fields.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value);
     last("_placeholder").filter(|marker| **marker == Value::Bool(true))?;
     let num = usize::try_from(last("num")?.as_u64()?).ok()?;
-    attachments.as_slice().get(num)
+    attachments.get(num)
 }
 
 macro_rules! visit {
@@ -124,7 +139,7 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Splice<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Splice<'_, '_, V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,12 +192,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Splice<'_, V> {
 
 /// Gives a visitor of bytes those of an attachment, or what serde_json takes for bytes: a string,
 /// an array of numbers.
-struct BytesVisitor<'a, V> {
-    visitor: Splice<'a, V>,
+struct BytesVisitor<'s, 'a, V> {
+    visitor: Splice<'s, 'a, V>,
     owned: bool,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, '_, V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,7 +221,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
         while let Some(field) = map.next_entry()? {
             fields.push(field);
         }
-        match named(&fields, self.visitor.attachments) {
+        match named(&fields, self.visitor.source.args.attachments()) {
             Some(bytes) if self.owned => self.visitor.of.visit_byte_buf(bytes.to_vec()),
             Some(bytes) => self.visitor.of.visit_bytes(bytes),
             None => Err(A::Error::custom("expected binary, found an object")),
@@ -216,9 +231,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
 
 /// Gives [a buffer](keeps_content) bytes for each placeholder. Placeholders begin with their
 /// marker: `Args::attach` made them so.
-struct ContentVisitor<'a, V>(Splice<'a, V>);
+struct ContentVisitor<'s, 'a, V>(Splice<'s, 'a, V>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for ContentVisitor<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for ContentVisitor<'_, '_, V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,7 +262,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ContentVisitor<'_, V> {
         while let Some(field) = map.next_entry()? {
             fields.push(field);
         }
-        match named(&fields, self.0.attachments) {
+        match named(&fields, self.0.source.args.attachments()) {
             Some(bytes) => self.0.of.visit_byte_buf(bytes.to_vec()),
             None => {
                 let fields = MapDeserializer::<_, serde_json::Error>::new(fields.into_iter());
@@ -288,7 +303,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Peeked<A> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Splice<'_, S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Splice<'_, '_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
@@ -297,7 +312,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Splice<'_, S> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Splice<'_, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Splice<'_, '_, A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -313,7 +328,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Splice<'_, A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Splice<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Splice<'_, '_, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
@@ -333,21 +348,21 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Splice<'_, A> {
     }
 }
 
-impl<'de, 'a, A: EnumAccess<'de>> EnumAccess<'de> for Splice<'a, A> {
+impl<'de, 's, 'a, A: EnumAccess<'de>> EnumAccess<'de> for Splice<'s, 'a, A> {
     type Error = A::Error;
-    type Variant = Splice<'a, A::Variant>;
+    type Variant = Splice<'s, 'a, A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let attachments = self.attachments;
+        let source = self.source;
         let (value, of) = self.of.variant_seed(seed)?;
-        Ok((value, Splice { of, attachments }))
+        Ok((value, Splice { of, source }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Splice<'_, A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Splice<'_, '_, A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {

@@ -2,7 +2,7 @@
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::splice::Splice;
+use super::splice::{Source, Splice};
 use super::{Args, ArgsError, handoff, scan};
 
 impl ArgsError {
@@ -50,16 +50,17 @@ impl<'a> Argument<'a> {
 }
 
 /// Reads one argument with serde_json: directly when the packet is text, and through [`Splice`]
-/// when it has binary.
+/// when it has binary, or [originals](super::original) that `Args` inside of it should keep.
 macro_rules! read {
     ($argument:expr, $method:ident($($extra:expr,)* ; $visitor:expr)) => {{
         let argument = $argument;
         let mut json = serde_json::Deserializer::from_str(argument.text()?);
-        let attachments = argument.args.shared_attachments();
-        if attachments.is_empty() {
+        let args = argument.args;
+        if args.is_text() {
             json.$method($($extra,)* $visitor)
         } else {
-            Splice { of: &mut json, attachments }.$method($($extra,)* $visitor)
+            let source = Source::new(args);
+            Splice { of: &mut json, source: &source }.$method($($extra,)* $visitor)
         }
         .map_err(|error| ArgsError::invalid(argument.index, &error))
     }};

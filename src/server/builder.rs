@@ -12,6 +12,7 @@ use crate::{
     engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::{Namespace, Parent},
+    packet::Parser,
     socket::{Codec, home},
 };
 
@@ -29,15 +30,17 @@ pub struct SocketIoBuilder {
     max_server_namespaces: usize,
     #[cfg(feature = "client")]
     serve_client: bool,
+    codec: Codec,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { config, limits, namespaces, .. } = self;
+        let Self { config, limits, namespaces, codec, .. } = self;
         f.debug_struct("SocketIoBuilder")
             .field("config", config)
             .field("limits", limits)
             .field("namespaces", namespaces)
+            .field("codec", codec)
             .finish_non_exhaustive()
     }
 }
@@ -61,6 +64,7 @@ impl Default for SocketIoBuilder {
             #[cfg(feature = "client")]
             serve_client: true,
             shared: home::Shared::default(),
+            codec: Codec::default(),
         }
     }
 }
@@ -115,6 +119,13 @@ impl SocketIoBuilder {
     /// [`Socket::shared`](crate::Socket::shared). One value of each type.
     pub fn share<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.shared.insert(value);
+        self
+    }
+
+    /// The parser that this server and its clients speak, the same on both sides. Default:
+    /// [`DefaultParser`](crate::packet::DefaultParser), JSON.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
         self
     }
 
@@ -197,7 +208,7 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Attachments that one packet may have. Default 10.
+    /// Attachments that one packet may have. Default 10. Binary in msgpack is no attachment.
     pub fn max_attachments(mut self, count: usize) -> Self {
         self.limits.max_attachments = count;
         self
@@ -275,8 +286,9 @@ impl SocketIoBuilder {
         let metrics = Arc::<Metrics>::default();
         let shares_from =
             self.config.per_message_deflate.as_ref().and_then(PerMessageDeflate::shares_from);
-        let common = home::Common { shared: self.shared, codec: Codec, shares_from };
-        let codec = common.codec.clone();
+        let mut codec = self.codec;
+        codec.count_in(&metrics);
+        let common = home::Common { shared: self.shared, codec: codec.clone(), shares_from };
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,
             metrics: Arc::clone(&metrics),

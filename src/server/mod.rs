@@ -19,6 +19,8 @@ use self::catalog::Catalog;
 pub use self::{builder::SocketIoBuilder, parent::ParentNamespace};
 #[cfg(feature = "testing")]
 use crate::namespace::messages::Entrance;
+#[cfg(feature = "testing")]
+use crate::socket::Codec;
 use crate::{
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
@@ -251,6 +253,11 @@ impl SocketIo {
     pub fn reopen(&self) {
         self.catalog().reopen();
         self.engine.start_accepting();
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.catalog().settings().common.codec
     }
 
     #[cfg(feature = "testing")]

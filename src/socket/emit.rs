@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{AckFuture, Socket, Waiting, errors::EmitError};
 use crate::{
+    engine::outbox::Frames,
     packet::{Outgoing, Payload},
     room::messages::Flags,
 };
@@ -104,16 +105,18 @@ impl Emitter {
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = self.payload(event, data)?;
-        self.send_frames(None, &payload);
+        self.send_frames(self.frames(None, &payload)?, &payload);
         Ok(())
     }
 
-    fn send_frames(&self, id: Option<u64>, payload: &Payload) {
-        let socket = &self.socket;
-        socket.note_own(payload);
-        let event = Outgoing::Event { namespace: socket.namespace(), id, payload };
-        let frames = socket.codec().frames(&event, self.flags.compress);
-        socket.pipe().send_own(frames, self.flags.volatile, socket.owner());
+    fn frames(&self, id: Option<u64>, payload: &Payload) -> Result<Frames, EmitError> {
+        let event = Outgoing::Event { namespace: self.socket.namespace(), id, payload };
+        Ok(self.socket.codec().try_frames(&event, self.flags.compress)?)
+    }
+
+    fn send_frames(&self, frames: Frames, payload: &Payload) {
+        self.socket.note_own(payload);
+        self.socket.pipe().send_own(frames, self.flags.volatile, self.socket.owner());
     }
 
     fn payload<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<Payload, EmitError> {
@@ -136,10 +139,14 @@ impl Emitter {
         };
         let socket = &self.socket;
         let id = socket.home().next_ack();
+        let frames = match self.frames(Some(id), &payload) {
+            Ok(frames) => frames,
+            Err(error) => return AckFuture::failed(error),
+        };
         let (sender, answer) = oneshot::channel();
         // Before the event, so that no answer can come too early.
         socket.questions().ask(id, Waiting::One(sender));
-        self.send_frames(Some(id), &payload);
+        self.send_frames(frames, &payload);
         AckFuture::new(socket, id, answer, self.timeout)
     }
 }

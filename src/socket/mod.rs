@@ -46,7 +46,7 @@ pub use self::{
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
-    codec::Codec,
+    codec::{Codec, Reader},
     operator::OperatorBase,
     scope::Scope,
 };

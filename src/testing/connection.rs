@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{
     At, Parting, Patience, Refused, TestSocket,
-    line::{Line, Phase, engine_packet, prefix},
+    line::{Line, Phase, engine_packet},
 };
-use crate::engine::pipe::Pipe;
+use crate::{engine::pipe::Pipe, packet::Outgoing, socket::Codec};
 
 /// One client's connection: an Engine.IO session on which it may join any number of namespaces.
 ///
@@ -28,8 +28,8 @@ impl fmt::Debug for TestConnection {
 }
 
 impl TestConnection {
-    pub(super) fn new(pipe: Pipe, patience: Patience) -> Self {
-        Self(Line::start(pipe, patience))
+    pub(super) fn new(pipe: Pipe, codec: &Codec, patience: Patience) -> Self {
+        Self(Line::start(pipe, codec, patience))
     }
 
     /// Joins a namespace. Done when its connect listeners have run, as far as they do not wait.
@@ -56,9 +56,9 @@ impl TestConnection {
         auth: &impl Serialize,
     ) -> Result<TestSocket, Refused> {
         let auth = serde_json::to_string(auth).unwrap_or_else(|error| panic!("{at}: {error}"));
-        let auth = if auth == "null" { "" } else { &*auth };
+        let auth = Some(&*auth).filter(|auth| *auth != "null");
         let index = self.0.sit(namespace);
-        self.0.write_text(format!("0{}{auth}", prefix(namespace)));
+        self.0.write_packet(at, &Outgoing::ConnectRequest { namespace, auth });
         let line = Rc::clone(&self.0);
         line.wait(at, "an answer to its CONNECT", |state| match &state.seats[index].phase {
             Phase::Asking => Ok(None),
@@ -88,7 +88,8 @@ impl TestConnection {
     }
 
     /// All Socket.IO packets that have come on this connection, in order, as text; an attachment
-    /// is shown as `<3 bytes>`.
+    /// is shown as `<3 bytes>`. Of a server with another parser, binary messages are shown as the
+    /// packets that they are.
     pub fn transcript(&self) -> Vec<String> {
         self.0.state.borrow().transcript.clone()
     }

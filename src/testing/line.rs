@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
     future::poll_fn,
+    panic::Location,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
 };
@@ -24,7 +25,8 @@ use crate::{
         packet::Packet as EnginePacket,
         pipe::{Inbound, Pipe},
     },
-    packet::{Args, Decoder, Event, Packet, Payload},
+    packet::{Args, Event, Outgoing, Packet},
+    socket::{Codec, Reader},
 };
 
 /// Frames a connection reads before others get their turn.
@@ -36,13 +38,14 @@ const SHOWN: usize = 8;
 /// What the handles of one connection share. The connection breaks with the last of them.
 pub(super) struct Line {
     pipe: Pipe,
+    codec: Codec,
     pub(super) patience: Patience,
     pub(super) state: RefCell<State>,
     changed: Notify,
 }
 
 pub(super) struct State {
-    decoder: Decoder,
+    decoder: Reader,
     /// What the session has not taken yet.
     pub(super) outgoing: VecDeque<Inbound>,
     pub(super) seats: Vec<Seat>,
@@ -69,11 +72,6 @@ pub(super) enum Phase {
     Joined(String),
     Refused(Refused),
     Parted(Parting),
-}
-
-/// What a packet of this namespace carries before its data.
-pub(super) fn prefix(namespace: &str) -> String {
-    if namespace == "/" { String::new() } else { format!("{namespace},") }
 }
 
 pub(super) fn engine_packet(text: String) -> Inbound {
@@ -108,12 +106,13 @@ fn pump(line: &Weak<Line>, cx: &mut Context<'_>) -> Poll<()> {
 
 impl Line {
     /// Takes the client's end of a session that was just opened.
-    pub(super) fn start(pipe: Pipe, patience: Patience) -> Rc<Self> {
+    pub(super) fn start(pipe: Pipe, codec: &Codec, patience: Patience) -> Rc<Self> {
         let line = Rc::new(Self {
             pipe,
+            codec: codec.clone(),
             patience,
             state: RefCell::new(State {
-                decoder: Decoder::new(usize::MAX),
+                decoder: codec.reader(usize::MAX),
                 outgoing: VecDeque::new(),
                 seats: Vec::new(),
                 transcript: Vec::new(),
@@ -164,13 +163,17 @@ impl Line {
         self.write(Inbound::Packet(EnginePacket::Message(Message::Binary(data))));
     }
 
-    /// Sends an event or an answer: `write` writes its text.
-    pub(super) fn write_payload(&self, payload: &Payload, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut text = Vec::new();
-        write(&mut text);
-        self.write_text(String::from_utf8(text).expect("packets are written as UTF-8"));
-        for data in payload.attachments() {
-            self.write_binary(data.clone());
+    /// Sends a packet, as the server's parser writes it.
+    pub(super) fn write_packet(&self, at: At, packet: &Outgoing<'_>) {
+        let frames = self.codec.try_frames(packet, true);
+        for frame in frames.unwrap_or_else(|error| panic!("{at}: {error}")) {
+            let data = frame.packet();
+            if frame.is_binary() {
+                self.write_binary(Bytes::copy_from_slice(data));
+            } else {
+                let text = std::str::from_utf8(data).expect("packets are written as UTF-8");
+                self.write(engine_packet(text.to_owned()));
+            }
         }
     }
 
@@ -204,8 +207,14 @@ impl Line {
         let mut state = self.state.borrow_mut();
         let data = frame.packet();
         let decoded = if frame.is_binary() {
-            state.transcript.push(format!("<{} bytes>", data.len()));
-            state.decoder.binary(Bytes::copy_from_slice(data))
+            let message = Message::Binary(Bytes::copy_from_slice(data));
+            let decoded = state.decoder.take(message);
+            let shown = match &decoded {
+                Ok(Some(packet)) if !matches!(self.codec, Codec::Default) => format!("{packet:?}"),
+                _ => format!("<{} bytes>", data.len()),
+            };
+            state.transcript.push(shown);
+            decoded
         } else {
             let text = String::from_utf8_lossy(data).into_owned();
             let Some(packet) = text.strip_prefix('4') else {
@@ -214,7 +223,7 @@ impl Line {
             };
             state.transcript.push(packet.to_owned());
             let packet = ByteString::from(packet);
-            state.decoder.text(packet)
+            state.decoder.take(Message::Text(packet))
         };
         match decoded {
             Ok(Some(packet)) => state.route(packet),
@@ -255,9 +264,9 @@ impl Line {
             return;
         }
         seat.phase = Phase::Parted(Parting::ByClient);
-        let packet = format!("1{}", prefix(&seat.namespace));
+        let namespace = seat.namespace.clone();
         drop(state);
-        self.write_text(packet);
+        self.write_packet(Location::caller(), &Outgoing::Disconnect { namespace: &namespace });
         self.changed.notify_waiters();
     }
 

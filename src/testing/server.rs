@@ -75,7 +75,7 @@ impl TestServer {
         self.next.set(worker + 1);
         let worker = self.workers.get(worker % self.workers.len().max(1)).map(Arbiter::handle);
         let pipe = opening::open(&self.io, worker, request).await?;
-        Ok(TestConnection::new(pipe, self.patience))
+        Ok(TestConnection::new(pipe, self.io.codec(), self.patience))
     }
 
     /// Connects a client to a namespace. Done when its connect listeners have run, as far as they

@@ -75,7 +75,7 @@ impl TestSocket {
             pause();
             let (io, namespace) = target.reach().await;
             let pipe = opening::open(&io, None, request).await?;
-            let connection = TestConnection::new(pipe, server::patience(&io));
+            let connection = TestConnection::new(pipe, io.codec(), server::patience(&io));
             connection.join_at(at, &namespace, &auth).await
         }
     }
@@ -137,9 +137,8 @@ impl TestSocket {
     fn send_event(&self, event: &str, data: &impl Serialize, ack: Option<u64>, at: At) {
         let payload = Payload::event(event, data).unwrap_or_else(|error| panic!("{at}: {error}"));
         let namespace = self.namespace();
-        self.line().write_payload(&payload, |out| {
-            Outgoing::Event { namespace: &namespace, id: ack, payload: &payload }.write(out);
-        });
+        let event = Outgoing::Event { namespace: &namespace, id: ack, payload: &payload };
+        self.line().write_packet(at, &event);
     }
 
     /// Sends an event at once and gives the server's answer. The future need not be awaited.
@@ -316,9 +315,8 @@ impl TestEvent {
             Ok(payload) => payload,
             Err(error) => panic!("the answer to {self:?}: {error}"),
         };
-        self.line.write_payload(&payload, |out| {
-            Outgoing::Ack { namespace: &self.namespace, id, payload: &payload }.write(out);
-        });
+        let answer = Outgoing::Ack { namespace: &self.namespace, id, payload: &payload };
+        self.line.write_packet(Location::caller(), &answer);
     }
 }
 
