@@ -1,4 +1,5 @@
 //! A real server on a port of its own, and clients that speak bytes.
+#![allow(dead_code, reason = "every file uses its own part")]
 
 use std::{
     io::{Read, Write},
@@ -8,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::{Payload, ServerHandle},
+    web,
+};
 use greenroom::{SocketIo, engine::EngineIo};
 
 /// How long a test waits for bytes that do not come.
@@ -44,6 +49,23 @@ impl Server {
         Self::run(|sender| async move {
             let engine = start();
             let server = HttpServer::new(move || App::new().service(engine.clone())).workers(1);
+            serve!(server, sender)
+        })
+    }
+
+    /// A server that answers every request like this.
+    pub(crate) fn bare(
+        answer: impl Fn(&HttpRequest, Payload) -> HttpResponse + Clone + Send + 'static,
+    ) -> Self {
+        Self::run(|sender| async move {
+            let server = HttpServer::new(move || {
+                let answer = answer.clone();
+                let service = move |req: HttpRequest, payload: web::Payload| {
+                    std::future::ready(answer(&req, payload.into_inner()))
+                };
+                App::new().default_service(web::to(service))
+            });
+            let server = server.workers(1);
             serve!(server, sender)
         })
     }
