@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use greenroom::{
-    engine::{Config, EngineIo, Opened, PerMessageDeflate},
+    engine::{Config, EngineIo, Opened, PerMessageDeflate, bare_websocket},
     prelude::*,
 };
 use http::{Response, Server, WebSocket};
@@ -57,6 +57,10 @@ impl Client {
     fn send(&mut self, text: &str) {
         let mut out = Vec::with_capacity(text.len() + 1024);
         self.deflate.compress_vec(text.as_bytes(), &mut out, FlushCompress::Sync).unwrap();
+        // Nothing is flushed twice: an empty message is an empty block.
+        if text.is_empty() {
+            out = [&[0][..], &TAIL].concat();
+        }
         out.truncate(out.len() - TAIL.len());
         self.socket.frame(0xc1, &out);
         if self.answer.contains("client_no_context_takeover") {
@@ -319,4 +323,34 @@ fn a_bomb_and_garbage_cost_only_their_client() {
     assert_eq!(garbage.socket.close_code(), 1007);
     bystander.send(&event("echo", "here"));
     assert_eq!(bystander.next().1, event("echo", "here"));
+}
+
+// ---- without Engine.IO -----------------------------------------------------------------------
+
+#[test]
+fn a_bare_websocket_answers_everything_before_it_closes() {
+    let server = Server::bare(|req, payload| {
+        let mut config = Config::default();
+        config.max_http_buffer_size = 200_000;
+        config.per_message_deflate = Some(PerMessageDeflate::new());
+        bare_websocket(req, payload, &config, Some)
+    });
+    let mut client = Client::open(&server, "/", OFFER);
+    let large = text(150_000);
+    for message in [&large, "small", "", &large] {
+        client.send(message);
+    }
+    client.socket.frame(0x82, &[1, 2, 3]);
+    client.socket.frame(0x88, &[3, 0xe8]);
+    assert_eq!(client.next(), (true, large.clone()));
+    assert_eq!(client.next(), (false, "small".into()));
+    assert_eq!(client.next(), (false, String::new()));
+    assert_eq!(client.next(), (true, large));
+    assert_eq!(client.socket.next(), (0x82, vec![1, 2, 3]));
+    assert_eq!(client.socket.close_code(), 1000);
+
+    let mut client = Client::open(&server, "/", OFFER);
+    client.send(&text(200_001));
+    assert_eq!(client.socket.close_code(), 1009);
+    assert_eq!(server.request("GET", "/", b"").status, 400);
 }

@@ -33,7 +33,7 @@ impl From<RemoteSocket> for Fetched {
 }
 
 async fn fetch(call: &Call) -> Result<Vec<RemoteSocket>, Failure> {
-    Ok(call.params::<Selection>()?.many(call)?.fetch_sockets().await)
+    Ok(call.params::<Selection>()?.fetched(call)?.fetch_sockets().await)
 }
 
 pub(crate) async fn fetch_sockets(call: Call) -> Result<Vec<Fetched>, Failure> {

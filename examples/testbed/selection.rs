@@ -115,6 +115,14 @@ impl Selection {
         }
     }
 
+    /// The same for `fetchSockets`, which the reference does not have on parents.
+    pub(crate) fn fetched(&self, call: &Call) -> Result<BroadcastOperator, Failure> {
+        if matches!(self.target.as_deref(), Some("dyn" | "fn")) {
+            return Err("fetchSockets() is not supported on parent namespaces".into());
+        }
+        self.many(call)
+    }
+
     fn has_rooms(&self) -> bool {
         self.to.is_some() || self.within.is_some() || self.except.is_some()
     }

@@ -181,13 +181,14 @@ overTransports("outgoing", (transport, name) => {
     const [a, b] = await clients(t, server, 2, "/rc", transport);
     for (const [tag, prepend] of [["a"], ["b", true], ["c"], ["d", true]]) await ask(a, "record", { dir: "out", tag, prepend });
     await ask(b, "emit", { to: a.id, event: "one" });
+    assert.deepEqual(await next(a, "one"), []); // what another socket does is in no order with what its own listeners send
     a.emit("echo", 2);
     assert.equal(await ask(a, "recordStop", { dir: "out", tag: "b" }), 3);
     a.emit("echo", 3);
     assert.deepEqual((await ask(a, "recorded")).map((e) => [e[1], e[2], ...e[3]].join(" ")), [
       "d one", "b one", "a one", "c one", "d echo-back 2", "b echo-back 2", "a echo-back 2", "c echo-back 2", "d echo-back 3", "a echo-back 3", "c echo-back 3",
     ]);
-    assert.deepEqual(a.inbox.takeAll(), [["one"], ["echo-back", 2], ["echo-back", 3]], "each is sent once");
+    assert.deepEqual(a.inbox.takeAll(), [["echo-back", 2], ["echo-back", 3]], "each is sent once");
   });
 
   test("volatile events are heard, dropped or not", async (t) => {
@@ -221,13 +222,15 @@ describe("both directions", () => {
     assert.equal(list.length, 8);
   });
 
-  test("a number as the name of an event stays one", async (t) => {
+  // a deviation: in Greenroom the name is the text that JavaScript makes of the number
+  test(`a number as the name of an event ${isReference ? "stays one" : "is its text"}`, async (t) => {
     const raw = await Raw.connect(t, server, "/rc");
     await raw.ask("/rc", "record", { dir: "in", tag: "t" });
     raw.send('2/rc,[7,"x"]', '2/rc,["7","y"]', '2/rc,8[1.5]');
     assert.equal(await raw.next(), '42/rc,["seven","x"]');
     assert.equal(await raw.next(), '42/rc,["seven","y"]');
-    assert.deepEqual((await raw.ask("/rc", "recorded")).slice(0, 3), [["in", "t", 7, ["x"]], ["in", "t", "7", ["y"]], ["in", "t", 1.5, ["[ack]"]]]);
+    const name = (number) => (isReference ? number : String(number));
+    assert.deepEqual((await raw.ask("/rc", "recorded")).slice(0, 3), [["in", "t", name(7), ["x"]], ["in", "t", "7", ["y"]], ["in", "t", name(1.5), ["[ack]"]]]);
   });
 
   test("a socket that is told to go: what comes after is not heard, and nobody else suffers", async (t) => {

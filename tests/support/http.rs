@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::DefaultHeaders, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::{Payload, ServerHandle},
+    middleware::DefaultHeaders,
+    web,
+};
 use greenroom::{SocketIo, engine::EngineIo};
 
 /// How long a test waits for bytes that do not come.
@@ -59,6 +64,23 @@ impl Server {
                 let scope = web::scope("/socket.io").wrap(headers).service(io.clone());
                 let other = web::to(|| async { "another service" });
                 App::new().service(scope).default_service(other)
+            });
+            let server = server.workers(1);
+            serve!(server, sender)
+        })
+    }
+
+    /// A server that answers every request like this.
+    pub(crate) fn bare(
+        answer: impl Fn(&HttpRequest, Payload) -> HttpResponse + Clone + Send + 'static,
+    ) -> Self {
+        Self::run(|sender| async move {
+            let server = HttpServer::new(move || {
+                let answer = answer.clone();
+                let service = move |req: HttpRequest, payload: web::Payload| {
+                    std::future::ready(answer(&req, payload.into_inner()))
+                };
+                App::new().default_service(web::to(service))
             });
             let server = server.workers(1);
             serve!(server, sender)

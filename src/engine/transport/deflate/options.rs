@@ -31,8 +31,8 @@ pub enum WindowBits {
 /// offers are malformed or none of which fits is refused with status 400.
 ///
 /// With *context takeover*, the default of both directions, each connection keeps a compressor
-/// (about 330 KiB) from its first compressed message on and a decompressor (about 45 KiB) from the
-/// first one of the client on. Without it connections keep nothing, and a broadcast is
+/// (up to 375 KiB) from its first compressed message on and a decompressor (42 KiB) from the first
+/// one of the client on. Without it connections keep nothing, and a broadcast is
 /// compressed once for all of its receivers: [`server_no_context_takeover(true)`] together with
 /// [`client_no_context_takeover(true)`] suits a server with many clients. `docs/protocol.md` has the
 /// figures.
