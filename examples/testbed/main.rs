@@ -107,7 +107,8 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     let server = HttpServer::new(move || {
         let (io, engine) = services.clone();
         // Elsewhere: 404 with an empty body, as actix-web does by itself.
-        App::new().service(io).service(engine).service(echo.clone())
+        // The more specific path first: that of the other may be `/`.
+        App::new().service(engine).service(io).service(echo.clone())
     })
     .workers(settings.workers)
     .tcp_nodelay(true)

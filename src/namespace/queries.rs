@@ -47,7 +47,8 @@ impl Handler<FindSocket> for Namespace {
 
     fn handle(&mut self, FindSocket(id): FindSocket, _: &mut Self::Context) -> Option<Socket> {
         let member = self.members.get(self.members.key(&id)?)?;
-        (member.phase != Phase::Pending).then(|| member.socket.clone())
+        // One that was told to go is not there any more for whoever looks for it now.
+        (member.phase == Phase::Connected).then(|| member.socket.clone())
     }
 }
 

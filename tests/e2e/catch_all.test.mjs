@@ -1,6 +1,7 @@
 // Catch-all listeners, in and out (features K18, K19; traps 3.3).
 import {
   test, assert, describe, useServer, overTransports, client, clients, alsoClient, ask, call, next, expectNothing, Raw,
+  isReference,
 } from "./support.mjs";
 
 const server = useServer();
