@@ -3,7 +3,7 @@
 use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use greenroom::{
-    SocketIo, SocketIoBuilder,
+    Recovery, SocketIo, SocketIoBuilder,
     engine::{Config, Refusal, Request, Transport},
 };
 
@@ -12,6 +12,7 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) workers: usize,
     connect_timeout: Duration,
+    recovery: Option<Recovery>,
     engine: Config,
 }
 
@@ -19,13 +20,12 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 8] = [
+const NOT_BUILT: [(&str, Asks); 7] = [
     ("ALLOW_EIO3", |value| value == "1"),
     ("PARSER", |value| value != "default"),
     ("CORS_ORIGIN", |_| true),
     ("COOKIE", |_| true),
     ("ADAPTER", |value| value != "memory"),
-    ("RECOVERY_MS", |value| value != "0"),
     ("CLEANUP_EMPTY_CHILD_NAMESPACES", |value| value == "1"),
     ("PER_MESSAGE_DEFLATE", |value| value == "1"),
 ];
@@ -60,6 +60,13 @@ fn transports(fallback: Vec<Transport>) -> Result<Vec<Transport>, String> {
     list.split(',').map(transport).collect()
 }
 
+fn recovery() -> Result<Option<Recovery>, String> {
+    let duration = millis("RECOVERY_MS", Duration::ZERO)?;
+    let skip = text("RECOVERY_SKIP_MIDDLEWARES").is_none_or(|value| value != "0");
+    let recovery = Recovery::new().max_disconnection_duration(duration).skip_middlewares(skip);
+    Ok((!duration.is_zero()).then_some(recovery))
+}
+
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         for (name, asks) in NOT_BUILT {
@@ -80,6 +87,7 @@ impl Settings {
             port: parsed("PORT", 3000)?,
             workers: parsed("WORKERS", cores)?.max(1),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
+            recovery: recovery()?,
             engine,
         })
     }
@@ -87,7 +95,12 @@ impl Settings {
     /// The Socket.IO server.
     pub(crate) fn socket_io(&self) -> SocketIoBuilder {
         let Config { ref path, ref transports, ping_interval, ping_timeout, .. } = self.engine;
-        SocketIo::builder()
+        let builder = SocketIo::builder();
+        let builder = match &self.recovery {
+            Some(recovery) => builder.connection_state_recovery(recovery.clone()),
+            None => builder,
+        };
+        builder
             .path(path)
             .transports(transports.clone())
             .ping_interval(ping_interval)

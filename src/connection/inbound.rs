@@ -39,6 +39,9 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
     let active = link.upper.active(&namespace);
     let joined = active.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
     match (packet, active, joined) {
+        (Packet::Connect { .. }, None, _) if link.upper.sought.contains(&namespace) => {
+            debug!(namespace = &*namespace, "second connect while the first is looked at");
+        }
         (Packet::Connect { auth, .. }, None, _) => {
             lifecycle::connect(link, namespace, auth, ctx);
         }

@@ -7,10 +7,13 @@ use bytestring::ByteString;
 use serde_json::{Map, Value};
 use tracing::{debug, error};
 
-use super::{Client, Connection, Joined, Phase, running};
+use super::{Client, Connection, Joined, Phase, returning, running};
 use crate::{
     engine::{LocalFuture, link::Link},
-    namespace::messages::{Connect, Depart, Departed, Prepare, Told},
+    namespace::{
+        messages::{Connect, Depart, Departed, Entrance, Prepare, Told},
+        returning::Claim,
+    },
     packet::Outgoing,
     socket::{
         ConnectError, DisconnectReason, Handshake, Socket,
@@ -42,7 +45,7 @@ pub(super) fn connect(
         refuse(link, &name, &ConnectError::new("Invalid namespace"));
         return;
     };
-    if client.joined.len() >= client.shared.limits.max_namespaces {
+    if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces {
         metrics.connects_refused.increment();
         refuse(link, &name, &ConnectError::new("Too many namespaces"));
         return;
@@ -59,8 +62,26 @@ pub(super) fn connect(
         }
     };
     let handshake = Handshake { request: Arc::clone(link.request()), auth };
+    match returning::wish(link, &entrance, &handshake) {
+        Some(restore) => returning::ask(link, entrance, handshake, restore, ctx),
+        None => enter(link, entrance, handshake, None, ctx),
+    }
+}
+
+/// The client gets a socket in a namespace, a new one or the one it had, if the middlewares agree.
+pub(super) fn enter(
+    link: &mut Connection,
+    entrance: Arc<Entrance>,
+    handshake: Handshake,
+    mut claim: Option<Claim>,
+    ctx: &mut Context<Connection>,
+) {
     let home = Arc::clone(&entrance.home);
-    let socket = Socket::new(home, link.pipe().clone(), ctx.address().recipient(), handshake);
+    let previous = claim.as_mut().map(Claim::previous);
+    let passes = previous.is_some()
+        && home.description.recovery.as_ref().is_some_and(|recovery| recovery.skips_middlewares());
+    let connection = ctx.address().recipient();
+    let socket = Socket::new(home, link.pipe().clone(), connection, handshake, previous);
     let client = &mut link.upper;
     client.joined.push(Joined {
         socket: socket.clone(),
@@ -68,8 +89,9 @@ pub(super) fn connect(
         phase: Phase::Asking,
         reason: None,
         serial: None,
+        claim,
     });
-    if entrance.home.description.listeners.before_connect.is_empty() {
+    if passes || entrance.home.description.listeners.before_connect.is_empty() {
         checked(link, &socket, Ok(()), ctx);
         return;
     }
@@ -150,7 +172,8 @@ fn checked(
             let place = link.upper.place.clone();
             let joined = &mut link.upper.joined[index];
             joined.phase = Phase::Entering;
-            joined.entrance.addr.do_send(Connect { socket: Told::new(socket), place });
+            let (socket, claim) = (Told::new(socket), joined.claim.take());
+            joined.entrance.addr.do_send(Connect { socket, place, claim });
             if let Some(deadline) = link.upper.connect_deadline.take() {
                 ctx.cancel_future(deadline);
             }
@@ -168,7 +191,10 @@ fn abandon(link: &mut Connection, index: usize) {
     let joined = link.upper.joined.remove(index);
     joined.socket.set_disconnected();
     joined.socket.questions().close();
-    joined.entrance.addr.do_send(Depart { socket: Told::new(&joined.socket), reason: None });
+    let (socket, heard) = (Told::new(&joined.socket), link.heard());
+    joined.entrance.addr.do_send(Depart { socket, reason: None, heard });
+    // If the client has come back for its socket, that is given back now, and not before.
+    drop(joined);
 }
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
@@ -208,6 +234,7 @@ pub(super) fn leave_all(
     reason: DisconnectReason,
     ctx: &mut Context<Connection>,
 ) {
+    link.upper.sought.clear();
     let sockets: Vec<Socket> = link.upper.joined.iter().map(|j| j.socket.clone()).collect();
     for socket in sockets {
         let Some(index) = link.upper.position(&socket) else { continue };
@@ -287,7 +314,8 @@ impl Handler<Parting> for Link<Client> {
 fn depart(link: &Connection, socket: &Socket, reason: DisconnectReason) {
     if let Some(index) = link.upper.position(socket) {
         let entrance = &link.upper.joined[index].entrance;
-        entrance.addr.do_send(Depart { socket: Told::new(socket), reason: Some(reason) });
+        let (socket, reason, heard) = (Told::new(socket), Some(reason), link.heard());
+        entrance.addr.do_send(Depart { socket, reason, heard });
     }
 }
 
@@ -345,14 +373,14 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
 pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
     let Some(index) = link.upper.position(socket) else { return };
     let joined = link.upper.joined.remove(index);
-    socket.set_disconnected();
+    socket.set_departed(joined.reason);
     if let Some(reason) = joined.reason {
         for listener in socket.disconnect_listeners() {
             let called = socket.clone();
             running::run_hook(&link.upper, socket, "disconnect", || listener(called, reason), ctx);
         }
     }
-    joined.entrance.addr.do_send(Departed(socket.id().clone()));
+    joined.entrance.addr.do_send(Departed(socket.clone()));
     finish_if_done(link, ctx);
 }
 

@@ -6,11 +6,13 @@
 
 mod inbound;
 mod lifecycle;
+mod returning;
 mod running;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use self::running::Running;
@@ -20,7 +22,10 @@ use crate::{
         link::{Link, Protocol},
     },
     metrics::Metrics,
-    namespace::messages::{Entrance, Place},
+    namespace::{
+        messages::{Entrance, Place},
+        returning::Claim,
+    },
     packet::Decoder,
     socket::{Codec, DisconnectReason, Errand, Socket},
 };
@@ -75,6 +80,8 @@ struct Joined {
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
     serial: Option<Box<running::Serial>>,
+    /// Until it is let in: what the client has come back for.
+    claim: Option<Claim>,
 }
 
 /// What rides on the session: Socket.IO.
@@ -83,6 +90,8 @@ pub(crate) struct Client {
     place: Place,
     decoder: Decoder,
     joined: SmallVec<[Joined; 1]>,
+    /// Names the client has asked for, and that are being looked at.
+    sought: Vec<ByteString>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     running: Rc<Running>,
@@ -107,6 +116,7 @@ impl Client {
             place,
             decoder,
             joined: SmallVec::new(),
+            sought: Vec::new(),
             tombstones: SmallVec::new(),
             running: Rc::default(),
             parked: running::Parked::default(),
@@ -180,6 +190,7 @@ impl Handler<Errand> for Link<Client> {
             }
             Errand::Departed(socket) => lifecycle::departed(self, &socket, ctx),
             Errand::Lost(socket) => lifecycle::lost(self, &socket, ctx),
+            Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
         }
     }
 }

@@ -98,7 +98,7 @@ enum Heartbeat {
     /// The next ping is due.
     Idle { due: Duration },
     /// A pong is expected.
-    Pinged { until: Duration, refreshed: bool },
+    Pinged { sent: Duration, until: Duration, refreshed: bool },
 }
 
 #[derive(Debug)]
@@ -116,12 +116,14 @@ pub(crate) struct Session {
     upgrade: Option<Upgrade>,
     /// How often the present wait for a pong was put off because the session itself was behind.
     postponed: u8,
+    /// When the last ping was sent that the client has answered.
+    heard: Duration,
 }
 
 impl Session {
     pub(crate) fn new(timing: Timing) -> Self {
         let heartbeat = Heartbeat::Idle { due: timing.ping_interval };
-        Self { timing, heartbeat, upgrade: None, postponed: 0 }
+        Self { timing, heartbeat, upgrade: None, postponed: 0, heard: Duration::ZERO }
     }
 
     /// A WebSocket request came for this session: the whole upgrade has a deadline.
@@ -167,7 +169,7 @@ impl Session {
     }
 
     fn own_packet(&mut self, now: Duration, packet: Packet) -> Action {
-        if let Heartbeat::Pinged { until, refreshed } = &mut self.heartbeat
+        if let Heartbeat::Pinged { until, refreshed, .. } = &mut self.heartbeat
             && !*refreshed
             && !matches!(packet, Packet::Pong(_))
         {
@@ -178,6 +180,9 @@ impl Session {
         match packet {
             Packet::Message(message) => Action::Deliver(message),
             Packet::Pong(_) => {
+                if let Heartbeat::Pinged { sent, .. } = self.heartbeat {
+                    self.heard = sent;
+                }
                 self.heartbeat = Heartbeat::Idle { due: now + self.timing.ping_interval };
                 self.postponed = 0;
                 Action::Nothing
@@ -202,6 +207,12 @@ impl Session {
         *until = now + self.timing.ping_timeout;
         self.postponed += 1;
         self.postponed <= MAX_POSTPONED
+    }
+
+    /// When the last ping was sent that the client has answered: it has got all that was sent
+    /// before.
+    pub(crate) fn heard(&self) -> Duration {
+        self.heard
     }
 
     /// When [`Session::tick`] has something to do.
@@ -235,7 +246,7 @@ impl Session {
         match self.heartbeat {
             Heartbeat::Idle { due } if due <= now => {
                 let until = now + self.timing.ping_timeout;
-                self.heartbeat = Heartbeat::Pinged { until, refreshed: false };
+                self.heartbeat = Heartbeat::Pinged { sent: now, until, refreshed: false };
                 Action::SendPing
             }
             Heartbeat::Pinged { until, .. } if until <= now => {

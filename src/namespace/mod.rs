@@ -8,6 +8,8 @@ mod builder;
 mod membership;
 pub(crate) mod messages;
 mod queries;
+mod recovery;
+pub(crate) mod returning;
 mod supervisor;
 
 use std::{
@@ -30,7 +32,7 @@ pub use self::{
         FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
 };
-use self::{membership::Membership, messages::Entrance, supervisor::Crew};
+use self::{membership::Membership, messages::Entrance, recovery::Keeper, supervisor::Crew};
 use crate::{
     metrics::Metrics,
     room::SocketId,
@@ -58,6 +60,8 @@ pub struct Namespace {
     home: Weak<Home>,
     members: Membership,
     crew: Crew,
+    /// For connection state recovery, if the server wants it.
+    keeper: Option<Box<Keeper>>,
     room_events: Vec<Recipient<RoomEvent>>,
     socket_events: Vec<Recipient<SocketEvent>>,
     /// Who waits for a socket to be gone.
@@ -86,6 +90,7 @@ impl Namespace {
         let description = builder::description(&mut self.description);
         description.shared.inherit(&common.shared);
         description.codec = common.codec.clone();
+        description.recovery.clone_from(&common.recovery);
     }
 
     pub(crate) fn on_end(&mut self, unlist: impl FnOnce() + Send + 'static) {
@@ -99,6 +104,10 @@ impl Namespace {
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);
+        if self.keeper.is_none() {
+            let settings = self.description.recovery.as_ref();
+            self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
+        }
         Arc::new(Entrance { home, addr: addr.clone() })
     }
 
@@ -113,6 +122,9 @@ impl Namespace {
 
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
         for event in events {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.note(&event);
+            }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
                 subscriber.do_send(event.clone());

@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use super::{Door, Namespaces, Placement, SocketIo};
 use crate::{
+    adapter::{Recovery, recovery::Settings},
     config::Config,
     connection::{Limits, Shared},
     engine::{AllowRequest, Engine, Refusal, Request, Transport},
@@ -20,6 +21,7 @@ pub struct SocketIoBuilder {
     allow_request: Option<AllowRequest>,
     namespaces: Vec<Namespace>,
     shared: home::Shared,
+    recovery: Option<Recovery>,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -46,6 +48,7 @@ impl Default for SocketIoBuilder {
             allow_request: None,
             namespaces: Vec::new(),
             shared: home::Shared::default(),
+            recovery: None,
         }
     }
 }
@@ -171,6 +174,16 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Lets clients have their sockets back after a broken connection: id, rooms, data, and the
+    /// events that they missed, see [`Socket::recovered`](crate::Socket::recovered). Default: not.
+    ///
+    /// With it, every event that is not volatile and wants no ack carries one more argument, a
+    /// string by which the official client remembers what it has got.
+    pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -202,7 +215,8 @@ impl SocketIoBuilder {
         }
         let metrics = Arc::<Metrics>::default();
         let namespaces = Namespaces::default();
-        let common = home::Common { shared: self.shared, codec: Codec };
+        let recovery = self.recovery.map(|options| Arc::new(Settings::new(options, &self.config)));
+        let common = home::Common { shared: self.shared, codec: Codec, recovery };
         let connections = Arc::new(Shared {
             directory: Box::new(namespaces.clone()),
             limits: self.limits,

@@ -12,6 +12,7 @@ pub(crate) mod listeners;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod recovery;
 
 use std::{
     fmt,
@@ -39,6 +40,7 @@ pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::Codec,
     operator::OperatorBase,
+    recovery::Previous,
 };
 use self::{
     home::Home,
@@ -64,6 +66,8 @@ pub(crate) enum Errand {
     Departed(Socket),
     /// The namespace has ended before it took what the socket's connection told it.
     Lost(Socket),
+    /// The client has come back on another connection: this one is dead.
+    Outlived,
 }
 
 const CONNECTING: u8 = 0;
@@ -80,6 +84,7 @@ struct Inner {
     pipe: Pipe,
     connection: Recipient<Errand>,
     handshake: Handshake,
+    recovered: bool,
     state: AtomicU8,
     left_own_room: AtomicBool,
     extras: Mutex<Option<Box<Extras>>>,
@@ -122,16 +127,19 @@ impl Socket {
         pipe: Pipe,
         connection: Recipient<Errand>,
         handshake: Handshake,
+        previous: Option<Previous>,
     ) -> Self {
+        let (id, recovered, extras) = Previous::or_new(previous);
         Self(Arc::new(Inner {
-            id: SocketId::random(),
+            id,
             home,
             pipe,
             connection,
             handshake,
+            recovered,
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
-            extras: Mutex::new(None),
+            extras: Mutex::new(extras),
             questions: Questions::default(),
         }))
     }

@@ -1,0 +1,55 @@
+//! Clients that come back after a broken connection: asking the namespace for their socket.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytestring::ByteString;
+use serde_json::Value;
+
+use super::{Connection, lifecycle::enter};
+use crate::{
+    namespace::{messages::Entrance, returning::Restore},
+    socket::Handshake,
+};
+
+/// What a client asks for that says that it was here before.
+pub(super) fn wish(
+    link: &Connection,
+    entrance: &Entrance,
+    handshake: &Handshake,
+) -> Option<Restore> {
+    entrance.home.description.recovery.as_ref()?;
+    let pid = handshake.auth["pid"].as_str()?.to_owned();
+    let offset = match &handshake.auth["offset"] {
+        Value::Null => None,
+        // What is no text was never an offset, and is refused as one that is unknown.
+        offset => Some(offset.as_str().unwrap_or_default().to_owned()),
+    };
+    Some(Restore { pid, offset, pipe: link.pipe().clone() })
+}
+
+/// Asks the namespace for the client's socket; without it, the client gets a new one.
+pub(super) fn ask(
+    link: &mut Connection,
+    entrance: Arc<Entrance>,
+    handshake: Handshake,
+    restore: Restore,
+    ctx: &mut Context<Connection>,
+) {
+    let name = ByteString::from(&*entrance.home.name);
+    link.upper.sought.push(name.clone());
+    let answer = entrance.addr.send(restore).into_actor(link);
+    ctx.spawn(answer.map(move |claim, link, ctx| {
+        let span = link.span().clone();
+        let _entered = span.enter();
+        // Not there any more if the client has left: then the claim gives the socket back.
+        let Some(index) = link.upper.sought.iter().position(|sought| *sought == name) else {
+            return;
+        };
+        link.upper.sought.swap_remove(index);
+        if link.is_open() && !link.upper.closing {
+            // A namespace that has ended says so to whoever enters.
+            enter(link, entrance, handshake, claim.ok().flatten(), ctx);
+        }
+    }));
+}
