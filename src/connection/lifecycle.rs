@@ -7,7 +7,11 @@ use bytestring::ByteString;
 use serde_json::{Map, Value};
 use tracing::{debug, error};
 
-use super::{Client, Connection, Joined, Phase, returning, running};
+use super::{
+    Client, Connection, Joined, Phase,
+    returning::{self, Wish},
+    running,
+};
 use crate::{
     engine::{LocalFuture, link::Link},
     namespace::{
@@ -62,8 +66,8 @@ pub(super) fn connect(
         }
     };
     let handshake = Handshake { request: Arc::clone(link.request()), auth };
-    match returning::wish(link, &entrance, &handshake) {
-        Some(restore) => returning::ask(link, entrance, handshake, restore, ctx),
+    match Wish::of(&entrance, &handshake) {
+        Some(wish) => returning::ask(link, entrance, handshake, wish, ctx),
         None => enter(link, entrance, handshake, None, ctx),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytestring::ByteString;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::{Connection, lifecycle::enter};
 use crate::{
@@ -12,20 +13,23 @@ use crate::{
     socket::Handshake,
 };
 
-/// What a client asks for that says that it was here before.
-pub(super) fn wish(
-    link: &Connection,
-    entrance: &Entrance,
-    handshake: &Handshake,
-) -> Option<Restore> {
-    entrance.home.description.recovery.as_ref()?;
-    let pid = handshake.auth["pid"].as_str()?.to_owned();
-    let offset = match &handshake.auth["offset"] {
-        Value::Null => None,
-        // What is no text was never an offset, and is refused as one that is unknown.
-        offset => Some(offset.as_str().unwrap_or_default().to_owned()),
-    };
-    Some(Restore { pid, offset, pipe: link.pipe().clone() })
+/// What a client says that was here before.
+pub(super) struct Wish {
+    pid: String,
+    offset: Option<String>,
+}
+
+impl Wish {
+    pub(super) fn of(entrance: &Entrance, handshake: &Handshake) -> Option<Self> {
+        entrance.home.description.recovery.as_ref()?;
+        let pid = handshake.auth["pid"].as_str()?.to_owned();
+        let offset = match &handshake.auth["offset"] {
+            Value::Null => None,
+            // What is no text was never an offset, and is refused as one that is unknown.
+            offset => Some(offset.as_str().unwrap_or_default().to_owned()),
+        };
+        Some(Self { pid, offset })
+    }
 }
 
 /// Asks the namespace for the client's socket; without it, the client gets a new one.
@@ -33,13 +37,15 @@ pub(super) fn ask(
     link: &mut Connection,
     entrance: Arc<Entrance>,
     handshake: Handshake,
-    restore: Restore,
+    Wish { pid, offset }: Wish,
     ctx: &mut Context<Connection>,
 ) {
     let name = ByteString::from(&*entrance.home.name);
     link.upper.sought.push(name.clone());
-    let answer = entrance.addr.send(restore).into_actor(link);
-    ctx.spawn(answer.map(move |claim, link, ctx| {
+    let (answer, answered) = oneshot::channel();
+    let pipe = link.pipe().clone();
+    entrance.addr.do_send(Restore { pid, offset, pipe, answer });
+    ctx.spawn(answered.into_actor(link).map(move |claim, link, ctx| {
         let span = link.span().clone();
         let _entered = span.enter();
         // Not there any more if the client has left: then the claim gives the socket back.
@@ -48,7 +54,7 @@ pub(super) fn ask(
         };
         link.upper.sought.swap_remove(index);
         if link.is_open() && !link.upper.closing {
-            // A namespace that has ended says so to whoever enters.
+            // A namespace that has ended does not answer; it says so to whoever enters.
             enter(link, entrance, handshake, claim.ok().flatten(), ctx);
         }
     }));

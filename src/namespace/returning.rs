@@ -21,12 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client has come back: may it have its socket?
 #[derive(Message)]
-#[rtype(result = "Option<Claim>")]
+#[rtype(result = "()")]
 pub(crate) struct Restore {
     pub(crate) pid: String,
     /// What it got last, if it got anything.
     pub(crate) offset: Option<String>,
     pub(crate) pipe: Pipe,
+    /// Closed when the client leaves. A claim that nobody takes gives the socket back.
+    pub(crate) answer: oneshot::Sender<Option<Claim>>,
 }
 
 /// A connection has a client's former socket, until the namespace has let it in. Dropped before,
@@ -70,14 +72,25 @@ pub(super) struct Waiting {
 }
 
 impl Handler<Restore> for Namespace {
-    type Result = ResponseFuture<Option<Claim>>;
+    type Result = ();
 
-    fn handle(&mut self, restore: Restore, ctx: &mut Self::Context) -> Self::Result {
-        let Restore { pid, offset, pipe } = restore;
-        let (answer, answered) = oneshot::channel();
-        self.restore(&pid, offset, &pipe, answer, ctx);
+    fn handle(&mut self, restore: Restore, ctx: &mut Self::Context) {
+        let found = self.keeper.as_ref().filter(|_| !self.stopping);
+        let claim = match found.and_then(|keeper| keeper.store.find(&restore.pid)) {
+            Some((id, Whereabouts::Away)) => self.claim(&id, restore.offset.as_deref(), ctx),
+            Some((id, Whereabouts::Here | Whereabouts::Parting)) if !self.is_awaited(&id) => {
+                self.wait_for_end(&id, restore, ctx);
+                return;
+            }
+            // Two connections have come for one socket: the first one gets it.
+            Some(_) | None => {
+                self.failed(Failure::Unknown);
+                None
+            }
+        };
+        // Whoever asked may have gone.
+        let _ = restore.answer.send(claim);
         self.rest(ctx);
-        Box::pin(async move { answered.await.ok().flatten() })
     }
 }
 
@@ -93,31 +106,6 @@ impl Handler<Release> for Namespace {
 }
 
 impl Namespace {
-    fn restore(
-        &mut self,
-        pid: &str,
-        offset: Option<String>,
-        pipe: &Pipe,
-        answer: oneshot::Sender<Option<Claim>>,
-        ctx: &mut Context<Self>,
-    ) {
-        let found = self.keeper.as_ref().filter(|_| !self.stopping);
-        let claim = match found.and_then(|keeper| keeper.store.find(pid)) {
-            Some((id, Whereabouts::Away)) => self.claim(&id, offset.as_deref(), ctx),
-            Some((id, Whereabouts::Here | Whereabouts::Parting)) if !self.is_awaited(&id) => {
-                self.wait_for_end(&id, offset, pipe, answer, ctx);
-                return;
-            }
-            // Two connections have come for one socket: the first one gets it.
-            Some(_) | None => {
-                self.failed(Failure::Unknown);
-                None
-            }
-        };
-        // If whoever asked has gone, the claim gives the socket back.
-        let _ = answer.send(claim);
-    }
-
     /// Whether another connection waits for the end of this socket.
     fn is_awaited(&self, id: &SocketId) -> bool {
         let waiting = self.keeper.as_ref().and_then(|keeper| keeper.waiting.get(id));
@@ -125,20 +113,14 @@ impl Namespace {
     }
 
     /// The client was faster than the end of its old connection: that one is closed now.
-    fn wait_for_end(
-        &mut self,
-        id: &SocketId,
-        offset: Option<String>,
-        pipe: &Pipe,
-        answer: oneshot::Sender<Option<Claim>>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn wait_for_end(&mut self, id: &SocketId, restore: Restore, ctx: &mut Context<Self>) {
+        let Restore { offset, pipe, answer, .. } = restore;
         let Some(keeper) = &mut self.keeper else { return };
         let member = self.members.key(id).and_then(|key| self.members.get(key));
         // A client that leaves and joins again on one connection has left already.
         if let Some(member) = member
             && member.phase == Phase::Connected
-            && !member.socket.pipe().is(pipe)
+            && !member.socket.pipe().is(&pipe)
         {
             debug!(%id, "a client has come back before its old connection ended");
             member.socket.errand(Errand::Outlived);

@@ -236,6 +236,7 @@ impl Handler<Depart> for Namespace {
         let Some(key) = self.members.key(socket.id()) else { return };
         let mut events = Vec::new();
         let Some(member) = self.members.get(key) else { return };
+        debug_assert!(member.socket == socket, "an id has one socket at a time");
         let phase = member.phase;
         if phase == Phase::Connected {
             let (worker, rooms) = (member.place.worker, member.shared_rooms());

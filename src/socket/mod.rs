@@ -12,6 +12,7 @@ pub(crate) mod listeners;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod port;
 mod recovery;
 
 use std::{
@@ -48,10 +49,7 @@ use self::{
 };
 use crate::{
     engine::{Transport, outbox::Owner, pipe::Pipe},
-    room::{
-        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
-        messages::AckRequest,
-    },
+    room::{Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target},
 };
 
 /// What a socket needs done by the connection it belongs to.
@@ -210,6 +208,9 @@ impl Socket {
 
     /// Leaves one room or several. Rooms it is not in are passed over.
     pub fn leave(&self, rooms: impl IntoRooms) {
+        if self.is_over() {
+            return;
+        }
         let leave = Leave::socket(self.id(), rooms);
         if leave.rooms.iter().any(|room| **room == **self.id()) {
             self.0.left_own_room.store(true, Ordering::Release);
@@ -227,6 +228,9 @@ impl Socket {
 
     /// The rooms the socket is in, the one of its own id first. Empty after its disconnection.
     pub async fn rooms(&self) -> Vec<Room> {
+        if self.is_over() {
+            return Vec::new();
+        }
         let ask = RoomsOf(self.id().clone());
         let rooms = self.0.home.ask(Some(&self.0.pipe), move |home| home.rooms.send(ask)).await;
         rooms.flatten().unwrap_or_default()
@@ -241,7 +245,11 @@ impl Socket {
     pub fn disconnect(&self, close: bool) -> impl Future<Output = ()> + use<> {
         let (sender, done) = oneshot::channel();
         let socket = self.clone();
+        let over = self.is_over();
         self.0.home.submit(Some(&self.0.pipe), true, move |home, origin| {
+            if over {
+                return;
+            }
             home.disconnect.do_send(Disconnect {
                 target: Target::everyone(),
                 close,
@@ -368,32 +376,5 @@ impl Socket {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Inner").field(&self.id).finish()
-    }
-}
-
-impl Port for Inner {
-    fn pipe(&self) -> &Pipe {
-        &self.pipe
-    }
-
-    fn listens(&self) -> bool {
-        self.state.load(Ordering::Acquire) != GONE
-    }
-
-    fn admitted(self: Arc<Self>) {
-        let socket = Socket(self);
-        socket.set_connected();
-        socket.errand(Errand::Admitted(socket.clone()));
-    }
-
-    fn dismissed(self: Arc<Self>, close: bool) {
-        let socket = Socket(self);
-        socket.set_leaving();
-        socket.pipe().drop_held(socket.owner());
-        socket.errand(Errand::Dismissed { socket: socket.clone(), close });
-    }
-
-    fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }

@@ -41,6 +41,12 @@ impl Socket {
         self.0.recovered
     }
 
+    /// Whether this handle's socket has left for good. Another one may have its id by now, which is
+    /// none of its business.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) >= DISCONNECTED
+    }
+
     /// A copy of the values of [`Socket::data`].
     pub(crate) fn data_values(&self) -> Map<String, Value> {
         let mut extras = self.extras();

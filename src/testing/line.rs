@@ -375,7 +375,7 @@ impl State {
 impl Seat {
     /// The last text of an event that wants no answer is its offset, as the official client has it.
     fn remember(&mut self, event: &Event, id: Option<u64>) {
-        let last = event.args.texts().last().map(|text| serde_json::from_str(text));
+        let last = event.args.texts().last().map(serde_json::from_str);
         let last = last.unwrap_or_else(|| Ok(Value::from(&*event.name)));
         if let (None, Ok(Value::String(last))) = (id, last) {
             self.recovery.offset = Some(last);

@@ -53,20 +53,10 @@ pub(super) struct Entry {
     size: usize,
 }
 
-/// What an offset that a client gave means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Offset {
-    At(Position),
-    /// Of another log: the client has got nothing of this one.
-    Foreign,
-    /// No offset of this server.
-    Malformed,
-}
-
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// Tells the offsets of this log from those of others of the same namespace, above all of one
+    /// Tells the offsets of this log from those of others: of other namespaces, and of this one
     /// before the server was started anew.
     epoch: u32,
     last: Position,
@@ -99,19 +89,17 @@ impl Log {
         offset
     }
 
-    /// Understands what a client gave as its offset.
-    pub(super) fn parse(&self, offset: &str) -> Offset {
-        let Some((epoch, number)) = offset.split_once('-') else { return Offset::Malformed };
+    /// The position that a client gave as its offset, if this log has given it.
+    pub(super) fn parse(&self, offset: &str) -> Option<Position> {
+        let (epoch, number) = offset.split_once('-')?;
         let hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
         let well_formed = epoch.len() == EPOCH_DIGITS
             && epoch.bytes().all(hex)
             && number.bytes().all(|digit| digit.is_ascii_digit());
-        match (u32::from_str_radix(epoch, 16), number.parse::<Position>()) {
-            (Ok(epoch), Ok(_)) if well_formed && epoch != self.epoch => Offset::Foreign,
-            // Nobody has got what has not been sent.
-            (Ok(_), Ok(position)) if well_formed && position <= self.last => Offset::At(position),
-            _ => Offset::Malformed,
-        }
+        let ours = well_formed && u32::from_str_radix(epoch, 16) == Ok(self.epoch);
+        let position = number.parse().ok().filter(|_| ours)?;
+        // Nobody has got what has not been sent.
+        (position <= self.last).then_some(position)
     }
 
     /// Keeps the next event. Returns how many others it displaced before their time.
@@ -141,7 +129,11 @@ impl Log {
 
     /// Forgets what nobody can come back for any more.
     pub(super) fn expire(&mut self, now: Moment, settings: &Settings) {
-        while self.entries.front().is_some_and(|entry| entry.time.saturating_add(settings.retention) < now) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.time.saturating_add(settings.retention) < now)
+        {
             self.evict();
         }
         if self.entries.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Moment, Pid, Position, Settings, Whereabouts,
-    log::{Audience, Log, Offset},
+    log::{Audience, Log},
     options::LAG,
     sessions::{Belongings, Session, Sessions},
 };
@@ -195,7 +195,10 @@ impl Store {
 
     /// Forgets what is too old. Whether anything is left.
     pub(crate) fn sweep(&mut self, now: Moment) -> bool {
-        if let Some(time) = now.checked_sub(self.settings.recovery.max_disconnection_duration) {
+        // For a while it is remembered who came too late.
+        let duration = self.settings.recovery.max_disconnection_duration;
+        let duration = duration.saturating_add(self.settings.sweep_interval());
+        if let Some(time) = now.checked_sub(duration) {
             self.sessions.end_older_than(time);
         }
         self.log.expire(now, &self.settings);
@@ -244,10 +247,10 @@ impl Store {
             return Err(Failure::Expired);
         }
         let after = match offset.map(|offset| self.log.parse(offset)) {
-            Some(Offset::Malformed) => return Err(Failure::Offset),
+            Some(None) => return Err(Failure::Offset),
             // An older one is of the session that the client had before.
-            Some(Offset::At(position)) => position.max(session.first),
-            Some(Offset::Foreign) | None => session.first,
+            Some(Some(position)) => position.max(session.first),
+            None => session.first,
         };
         self.collect(id, session, after).map(|_| after)
     }

@@ -69,6 +69,7 @@ fn an_offset_is_understood_by_its_own_log_only() {
     assert_eq!(store.find(&pid), Some((id("ann"), Whereabouts::Away)));
     assert_eq!(store.back("ann", Some(&last), 2), Ok(vec![]));
     let (epoch, _) = last.split_once('-').unwrap();
+    let another = format!("{:08x}-1", u32::from_str_radix(epoch, 16).unwrap() ^ 1);
     let malformed = [
         String::new(),
         "-".into(),
@@ -81,6 +82,7 @@ fn an_offset_is_understood_by_its_own_log_only() {
         format!("0{epoch}-1"),
         "ABCDEFAB-1".into(),
         "é-1".into(),
+        another,
         next,
     ];
     for offset in malformed {
@@ -89,22 +91,6 @@ fn an_offset_is_understood_by_its_own_log_only() {
         assert!(store.find(&pid).is_none(), "the session is over");
         store.enter("ann", 4, &[]);
     }
-}
-
-#[test]
-fn an_offset_of_another_log_says_that_nothing_of_this_one_has_come() {
-    let mut store = store(Recovery::new());
-    store.said(0, Target::everyone(), "before");
-    store.enter("ann", 0, &[]);
-    store.said(1, Target::everyone(), "missed");
-    store.leave("ann", 2, 0, &[]);
-    let foreign = loop {
-        let other = self::store(Recovery::new()).last_offset();
-        if other.split_once('-') != store.last_offset().split_once('-') {
-            break other;
-        }
-    };
-    assert_eq!(store.back("ann", Some(&foreign), 3), Ok(vec!["missed".into()]));
 }
 
 #[test]
@@ -232,9 +218,7 @@ fn too_many_bytes_displace_the_oldest_and_the_count_of_bytes_is_right() {
 
 #[test]
 fn a_client_may_miss_as_much_as_may_wait_for_one_that_is_there() {
-    let mut config = Config::default();
-    config.max_outbox_packets = 3;
-    config.max_outbox_bytes = 100;
+    let config = Config { max_outbox_packets: 3, max_outbox_bytes: 100, ..Config::default() };
     let mut store = Store::new(Arc::new(Settings::new(Recovery::new(), &config)));
     let mut who = 0..;
     let mut missing = |events: &[&str]| {
@@ -264,9 +248,9 @@ fn a_session_expires_and_is_forgotten_later() {
     assert_eq!(store.back("ann", None, 31), Err(Failure::Expired));
     assert!(store.find(&ann).is_none());
     store.leave("bob", 20, 0, &[]);
-    assert!(store.sweep(at(30)));
+    assert!(store.sweep(at(35)));
     assert!(store.find(&bob).is_some());
-    assert!(!store.sweep(at(31)));
+    assert!(!store.sweep(at(36)));
     assert!(store.find(&bob).is_none());
     assert!(!store.has_absent());
 }
@@ -317,8 +301,8 @@ fn secrets_are_long_never_the_same_and_not_shown() {
 
 #[test]
 fn times_beyond_all_measure_are_no_error() {
-    let mut config = Config::default();
-    (config.ping_interval, config.ping_timeout) = (Duration::MAX, Duration::MAX);
+    let (ping_interval, ping_timeout) = (Duration::MAX, Duration::MAX);
+    let config = Config { ping_interval, ping_timeout, ..Config::default() };
     let recovery = Recovery::new().max_disconnection_duration(Duration::MAX);
     let mut store = Store::new(Arc::new(Settings::new(recovery, &config)));
     store.enter("ann", 0, &[]);

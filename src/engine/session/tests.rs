@@ -116,3 +116,18 @@ fn a_ping_in_flight_during_the_upgrade_gets_its_whole_time_again() {
     assert_eq!(session.tick(ms(599)), Action::Nothing);
     assert_eq!(session.tick(ms(600)), Action::Close(CloseReason::PingTimeout));
 }
+
+#[test]
+fn what_an_answered_ping_proves_is_what_was_sent_before_that_ping() {
+    let mut session = session();
+    session.packet(ms(100), 0, Packet::Pong("".into()));
+    assert_eq!(session.heard(), ms(0), "an answer to no ping proves nothing");
+    // Its own pong starts the interval anew.
+    assert_eq!(session.tick(ms(400)), Action::SendPing);
+    session.packet(ms(500), 0, text("a"));
+    assert_eq!(session.heard(), ms(0));
+    session.packet(ms(550), 0, Packet::Pong("".into()));
+    assert_eq!(session.heard(), ms(400));
+    session.tick(ms(850));
+    assert_eq!(session.heard(), ms(400));
+}
