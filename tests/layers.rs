@@ -25,13 +25,14 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "packet/",
     "engine/packet",
     "engine/payload",
     "engine/session",
     "engine/outbox",
     "engine/transport/frame",
+    "adapter/recovery/",
 ];
 
 /// Words that a pure file does not use.

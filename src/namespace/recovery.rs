@@ -9,7 +9,6 @@ use tracing::debug;
 
 use super::{
     Namespace,
-    membership::Phase,
     messages::{Place, RoomEvent},
     returning::Waiting,
 };
@@ -96,9 +95,7 @@ impl Namespace {
     /// Whether anybody hears an event, now or later.
     fn is_wanted(&self, keeper: &Keeper, broadcast: &Broadcast, heard: bool) -> bool {
         let Some(id) = &broadcast.socket else { return heard || keeper.store.has_absent() };
-        let member = self.members.key(id).and_then(|key| self.members.get(key));
-        let leaving = member.is_some_and(|member| matches!(member.phase, Phase::Leaving { .. }));
-        let wanted = keeper.store.knows(id) && !leaving;
+        let wanted = keeper.store.knows(id);
         if !wanted {
             self.metrics.recovery_emits_dropped.increment();
         }

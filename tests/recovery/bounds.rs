@@ -140,3 +140,14 @@ async fn events_that_nobody_can_hear_later_are_not_kept() {
     cut(&server, &ann).await;
     assert!(server.reconnect(&ann, ()).await.unwrap().recovered());
 }
+
+#[test]
+async fn what_nobody_can_come_back_for_is_forgotten_by_itself() {
+    let server = bounded(Recovery::new());
+    let ann = server.connect("/", ()).await.unwrap();
+    cut(&server, &ann).await;
+    server.io().emit("said", &1).unwrap();
+    server.advance(Duration::from_secs(600)).await;
+    assert!(!server.reconnect(&ann, ()).await.unwrap().recovered());
+    assert_eq!((server.metrics().recoveries_unknown, server.metrics().recoveries_expired), (1, 0));
+}

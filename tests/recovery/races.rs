@@ -1,6 +1,9 @@
 //! Clients that come back faster than their old connections end, or more than once.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix_rt::test;
 use greenroom::{
@@ -12,8 +15,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
-    builder, cut, heard, returning_meanwhile, rooms, server,
-    support::{Log, handle},
+    builder, cut, heard, rooms, server,
+    support::{Log, handle, observe_sockets},
 };
 
 async fn count(server: &TestServer) -> usize {
@@ -219,6 +222,7 @@ async fn what_is_forgotten_while_the_middlewares_run_costs_one_more_attempt() {
     let server = gated(gate, Recovery::new().max_packets(2));
     let ann = server.connect("/", ()).await.unwrap();
     cut(&server, &ann).await;
+    let sockets = observe_sockets(&server, "/").await;
     server.io().emit("said", &1).unwrap();
     open.send(false).unwrap();
     let connection = asking(&server, &ann.session()).await;
@@ -229,6 +233,8 @@ async fn what_is_forgotten_while_the_middlewares_run_costs_one_more_attempt() {
     assert_eq!(connection.closed().await, Parting::Closed(1000));
     assert_eq!(connection.transcript(), [] as [&str; 0]);
     assert_eq!(server.metrics().recoveries_evicted, 1);
+    server.settle().await;
+    assert_eq!(sockets.take(), [] as [&str; 0], "it has neither come nor gone");
     let new = server.reconnect(&ann, ()).await.unwrap();
     assert!(!new.recovered());
     assert_eq!(count(&server).await, 1);
@@ -237,22 +243,46 @@ async fn what_is_forgotten_while_the_middlewares_run_costs_one_more_attempt() {
 
 #[test]
 async fn a_room_actor_that_dies_before_it_has_greeted_loses_nothing_that_was_missed() {
-    let server = server(rooms("/"));
+    let cell = Arc::new(OnceLock::<SocketIo>::new());
+    let io = Arc::clone(&cell);
+    let namespace = rooms("/").before_connect(move |socket: Socket| {
+        if socket.recovered() {
+            // Right before the message that lets the socket in.
+            io.get().unwrap().namespace("/").unwrap().do_send(KillRooms);
+        }
+        std::future::ready(Ok::<_, ConnectError>(()))
+    });
+    let recovery = Recovery::new().skip_middlewares(false);
+    let server = TestServer::start(builder(namespace, recovery));
+    cell.set(server.io().clone()).unwrap();
     let ann = server.connect("/", json!({ "rooms": ["lobby"] })).await.unwrap();
     let bob = server.connect("/", ()).await.unwrap();
     cut(&server, &ann).await;
     server.io().to("lobby").emit("said", &1).unwrap();
-    let namespace = server.io().namespace("/").unwrap();
-    let reconnecting = returning_meanwhile(&server, &ann).await;
-    for _ in 0..3 {
-        namespace.do_send(KillRooms);
-        tokio::task::yield_now().await;
-    }
-    let back = reconnecting.await.unwrap().unwrap();
-    server.io().to("lobby").emit("said", &2).unwrap();
+    let back = server.reconnect(&ann, ()).await.unwrap();
+    assert_eq!(server.metrics().rooms_rebuilt, 1);
     assert!(back.recovered());
+    server.io().emit("said", &2).unwrap();
     assert_eq!(heard(&back).await, [1, 2]);
-    assert!(server.metrics().rooms_rebuilt > 0);
-    handle(&server, &bob).await.emit("said", &3).unwrap();
-    assert_eq!(heard(&bob).await, [3]);
+    assert_eq!(heard(&bob).await, [2]);
+}
+
+#[test]
+async fn an_old_handle_leaves_alone_the_socket_that_has_its_id_by_now() {
+    let server = server(rooms("/"));
+    let ann = server.connect("/", json!({ "rooms": ["red"] })).await.unwrap();
+    let (id, old) = (ann.id(), handle(&server, &ann).await);
+    cut(&server, &ann).await;
+    assert!(old.rooms().await.is_empty());
+    let back = server.reconnect(&ann, ()).await.unwrap();
+    assert!(old.rooms().await.is_empty());
+    old.join("blue");
+    old.leave("red");
+    old.disconnect(true).await;
+    old.close_connection();
+    server.settle().await;
+    assert!(back.is_connected());
+    let new = handle(&server, &back).await;
+    assert!(new != old && new.connected() && !old.connected());
+    assert_eq!(new.rooms().await, [&*id, "red"]);
 }

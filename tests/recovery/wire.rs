@@ -144,7 +144,8 @@ async fn the_secret_is_in_no_log_line() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    // Of all threads, and of whatever other test runs in this process.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     let server = server(rooms("/"));
     let ann = server.connect("/", ()).await.unwrap();
     let back = server.reconnect(&ann, ()).await.unwrap();

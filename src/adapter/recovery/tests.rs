@@ -170,15 +170,17 @@ fn what_was_sent_before_an_answered_ping_has_arrived_and_need_not_be_kept() {
     // An answer to a ping at 130 proves all that was sent ten seconds before it.
     store.leave("ann", 150, 130, &["quiet"]);
     store.said(151, Target::everyone(), "missed");
-    assert_eq!(store.back("ann", None, 152).unwrap(), ["missed"]);
-    // That ping was before this connection: it proves nothing about it.
-    store.leave("ann", 153, 150, &["quiet"]);
-    assert_eq!(store.back("ann", None, 154).unwrap(), ["missed"]);
-    store.leave("ann", 155, 150, &["quiet"]);
-    for n in 0..2 {
-        store.said(156 + n, Target::room("noisy"), "not for her");
+    assert_eq!(store.back("ann", None, 180).unwrap(), ["missed"]);
+    // A ping from before she was let in proves nothing about what was sent to her then.
+    for (left, heard, now) in [(200, 170, 210), (220, 215, 230)] {
+        store.leave("ann", left, heard, &["quiet"]);
+        assert_eq!(store.back("ann", None, now).unwrap(), ["missed"]);
     }
-    assert_eq!(store.back("ann", None, 158), Err(Failure::Evicted));
+    store.leave("ann", 240, 235, &["quiet"]);
+    for n in 0..2 {
+        store.said(241 + n, Target::room("noisy"), "not for her");
+    }
+    assert_eq!(store.back("ann", None, 250), Err(Failure::Evicted));
 }
 
 #[test]
