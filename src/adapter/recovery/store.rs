@@ -214,7 +214,7 @@ impl Store {
     }
 
     /// A client comes back for its socket. Returns the socket's data; the session waits for
-    /// [`Store::admit`] or [`Store::release`]. One that cannot be had back is over.
+    /// [`Store::admit`] or [`Store::release`].
     pub(crate) fn claim(
         &mut self,
         id: &SocketId,
@@ -229,8 +229,9 @@ impl Store {
         });
         match &found {
             Ok(_) => self.sessions.set(id, Whereabouts::Claimed),
-            // Its client gets another one, with another secret.
-            Err(_) => self.sessions.end(id),
+            Err(Failure::Expired) => self.sessions.end(id),
+            // With another offset it may be had back.
+            Err(_) => {}
         }
         found
     }
