@@ -25,7 +25,7 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "packet/",
     "engine/dialect",
     "engine/packet",
@@ -35,6 +35,7 @@ const PURE: [&str; 9] = [
     "engine/transport/frame",
     "engine/cors",
     "engine/compression",
+    "adapter/recovery/",
 ];
 
 /// Words that a pure file does not use.

@@ -3,7 +3,7 @@
 use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use greenroom::{
-    SocketIo, SocketIoBuilder,
+    Recovery, SocketIo, SocketIoBuilder,
     engine::{Config, Cookie, Cors, Refusal, Request, Transport},
 };
 
@@ -13,6 +13,7 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     connect_timeout: Duration,
     cleanup: bool,
+    recovery: Option<Recovery>,
     engine: Config,
 }
 
@@ -20,10 +21,9 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 4] = [
+const NOT_BUILT: [(&str, Asks); 3] = [
     ("PARSER", |value| value != "default"),
     ("ADAPTER", |value| value != "memory"),
-    ("RECOVERY_MS", |value| value != "0"),
     ("PER_MESSAGE_DEFLATE", |value| value == "1"),
 ];
 
@@ -66,6 +66,13 @@ fn cors(origins: &str) -> Cors {
     }
 }
 
+fn recovery() -> Result<Option<Recovery>, String> {
+    let duration = millis("RECOVERY_MS", Duration::ZERO)?;
+    let skip = text("RECOVERY_SKIP_MIDDLEWARES").is_none_or(|value| value != "0");
+    let recovery = Recovery::new().max_disconnection_duration(duration).skip_middlewares(skip);
+    Ok((!duration.is_zero()).then_some(recovery))
+}
+
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         for (name, asks) in NOT_BUILT {
@@ -93,6 +100,7 @@ impl Settings {
             workers: parsed("WORKERS", cores)?.max(1),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
+            recovery: recovery()?,
             engine,
         })
     }
@@ -106,6 +114,9 @@ impl Settings {
         }
         if let Some(cookie) = &self.engine.cookie {
             builder = builder.cookie(cookie.clone());
+        }
+        if let Some(recovery) = &self.recovery {
+            builder = builder.connection_state_recovery(recovery.clone());
         }
         builder
             .http_compression(self.engine.http_compression)

@@ -7,6 +7,7 @@
 mod inbound;
 mod joining;
 mod leaving;
+mod returning;
 mod revision3;
 mod running;
 
@@ -24,7 +25,10 @@ use crate::{
         link::{Link, Protocol},
     },
     metrics::Metrics,
-    namespace::messages::{Arrival, Entrance, Place},
+    namespace::{
+        messages::{Arrival, Entrance, Place},
+        returning::Claim,
+    },
     packet::Decoder,
     socket::{Codec, DisconnectReason, Errand, Handshake, Socket},
 };
@@ -87,6 +91,8 @@ struct Joined {
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
     serial: Option<Box<running::Serial>>,
+    /// Until it is let in: what the client has come back for.
+    claim: Option<Claim>,
 }
 
 /// What rides on the session: Socket.IO.
@@ -202,6 +208,7 @@ impl Handler<Errand> for Link<Client> {
             }
             Errand::Departed(socket) => leaving::departed(self, &socket, ctx),
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
+            Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
         }
     }
 }

@@ -38,6 +38,7 @@ impl Namespace {
             home: Weak::new(),
             members: Membership::default(),
             crew: Crew::default(),
+            keeper: None,
             room_events: Vec::new(),
             socket_events: Vec::new(),
             partings: HashMap::new(),

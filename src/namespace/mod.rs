@@ -9,6 +9,8 @@ mod dynamic;
 mod membership;
 pub(crate) mod messages;
 mod queries;
+mod recovery;
+pub(crate) mod returning;
 mod supervisor;
 
 use std::{
@@ -34,7 +36,7 @@ pub use self::{
         FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
 };
-use self::{membership::Membership, messages::Entrance, supervisor::Crew};
+use self::{membership::Membership, messages::Entrance, recovery::Keeper, supervisor::Crew};
 use crate::{
     metrics::Metrics,
     room::SocketId,
@@ -70,6 +72,8 @@ pub struct Namespace {
     home: Weak<Home>,
     members: Membership,
     crew: Crew,
+    /// For connection state recovery, if the server wants it.
+    keeper: Option<Box<Keeper>>,
     room_events: Vec<Recipient<RoomEvent>>,
     socket_events: Vec<Recipient<SocketEvent>>,
     /// Who waits for a socket to be gone.
@@ -99,6 +103,7 @@ impl Namespace {
         let description = builder::description(&mut self.description);
         description.shared.inherit(&common.shared);
         description.codec = common.codec.clone();
+        description.recovery.clone_from(&common.recovery);
     }
 
     /// A namespace of a description that others share.
@@ -124,6 +129,7 @@ impl Namespace {
             && !self.stopping
             && self.members.is_empty()
             && self.partings.is_empty()
+            && !self.expects_returns()
             && self.listing.as_ref().is_some_and(|listing| listing.retire())
         {
             debug!(namespace = &*self.name, "an empty child namespace ends");
@@ -145,6 +151,10 @@ impl Namespace {
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);
+        if self.keeper.is_none() {
+            let settings = self.description.recovery.as_ref();
+            self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
+        }
         Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
 
@@ -159,6 +169,9 @@ impl Namespace {
 
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
         for event in events {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.note(&event);
+            }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
                 subscriber.do_send(event.clone());

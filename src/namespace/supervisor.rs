@@ -21,7 +21,7 @@ use crate::{
         Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::{Errand, Socket},
+    socket::Errand,
 };
 
 /// The room actors of a namespace, by worker.
@@ -82,7 +82,8 @@ impl Namespace {
         let here = self.members.iter().filter(|(_, member)| member.place.worker == worker);
         for (key, member) in here.filter(|(_, member)| member.phase != Phase::Pending) {
             // A socket that its predecessor had not greeted yet is greeted now.
-            let greeting = (!member.socket.connected()).then(|| self.greeting(&member.socket));
+            let greeting =
+                (!member.socket.connected()).then(|| self.greeting(&member.socket)).flatten();
             let rooms = member.shared_rooms();
             post.rooms.do_send(Admit {
                 key,
@@ -94,13 +95,6 @@ impl Namespace {
                 post.rooms.do_send(self.dismissal(key, rooms, close));
             }
         }
-    }
-
-    fn greeting(&self, socket: &Socket) -> crate::engine::outbox::Frames {
-        // An old client makes the id itself.
-        let sid = (socket.protocol() != 3).then(|| socket.id().as_str());
-        let greeting = Outgoing::Connect { namespace: &self.name, sid, pid: None };
-        self.description.codec.frames(&greeting, true)
     }
 
     fn dismissal(&self, key: Key, rooms: Vec<Room>, close: bool) -> Dismiss {
@@ -163,12 +157,15 @@ impl Namespace {
     }
 
     fn admit(&mut self, key: Key, ctx: &mut Context<Self>) {
-        let Some(member) = self.members.get_mut(key) else { return };
-        member.phase = Phase::Connected;
+        let Some(member) = self.members.get(key) else { return };
         let (socket, Place { worker, arbiter }) = (member.socket.clone(), member.place.clone());
         let mut events = Vec::new();
         self.members.join(key, &Room::from(socket.id()), &mut events);
         self.tell_rooms(events.into_iter());
+        let Some(greeting) = self.welcome(key, ctx) else { return };
+        if let Some(member) = self.members.get_mut(key) {
+            member.phase = Phase::Connected;
+        }
         match self.crew.0.get_mut(worker).and_then(Option::as_mut) {
             None => self.hire(worker, arbiter, ctx),
             // The worker may be another thread than before; where its room actor has ended, the
@@ -176,7 +173,7 @@ impl Namespace {
             Some(post) => post.arbiter = arbiter,
         }
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
-        let greeting = Some(self.greeting(&socket));
+        let greeting = Some(greeting);
         self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
         self.tell_sockets(&SocketEvent::Connected(socket));
     }
@@ -214,7 +211,7 @@ impl Handler<Prepare> for Namespace {
 
     fn handle(&mut self, prepare: Prepare, _: &mut Self::Context) {
         let Prepare { socket, place, arrival } = prepare;
-        self.members.insert(socket, place);
+        self.receive(socket, place);
         drop(arrival);
     }
 }
@@ -223,15 +220,18 @@ impl Handler<Connect> for Namespace {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, ctx: &mut Self::Context) {
-        let Connect { socket, place, arrival } = connect;
+        let Connect { socket, place, arrival, claim } = connect;
         if self.stopping {
             // Dropping it tells its connection.
             return;
         }
         let Some(socket) = socket.take() else { return };
         let known = self.members.key(socket.id());
-        let key = known.unwrap_or_else(|| self.members.insert(socket, place));
+        let key = known.unwrap_or_else(|| self.receive(socket, place));
         drop(arrival);
+        if let Some(claim) = claim {
+            claim.settle();
+        }
         self.admit(key, ctx);
         self.rest(ctx);
     }
@@ -240,20 +240,28 @@ impl Handler<Connect> for Namespace {
 impl Handler<Depart> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Depart { socket, reason }: Depart, ctx: &mut Self::Context) {
+    fn handle(&mut self, Depart { socket, reason, heard }: Depart, ctx: &mut Self::Context) {
         let Some(socket) = socket.take() else { return };
         let Some(key) = self.members.key(socket.id()) else { return };
         let mut events = Vec::new();
         let Some(member) = self.members.get(key) else { return };
-        if member.phase == Phase::Connected {
+        debug_assert!(member.socket == socket, "an id has one socket at a time");
+        let phase = member.phase;
+        if phase == Phase::Connected {
             let (worker, rooms) = (member.place.worker, member.shared_rooms());
             let dismiss = Dismiss { key, rooms, farewell: None, close: false, notify: false };
             self.post(worker, dismiss, ctx);
         }
+        if let Some(reason) = reason {
+            self.part(key, reason, heard);
+        }
         self.members.remove(key, &mut events);
         self.tell_rooms(events.into_iter());
         if let Some(reason) = reason {
-            self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
+            // One that was never let in came back in vain.
+            if phase != Phase::Pending {
+                self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
+            }
             socket.errand(Errand::Departed(socket.clone()));
         }
         self.end_if_empty(ctx);
@@ -273,11 +281,12 @@ impl Handler<Tidy> for Namespace {
 impl Handler<Departed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Departed(id): Departed, ctx: &mut Self::Context) {
-        for parting in self.partings.remove(&id).unwrap_or_default() {
+    fn handle(&mut self, Departed(socket): Departed, ctx: &mut Self::Context) {
+        for parting in self.partings.remove(socket.id()).unwrap_or_default() {
             // Whoever asked may not wait.
             let _ = parting.send(());
         }
+        self.parted(&socket, ctx);
         self.retire_if_empty(ctx);
     }
 }
@@ -286,18 +295,18 @@ impl Handler<Broadcast> for Namespace {
     type Result = ();
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
-        let Broadcast { target, payload, flags, origin, ack } = broadcast;
-        let (selection, mut workers) = self.members.resolve(&target, self.crew.workers());
+        let (selection, mut workers) = match &broadcast.socket {
+            Some(id) => self.members.resolve_one(id),
+            None => self.members.resolve(&broadcast.target, self.crew.workers()),
+        };
         // Where nobody has been let in yet there is no room actor, and nobody to hear it.
         workers.retain(|worker| self.crew.get(*worker).is_some());
-        if let Some(request) = &ack {
+        if let Some(request) = &broadcast.ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Workers(workers.len()));
         }
-        if !workers.is_empty() {
-            let id = ack.as_ref().map(|ack| ack.id);
-            let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
-            let frames = self.description.codec.frames(&event, flags.compress);
+        if let Some(frames) = self.event_frames(&broadcast, !workers.is_empty(), ctx) {
+            let Broadcast { flags, origin, ack, .. } = broadcast;
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();

@@ -7,6 +7,7 @@ use super::{
     catalog::{self, Catalog, OnNewNamespace},
 };
 use crate::{
+    adapter::{Recovery, recovery::Settings},
     config::Config,
     connection::{Limits, Shared},
     engine::{Engine, Hooks, Refusal, Request, Transport},
@@ -29,6 +30,7 @@ pub struct SocketIoBuilder {
     max_server_namespaces: usize,
     #[cfg(feature = "client")]
     serve_client: bool,
+    recovery: Option<Recovery>,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -61,6 +63,7 @@ impl Default for SocketIoBuilder {
             #[cfg(feature = "client")]
             serve_client: true,
             shared: home::Shared::default(),
+            recovery: None,
         }
     }
 }
@@ -236,6 +239,16 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Lets clients have their sockets back after a broken connection: id, rooms, data, and the
+    /// events that they missed, see [`Socket::recovered`](crate::Socket::recovered). Default: not.
+    ///
+    /// With it, every event that is not volatile and wants no ack carries one more argument, a
+    /// string by which the official client remembers what it has got.
+    pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -266,7 +279,8 @@ impl SocketIoBuilder {
             );
         }
         let metrics = Arc::<Metrics>::default();
-        let common = home::Common { shared: self.shared, codec: Codec };
+        let recovery = self.recovery.map(|options| Arc::new(Settings::new(options, &self.config)));
+        let common = home::Common { shared: self.shared, codec: Codec, recovery };
         let codec = common.codec.clone();
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,

@@ -18,6 +18,7 @@ use super::{
     listeners::{ErrorHook, Listeners},
 };
 use crate::{
+    adapter::recovery::Settings,
     engine::{outbox::Way, pipe::Pipe},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
@@ -48,6 +49,7 @@ impl Shared {
 pub(crate) struct Common {
     pub(crate) shared: Shared,
     pub(crate) codec: Codec,
+    pub(crate) recovery: Option<Arc<Settings>>,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -59,6 +61,8 @@ pub(crate) struct Description {
     pub(crate) error_hook: Option<ErrorHook>,
     /// The server's.
     pub(crate) codec: Codec,
+    /// The server's: whether clients can have their sockets back, and how.
+    pub(crate) recovery: Option<Arc<Settings>>,
 }
 
 /// See the module's description. One per namespace, shared by all its sockets.

@@ -12,6 +12,8 @@ pub(crate) mod listeners;
 mod operator;
 mod outcome;
 mod own_listeners;
+mod port;
+mod recovery;
 mod scope;
 
 use std::{
@@ -40,6 +42,7 @@ pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::Codec,
     operator::OperatorBase,
+    recovery::Previous,
     scope::Scope,
 };
 use self::{
@@ -48,10 +51,7 @@ use self::{
 };
 use crate::{
     engine::{Transport, outbox::Owner, pipe::Pipe},
-    room::{
-        Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target,
-        messages::AckRequest,
-    },
+    room::{Disconnect, IntoRooms, Join, Leave, Port, Room, RoomsOf, SocketId, Target},
 };
 
 /// What a socket needs done by the connection it belongs to.
@@ -66,6 +66,8 @@ pub(crate) enum Errand {
     Departed(Socket),
     /// The namespace has ended before it took what the socket's connection told it.
     Lost(Socket),
+    /// The client has come back on another connection: this one is dead.
+    Outlived,
 }
 
 const CONNECTING: u8 = 0;
@@ -82,6 +84,7 @@ struct Inner {
     pipe: Pipe,
     connection: Recipient<Errand>,
     handshake: Handshake,
+    recovered: bool,
     state: AtomicU8,
     left_own_room: AtomicBool,
     extras: Mutex<Option<Box<Extras>>>,
@@ -125,16 +128,19 @@ impl Socket {
         pipe: Pipe,
         connection: Recipient<Errand>,
         handshake: Handshake,
+        previous: Option<Previous>,
     ) -> Self {
+        let recovered = previous.is_some();
         Self(Arc::new(Inner {
             id,
             home,
             pipe,
             connection,
             handshake,
+            recovered,
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
-            extras: Mutex::new(None),
+            extras: Mutex::new(previous.and_then(Previous::extras)),
             questions: Questions::default(),
         }))
     }
@@ -329,7 +335,7 @@ impl Socket {
     /// Whether the socket is out of everything. An old client that comes back gets a socket with
     /// the same id: this one has no part in its life.
     fn is_over(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == DISCONNECTED
+        self.0.state.load(Ordering::Acquire) >= DISCONNECTED
     }
 
     /// Whether nothing more is sent to the client through this socket.
@@ -379,32 +385,5 @@ impl Socket {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Inner").field(&self.id).finish()
-    }
-}
-
-impl Port for Inner {
-    fn pipe(&self) -> &Pipe {
-        &self.pipe
-    }
-
-    fn listens(&self) -> bool {
-        self.state.load(Ordering::Acquire) != GONE
-    }
-
-    fn admitted(self: Arc<Self>) {
-        let socket = Socket(self);
-        socket.set_connected();
-        socket.errand(Errand::Admitted(socket.clone()));
-    }
-
-    fn dismissed(self: Arc<Self>, close: bool) {
-        let socket = Socket(self);
-        socket.set_leaving();
-        socket.pipe().drop_held(socket.owner());
-        socket.errand(Errand::Dismissed { socket: socket.clone(), close });
-    }
-
-    fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }
