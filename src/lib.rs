@@ -34,6 +34,7 @@
 
 pub mod prelude;
 
+mod adapter;
 mod config;
 mod connection;
 pub mod engine;
@@ -47,6 +48,7 @@ mod socket;
 pub mod testing;
 
 pub use crate::{
+    adapter::Recovery,
     engine::{CloseReason, ConnectionEvent, Transport},
     metrics::Snapshot,
     namespace::{

@@ -83,4 +83,21 @@ counters! {
     messages_deflated,
     /// Room actors that died and were rebuilt.
     rooms_rebuilt,
+    /// Sockets that came back after their connection had broken.
+    sockets_recovered,
+    /// Clients that came back for a socket that nobody knows, or that another connection had
+    /// already come for. Each got a new one, here and below.
+    recoveries_unknown,
+    /// Clients that came back too late, as long as it is remembered for what.
+    recoveries_expired,
+    /// Clients that missed more than was kept, or more than may wait for a client.
+    recoveries_evicted,
+    /// Clients that came back with an offset that no event had.
+    recoveries_malformed,
+    /// Events that were forgotten before their time because too many were kept for recovery.
+    recovery_packets_evicted,
+    /// Sockets that were forgotten before their time because too many were kept for recovery.
+    recovery_sessions_evicted,
+    /// Events for sockets that had left and that nobody can come back for any more.
+    recovery_emits_dropped,
 }

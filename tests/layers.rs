@@ -25,7 +25,7 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "packet/",
     "engine/dialect",
     "engine/packet",
@@ -36,6 +36,7 @@ const PURE: [&str; 10] = [
     "engine/cors",
     "engine/compression",
     "engine/transport/deflate",
+    "adapter/recovery/",
 ];
 
 /// Words that a pure file does not use.

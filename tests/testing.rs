@@ -9,6 +9,7 @@ use std::{
 use actix::prelude::*;
 use futures_util::FutureExt;
 use greenroom::{
+    Recovery,
     prelude::*,
     testing::{KillRooms, Parting, TestRequest, TestServer, TestSocket},
 };
@@ -128,6 +129,20 @@ async fn a_client_that_does_not_read_is_given_up() {
     slow.connection().resume_reading();
     assert_eq!(slow.disconnected().await, Parting::Closed(1013));
     assert_eq!(server.metrics().slow_clients_closed, 1);
+}
+
+#[actix_rt::test]
+async fn a_client_that_was_cut_misses_nothing() {
+    let builder = SocketIo::builder().connection_state_recovery(Recovery::new());
+    let server = TestServer::start(builder);
+    let client = server.connect("/", ()).await.unwrap();
+    client.drop_connection();
+    server.settle().await;
+    server.io().emit("news", "while you were away").unwrap();
+    let back = server.reconnect(&client, ()).await.unwrap();
+    assert!(back.recovered());
+    assert_eq!(back.next_event().await.data::<String>(), "while you were away");
+    assert_eq!(server.metrics().sockets_recovered, 1);
 }
 
 #[actix_rt::test]

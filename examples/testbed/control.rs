@@ -140,7 +140,7 @@ async fn welcome(socket: Socket) -> Result<(), EventError> {
         socket.data(|own| own.set("auth", data))?;
     }
     if auth["hello"] == true {
-        socket.emit("hello", &Hello { nsp: socket.namespace(), recovered: false })?;
+        socket.emit("hello", &Hello { nsp: socket.namespace(), recovered: socket.recovered() })?;
     }
     Ok(())
 }

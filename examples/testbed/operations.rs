@@ -124,7 +124,7 @@ async fn info(call: Call) -> Result<Info, Failure> {
         id: socket.id().clone(),
         nsp: socket.namespace().to_owned(),
         connected: socket.connected(),
-        recovered: false,
+        recovered: socket.recovered(),
         transport: socket.transport().as_str(),
         protocol: socket.protocol(),
     })

@@ -3,7 +3,7 @@
 use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use greenroom::{
-    SocketIo, SocketIoBuilder,
+    Recovery, SocketIo, SocketIoBuilder,
     engine::{Config, Cookie, Cors, PerMessageDeflate, Refusal, Request, Transport},
     packet::MsgpackParser,
 };
@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     connect_timeout: Duration,
     cleanup: bool,
     msgpack: bool,
+    recovery: Option<Recovery>,
     engine: Config,
 }
 
@@ -22,10 +23,9 @@ pub(crate) struct Settings {
 type Asks = fn(&str) -> bool;
 
 /// The variables that can ask for what is not built.
-const NOT_BUILT: [(&str, Asks); 3] = [
+const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
     ("ADAPTER", |value| value != "memory"),
-    ("RECOVERY_MS", |value| value != "0"),
 ];
 
 /// An empty variable counts as unset.
@@ -67,6 +67,13 @@ fn cors(origins: &str) -> Cors {
     }
 }
 
+fn recovery() -> Result<Option<Recovery>, String> {
+    let duration = millis("RECOVERY_MS", Duration::ZERO)?;
+    let skip = text("RECOVERY_SKIP_MIDDLEWARES").is_none_or(|value| value != "0");
+    let recovery = Recovery::new().max_disconnection_duration(duration).skip_middlewares(skip);
+    Ok((!duration.is_zero()).then_some(recovery))
+}
+
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         for (name, asks) in NOT_BUILT {
@@ -97,6 +104,7 @@ impl Settings {
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
             msgpack: text("PARSER").as_deref() == Some("msgpack"),
+            recovery: recovery()?,
             engine,
         })
     }
@@ -116,6 +124,9 @@ impl Settings {
         }
         if let Some(options) = &self.engine.per_message_deflate {
             builder = builder.per_message_deflate(options.clone());
+        }
+        if let Some(recovery) = &self.recovery {
+            builder = builder.connection_state_recovery(recovery.clone());
         }
         builder
             .http_compression(self.engine.http_compression)

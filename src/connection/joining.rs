@@ -10,11 +10,15 @@ use tracing::{debug, error};
 use super::{
     Client, Connection, Joined, Phase, Search,
     leaving::{abandon, force_close},
+    returning::{self, Wish},
     running,
 };
 use crate::{
     engine::{LocalFuture, dialect::Revision, link::Link},
-    namespace::messages::{Arrival, Connect, Prepare, Told},
+    namespace::{
+        messages::{Arrival, Connect, Prepare, Told},
+        returning::Claim,
+    },
     packet::Outgoing,
     room::SocketId,
     socket::{
@@ -139,20 +143,39 @@ fn unknown(link: &Connection, name: &str) {
     refuse_unknown(link, name);
 }
 
-/// The client gets a socket in a namespace, if its middlewares agree.
+/// The client has found a namespace. If it says that it was there before, that is asked for.
 fn enter(
     link: &mut Connection,
     arrival: Arrival,
     handshake: Handshake,
     ctx: &mut Context<Connection>,
 ) {
+    match Wish::of(link, arrival.entrance(), &handshake) {
+        Some(wish) => returning::ask(link, arrival, handshake, wish, ctx),
+        None => settle(link, arrival, handshake, None, ctx),
+    }
+}
+
+/// The client gets a socket in a namespace, a new one or the one it had, if the middlewares agree.
+pub(super) fn settle(
+    link: &mut Connection,
+    arrival: Arrival,
+    handshake: Handshake,
+    mut claim: Option<Claim>,
+    ctx: &mut Context<Connection>,
+) {
     let entrance = Arc::clone(arrival.entrance());
     let home = Arc::clone(&entrance.home);
-    let id = match link.revision() {
-        Revision::Three => SocketId::of_session(link.sid(), &home.name),
-        Revision::Four => SocketId::random(),
+    let previous = claim.as_mut().map(Claim::previous);
+    let passes = previous.is_some()
+        && home.description.recovery.as_ref().is_some_and(|recovery| recovery.skips_middlewares());
+    let id = match (&previous, link.revision()) {
+        (Some(previous), _) => previous.id.clone(),
+        (None, Revision::Three) => SocketId::of_session(link.sid(), &home.name),
+        (None, Revision::Four) => SocketId::random(),
     };
-    let socket = Socket::new(id, home, link.pipe().clone(), ctx.address().recipient(), handshake);
+    let connection = ctx.address().recipient();
+    let socket = Socket::new(id, home, link.pipe().clone(), connection, handshake, previous);
     let client = &mut link.upper;
     client.joined.push(Joined {
         socket: socket.clone(),
@@ -161,8 +184,9 @@ fn enter(
         asking: None,
         reason: None,
         serial: None,
+        claim,
     });
-    if entrance.home.description.listeners.before_connect.is_empty() {
+    if passes || entrance.home.description.listeners.before_connect.is_empty() {
         checked(link, &socket, Ok(()), Some(arrival), ctx);
         return;
     }
@@ -264,8 +288,8 @@ fn checked(
             let place = link.upper.place.clone();
             let joined = &mut link.upper.joined[index];
             joined.phase = Phase::Entering;
-            let socket = Told::new(socket);
-            joined.entrance.addr.do_send(Connect { socket, place, arrival });
+            let (socket, claim) = (Told::new(socket), joined.claim.take());
+            joined.entrance.addr.do_send(Connect { socket, place, arrival, claim });
             if let Some(deadline) = link.upper.connect_deadline.take() {
                 ctx.cancel_future(deadline);
             }

@@ -118,7 +118,8 @@ impl Handler<Parting> for Link<Client> {
 fn depart(link: &Connection, socket: &Socket, reason: DisconnectReason) {
     if let Some(index) = link.upper.position(socket) {
         let entrance = &link.upper.joined[index].entrance;
-        entrance.addr.do_send(Depart { socket: Told::new(socket), reason: Some(reason) });
+        let (socket, reason, heard) = (Told::new(socket), Some(reason), link.heard());
+        entrance.addr.do_send(Depart { socket, reason, heard });
     }
 }
 
@@ -177,14 +178,14 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
     let Some(index) = link.upper.position(socket) else { return };
     let joined = link.upper.joined.remove(index);
     passing::hear(&link.upper, socket);
-    socket.set_disconnected();
+    socket.set_departed(joined.reason);
     if let Some(reason) = joined.reason {
         for listener in socket.disconnect_listeners() {
             let called = socket.clone();
             running::run_hook(&link.upper, socket, "disconnect", || listener(called, reason), ctx);
         }
     }
-    joined.entrance.addr.do_send(Departed(socket.id().clone()));
+    joined.entrance.addr.do_send(Departed(socket.clone()));
     let waiting = &mut link.upper.returning;
     if let Some(index) = waiting.iter().position(|back| *back.name == *joined.entrance.home.name) {
         let Returning { name, auth } = waiting.remove(index);
@@ -207,5 +208,8 @@ pub(super) fn abandon(link: &mut Connection, index: usize) {
     let joined = link.upper.joined.remove(index);
     joined.socket.set_disconnected();
     joined.socket.questions().close();
-    joined.entrance.addr.do_send(Depart { socket: Told::new(&joined.socket), reason: None });
+    let (socket, heard) = (Told::new(&joined.socket), link.heard());
+    joined.entrance.addr.do_send(Depart { socket, reason: None, heard });
+    // If the client has come back for its socket, that is given back now, and not before.
+    drop(joined);
 }

@@ -8,6 +8,7 @@ mod inbound;
 mod joining;
 mod leaving;
 mod passing;
+mod returning;
 mod revision3;
 mod running;
 
@@ -25,7 +26,10 @@ use crate::{
         link::{Link, Protocol},
     },
     metrics::Metrics,
-    namespace::messages::{Arrival, Entrance, Place},
+    namespace::{
+        messages::{Arrival, Entrance, Place},
+        returning::Claim,
+    },
     socket::{Codec, DisconnectReason, Errand, Handshake, Reader, Socket},
 };
 
@@ -89,6 +93,8 @@ struct Joined {
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
     serial: Option<Box<running::Serial>>,
+    /// Until it is let in: what the client has come back for.
+    claim: Option<Claim>,
 }
 
 /// What rides on the session: Socket.IO.
@@ -203,6 +209,7 @@ impl Handler<Errand> for Link<Client> {
             }
             Errand::Departed(socket) => leaving::departed(self, &socket, ctx),
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
+            Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
         }
     }
 }

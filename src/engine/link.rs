@@ -158,6 +158,11 @@ impl<P: Protocol> Link<P> {
         !self.ended && !self.closing
     }
 
+    /// What was sent before this has reached the client.
+    pub(crate) fn heard(&self) -> Instant {
+        self.opened + self.session.heard()
+    }
+
     /// Where the log lines of this connection belong.
     pub(crate) fn span(&self) -> &Span {
         &self.span

@@ -108,7 +108,7 @@ enum Heartbeat {
     /// The next ping is due.
     Idle { due: Duration },
     /// A pong is expected.
-    Pinged { until: Duration, refreshed: bool },
+    Pinged { sent: Duration, until: Duration, refreshed: bool },
     /// In revision 3: a ping is expected.
     Listening { until: Duration },
 }
@@ -128,6 +128,8 @@ pub(crate) struct Session {
     upgrade: Option<Upgrade>,
     /// How often the present wait for a pong was put off because the session itself was behind.
     postponed: u8,
+    /// When the last ping was sent that the client has answered.
+    heard: Duration,
 }
 
 impl Session {
@@ -136,7 +138,7 @@ impl Session {
             Revision::Three => Heartbeat::Listening { until: timing.patience() },
             Revision::Four => Heartbeat::Idle { due: timing.ping_interval },
         };
-        Self { timing, heartbeat, upgrade: None, postponed: 0 }
+        Self { timing, heartbeat, upgrade: None, postponed: 0, heard: Duration::ZERO }
     }
 
     /// A WebSocket request came for this session: the whole upgrade has a deadline.
@@ -180,7 +182,7 @@ impl Session {
     }
 
     fn own_packet(&mut self, now: Duration, packet: Packet) -> Action {
-        if let Heartbeat::Pinged { until, refreshed } = &mut self.heartbeat
+        if let Heartbeat::Pinged { until, refreshed, .. } = &mut self.heartbeat
             && !*refreshed
             && !matches!(packet, Packet::Pong(_))
         {
@@ -200,6 +202,9 @@ impl Session {
                 Action::Close(CloseReason::TransportError)
             }
             (Packet::Pong(_), _) => {
+                if let Heartbeat::Pinged { sent, .. } = self.heartbeat {
+                    self.heard = sent;
+                }
                 self.heartbeat = Heartbeat::Idle { due: now + self.timing.ping_interval };
                 self.postponed = 0;
                 Action::Nothing
@@ -237,6 +242,12 @@ impl Session {
         true
     }
 
+    /// When the last ping was sent that the client has answered: it has got all that was sent
+    /// before.
+    pub(crate) fn heard(&self) -> Duration {
+        self.heard
+    }
+
     /// When [`Session::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Duration {
         let heartbeat = match self.heartbeat {
@@ -268,7 +279,7 @@ impl Session {
         match self.heartbeat {
             Heartbeat::Idle { due } if due <= now => {
                 let until = now + self.timing.ping_timeout;
-                self.heartbeat = Heartbeat::Pinged { until, refreshed: false };
+                self.heartbeat = Heartbeat::Pinged { sent: now, until, refreshed: false };
                 Action::SendPing
             }
             Heartbeat::Pinged { until, .. } | Heartbeat::Listening { until } if until <= now => {

@@ -8,7 +8,7 @@ use std::{
 use actix::prelude::*;
 use hashbrown::HashMap;
 
-use super::{Namespace, membership::Membership, supervisor::Crew};
+use super::{Namespace, crew::Crew, membership::Membership};
 use crate::{
     packet::{Event, is_reserved},
     socket::{
@@ -38,6 +38,7 @@ impl Namespace {
             home: Weak::new(),
             members: Membership::default(),
             crew: Crew::default(),
+            keeper: None,
             room_events: Vec::new(),
             socket_events: Vec::new(),
             partings: HashMap::new(),

@@ -250,6 +250,17 @@ impl Membership {
         (selection, workers)
     }
 
+    /// The same for one socket.
+    pub(super) fn resolve_one(&self, id: &SocketId) -> (Selection, Workers) {
+        let mut selection = Selection::default();
+        let mut workers = Workers::new();
+        if let Some((key, member)) = self.key(id).and_then(|key| Some((key, self.get(key)?))) {
+            selection.keys.push(key);
+            workers.push(member.place.worker);
+        }
+        (selection, workers)
+    }
+
     /// The rooms that are not a socket's own, with their sizes.
     pub(super) fn sizes(&self) -> Vec<(Room, usize)> {
         let shared = self.rooms.iter().filter(|(room, _)| self.owner(room).is_none());

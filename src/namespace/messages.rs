@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::Namespace;
+use tokio::time::Instant;
+
+use super::{Namespace, returning::Claim};
 use crate::{
     room::{Room, SocketId},
     socket::{DisconnectReason, Errand, Socket, home::Home},
@@ -153,6 +155,8 @@ pub(crate) struct Connect {
     pub(crate) place: Place,
     /// If the namespace has not heard of the client before.
     pub(crate) arrival: Option<Arrival>,
+    /// If the client has come back for its socket.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// The socket has left: take it out of everything.
@@ -162,12 +166,14 @@ pub(crate) struct Depart {
     pub(crate) socket: Told,
     /// `None` for one that was never connected.
     pub(crate) reason: Option<DisconnectReason>,
+    /// What was sent before this has reached its client.
+    pub(crate) heard: Instant,
 }
 
 /// The disconnect listeners of a socket have been called: who waits for its end may go on.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Departed(pub(crate) SocketId);
+pub(crate) struct Departed(pub(crate) Socket);
 
 /// How a connection reaches this namespace.
 #[derive(Message)]

@@ -5,11 +5,14 @@
 //! code runs in it: middlewares and listeners run on the worker of their client.
 
 mod builder;
+mod crew;
 mod dynamic;
 mod membership;
 pub(crate) mod messages;
 mod passing;
 mod queries;
+mod recovery;
+pub(crate) mod returning;
 mod supervisor;
 
 use std::{
@@ -35,7 +38,7 @@ pub use self::{
         FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
 };
-use self::{membership::Membership, messages::Entrance, supervisor::Crew};
+use self::{crew::Crew, membership::Membership, messages::Entrance, recovery::Keeper};
 use crate::{
     metrics::Metrics,
     room::SocketId,
@@ -71,6 +74,8 @@ pub struct Namespace {
     home: Weak<Home>,
     members: Membership,
     crew: Crew,
+    /// For connection state recovery, if the server wants it.
+    keeper: Option<Box<Keeper>>,
     room_events: Vec<Recipient<RoomEvent>>,
     socket_events: Vec<Recipient<SocketEvent>>,
     /// Who waits for a socket to be gone.
@@ -101,6 +106,7 @@ impl Namespace {
         description.shared.inherit(&common.shared);
         description.codec = common.codec.clone();
         description.shares_from = common.shares_from;
+        description.recovery.clone_from(&common.recovery);
     }
 
     /// A namespace of a description that others share.
@@ -126,6 +132,7 @@ impl Namespace {
             && !self.stopping
             && self.members.is_empty()
             && self.partings.is_empty()
+            && !self.expects_returns()
             && self.listing.as_ref().is_some_and(|listing| listing.retire())
         {
             debug!(namespace = &*self.name, "an empty child namespace ends");
@@ -147,6 +154,10 @@ impl Namespace {
             Arc::new(home)
         });
         self.home = Arc::downgrade(&home);
+        if self.keeper.is_none() {
+            let settings = self.description.recovery.as_ref();
+            self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
+        }
         Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
 
@@ -161,6 +172,9 @@ impl Namespace {
 
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
         for event in events {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.note(&event);
+            }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
                 subscriber.do_send(event.clone());

@@ -6,110 +6,24 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::{
     Namespace,
-    membership::{Phase, Workers},
+    membership::Phase,
     messages::{
         Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop, Tidy,
     },
 };
 use crate::{
-    engine::outbox::Frames,
-    packet::Outgoing,
     room::{
-        Broadcast, Disconnect, Ended, Join, Key, Leave, Room, Rooms, SocketId, Target,
+        Broadcast, Disconnect, Join, Key, Leave, Room, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::{Errand, Socket},
+    socket::Errand,
 };
 
-/// The room actors of a namespace, by worker.
-#[derive(Default)]
-pub(super) struct Crew(Vec<Option<Post>>);
-
-struct Post {
-    rooms: Addr<Rooms>,
-    generation: u64,
-    arbiter: ArbiterHandle,
-}
-
-impl Crew {
-    /// The workers that have a room actor.
-    fn workers(&self) -> Workers {
-        self.0.iter().enumerate().filter(|(_, post)| post.is_some()).map(|(w, _)| w).collect()
-    }
-
-    fn get(&self, worker: usize) -> Option<&Post> {
-        self.0.get(worker)?.as_ref()
-    }
-}
-
 impl Namespace {
-    /// Sends to the room actor of a worker, after seeing to it that there is one that lives.
-    fn post<M>(&mut self, worker: usize, message: M, ctx: &mut Context<Self>)
-    where
-        M: Message<Result = ()> + Send + 'static,
-        Rooms: Handler<M>,
-    {
-        if self.crew.get(worker).is_some_and(|post| !post.rooms.connected()) {
-            self.rebuild(worker, ctx);
-        }
-        if let Some(post) = self.crew.get(worker) {
-            post.rooms.do_send(message);
-        }
-    }
-
-    fn hire(&mut self, worker: usize, arbiter: ArbiterHandle, ctx: &mut Context<Self>) {
-        if self.crew.0.len() <= worker {
-            self.crew.0.resize_with(worker + 1, || None);
-        }
-        let generation = self.crew.get(worker).map_or(0, |post| post.generation + 1);
-        let ended = ctx.address().recipient();
-        let rooms =
-            Rooms::start_in_arbiter(&arbiter, move |_| Rooms::new(worker, generation, ended));
-        self.crew.0[worker] = Some(Post { rooms, generation, arbiter });
-    }
-
-    /// Starts a new room actor where one died, with all its members.
-    fn rebuild(&mut self, worker: usize, ctx: &mut Context<Self>) {
-        let Some(post) = self.crew.get(worker) else { return };
-        error!(namespace = &*self.name, worker, "a room actor died and is rebuilt");
-        self.metrics.rooms_rebuilt.increment();
-        let arbiter = post.arbiter.clone();
-        self.hire(worker, arbiter, ctx);
-        let Some(post) = self.crew.get(worker) else { return };
-        let here = self.members.iter().filter(|(_, member)| member.place.worker == worker);
-        for (key, member) in here.filter(|(_, member)| member.phase != Phase::Pending) {
-            // A socket that its predecessor had not greeted yet is greeted now.
-            let greeting = (!member.socket.connected()).then(|| self.greeting(&member.socket));
-            let rooms = member.shared_rooms();
-            post.rooms.do_send(Admit {
-                key,
-                port: member.socket.port(),
-                rooms: rooms.clone(),
-                greeting,
-            });
-            if let Phase::Leaving { close } = member.phase {
-                post.rooms.do_send(self.dismissal(key, rooms, close));
-            }
-        }
-    }
-
-    fn greeting(&self, socket: &Socket) -> Frames {
-        // An old client makes the id itself.
-        let sid = (socket.protocol() != 3).then(|| socket.id().as_str());
-        let greeting = Outgoing::Connect { namespace: &self.name, sid, pid: None };
-        self.description.codec.frames(&greeting, true)
-    }
-
-    fn dismissal(&self, key: Key, rooms: Vec<Room>, close: bool) -> Dismiss {
-        let farewell = Outgoing::Disconnect { namespace: &self.name };
-        let farewell = self.description.codec.frames(&farewell, true);
-        Dismiss { key, rooms, farewell: Some(farewell), close, notify: true }
-    }
-
     /// Lets an operation's own connection go on, behind all that has been sent to its worker.
     fn confirm(&mut self, origin: Option<Origin>, ctx: &mut Context<Self>) {
         if let Some(origin) = origin {
@@ -164,20 +78,18 @@ impl Namespace {
     }
 
     fn admit(&mut self, key: Key, ctx: &mut Context<Self>) {
-        let Some(member) = self.members.get_mut(key) else { return };
-        member.phase = Phase::Connected;
+        let Some(member) = self.members.get(key) else { return };
         let (socket, Place { worker, arbiter }) = (member.socket.clone(), member.place.clone());
         let mut events = Vec::new();
         self.members.join(key, &Room::from(socket.id()), &mut events);
         self.tell_rooms(events.into_iter());
-        match self.crew.0.get_mut(worker).and_then(Option::as_mut) {
-            None => self.hire(worker, arbiter, ctx),
-            // The worker may be another thread than before; where its room actor has ended, the
-            // next one starts there.
-            Some(post) => post.arbiter = arbiter,
+        let Some(greeting) = self.welcome(key, ctx) else { return };
+        if let Some(member) = self.members.get_mut(key) {
+            member.phase = Phase::Connected;
         }
+        self.engage(worker, arbiter, ctx);
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
-        let greeting = Some(self.greeting(&socket));
+        let greeting = Some(greeting);
         self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
         self.tell_sockets(&SocketEvent::Connected(socket));
     }
@@ -215,7 +127,7 @@ impl Handler<Prepare> for Namespace {
 
     fn handle(&mut self, prepare: Prepare, _: &mut Self::Context) {
         let Prepare { socket, place, arrival } = prepare;
-        self.members.insert(socket, place);
+        self.receive(socket, place);
         drop(arrival);
     }
 }
@@ -224,15 +136,18 @@ impl Handler<Connect> for Namespace {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, ctx: &mut Self::Context) {
-        let Connect { socket, place, arrival } = connect;
+        let Connect { socket, place, arrival, claim } = connect;
         if self.stopping {
             // Dropping it tells its connection.
             return;
         }
         let Some(socket) = socket.take() else { return };
         let known = self.members.key(socket.id());
-        let key = known.unwrap_or_else(|| self.members.insert(socket, place));
+        let key = known.unwrap_or_else(|| self.receive(socket, place));
         drop(arrival);
+        if let Some(claim) = claim {
+            claim.settle();
+        }
         self.admit(key, ctx);
         self.rest(ctx);
     }
@@ -241,20 +156,28 @@ impl Handler<Connect> for Namespace {
 impl Handler<Depart> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Depart { socket, reason }: Depart, ctx: &mut Self::Context) {
+    fn handle(&mut self, Depart { socket, reason, heard }: Depart, ctx: &mut Self::Context) {
         let Some(socket) = socket.take() else { return };
         let Some(key) = self.members.key(socket.id()) else { return };
         let mut events = Vec::new();
         let Some(member) = self.members.get(key) else { return };
-        if member.phase == Phase::Connected {
+        debug_assert!(member.socket == socket, "an id has one socket at a time");
+        let phase = member.phase;
+        if phase == Phase::Connected {
             let (worker, rooms) = (member.place.worker, member.shared_rooms());
             let dismiss = Dismiss { key, rooms, farewell: None, close: false, notify: false };
             self.post(worker, dismiss, ctx);
         }
+        if let Some(reason) = reason {
+            self.part(key, reason, heard);
+        }
         self.members.remove(key, &mut events);
         self.tell_rooms(events.into_iter());
         if let Some(reason) = reason {
-            self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
+            // One that was never let in came back in vain.
+            if phase != Phase::Pending {
+                self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
+            }
             socket.errand(Errand::Departed(socket.clone()));
         }
         self.end_if_empty(ctx);
@@ -274,11 +197,12 @@ impl Handler<Tidy> for Namespace {
 impl Handler<Departed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Departed(id): Departed, ctx: &mut Self::Context) {
-        for parting in self.partings.remove(&id).unwrap_or_default() {
+    fn handle(&mut self, Departed(socket): Departed, ctx: &mut Self::Context) {
+        for parting in self.partings.remove(socket.id()).unwrap_or_default() {
             // Whoever asked may not wait.
             let _ = parting.send(());
         }
+        self.parted(&socket, ctx);
         self.retire_if_empty(ctx);
     }
 }
@@ -287,26 +211,24 @@ impl Handler<Broadcast> for Namespace {
     type Result = ();
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
-        let Broadcast { target, payload, flags, origin, ack } = broadcast;
-        let (selection, mut workers) = self.members.resolve(&target, self.crew.workers());
+        let (selection, mut workers) = match &broadcast.socket {
+            Some(id) => self.members.resolve_one(id),
+            None => self.members.resolve(&broadcast.target, self.crew.workers()),
+        };
         // Where nobody has been let in yet there is no room actor, and nobody to hear it.
-        workers.retain(|worker| self.crew.get(*worker).is_some());
-        let mut frames = Frames::new();
-        if !workers.is_empty() {
-            let id = ack.as_ref().map(|ack| ack.id);
-            let event = Outgoing::Event { namespace: &self.name, id, payload: &payload };
-            frames = self.description.codec.frames(&event, flags.compress);
-            frames = self.description.shared_by_receivers(frames);
-        }
-        if frames.is_empty() {
-            // The parser could not write it.
+        workers.retain(|worker| self.crew.has(*worker));
+        let frames = self.event_frames(&broadcast, !workers.is_empty(), ctx);
+        // `None` if nobody hears it, empty if the parser could not write it.
+        let frames = frames.filter(|frames| !frames.is_empty());
+        if frames.is_none() {
             workers.clear();
         }
-        if let Some(request) = &ack {
+        if let Some(request) = &broadcast.ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Workers(workers.len()));
         }
-        if !workers.is_empty() {
+        if let Some(frames) = frames {
+            let Broadcast { payload, flags, origin, ack, .. } = broadcast;
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
@@ -365,16 +287,6 @@ impl Handler<Disconnect> for Namespace {
     }
 }
 
-impl Handler<Ended> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Ended { worker, generation }: Ended, ctx: &mut Self::Context) {
-        if !self.stopping && self.crew.get(worker).is_some_and(|p| p.generation == generation) {
-            self.rebuild(worker, ctx);
-        }
-    }
-}
-
 impl Handler<Describe> for Namespace {
     type Result = Option<Arc<Entrance>>;
 
@@ -398,16 +310,5 @@ impl Handler<Stop> for Namespace {
         Box::pin(async move {
             join_all(partings).await;
         })
-    }
-}
-
-#[cfg(feature = "testing")]
-impl Handler<super::KillRooms> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, _: super::KillRooms, _: &mut Self::Context) {
-        for post in self.crew.0.iter().flatten() {
-            post.rooms.do_send(crate::room::messages::Die);
-        }
     }
 }

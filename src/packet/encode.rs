@@ -84,6 +84,20 @@ impl Payload {
         Ok(Self { json: text.into(), attachments: attachments.into(), originals })
     }
 
+    /// The same with one more argument, a text that needs no escapes.
+    pub(crate) fn with_text(&self, text: &str) -> Self {
+        debug_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{text:?}");
+        let open = self.json.strip_suffix(']').unwrap_or(&self.json);
+        let json = [open, ",\"", text, "\"]"].concat();
+        let (attachments, originals) = (self.attachments.clone(), self.originals.clone());
+        Self { json: json.into(), attachments, originals }
+    }
+
+    /// Whether the last element, the name if there are no arguments, is a text.
+    pub(crate) fn ends_with_text(&self) -> bool {
+        self.json.strip_suffix(']').is_some_and(|open| open.trim_end().ends_with('"'))
+    }
+
     /// The text: a JSON array.
     #[must_use]
     pub fn json(&self) -> &ByteString {

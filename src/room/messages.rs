@@ -117,6 +117,8 @@ pub struct Broadcast {
     pub(crate) flags: Flags,
     pub(crate) origin: Option<Origin>,
     pub(crate) ack: Option<AckRequest>,
+    /// One socket instead of the target, whatever rooms it is in.
+    pub(crate) socket: Option<SocketId>,
 }
 
 /// A [`Broadcast`] without its event.
@@ -139,7 +141,7 @@ impl Broadcast {
     }
 
     pub(crate) fn new(target: Target, payload: Payload, flags: Flags) -> Self {
-        Self { target, payload, flags, origin: None, ack: None }
+        Self { target, payload, flags, origin: None, ack: None, socket: None }
     }
 }
 

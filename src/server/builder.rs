@@ -7,6 +7,7 @@ use super::{
     catalog::{self, Catalog, OnNewNamespace},
 };
 use crate::{
+    adapter::{Recovery, recovery::Settings},
     config::Config,
     connection::{Limits, Shared},
     engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
@@ -31,6 +32,7 @@ pub struct SocketIoBuilder {
     #[cfg(feature = "client")]
     serve_client: bool,
     codec: Codec,
+    recovery: Option<Recovery>,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -65,6 +67,7 @@ impl Default for SocketIoBuilder {
             serve_client: true,
             shared: home::Shared::default(),
             codec: Codec::default(),
+            recovery: None,
         }
     }
 }
@@ -254,6 +257,16 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Lets clients have their sockets back after a broken connection: id, rooms, data, and the
+    /// events that they missed, see [`Socket::recovered`](crate::Socket::recovered). Default: not.
+    ///
+    /// With it, every event that is not volatile and wants no ack carries one more argument, a
+    /// string by which the official client remembers what it has got.
+    pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -288,7 +301,9 @@ impl SocketIoBuilder {
             self.config.per_message_deflate.as_ref().and_then(PerMessageDeflate::shares_from);
         let mut codec = self.codec;
         codec.count_in(&metrics);
-        let common = home::Common { shared: self.shared, codec: codec.clone(), shares_from };
+        let recovery = self.recovery.map(|options| Arc::new(Settings::new(options, &self.config)));
+        let common =
+            home::Common { shared: self.shared, codec: codec.clone(), shares_from, recovery };
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,
             metrics: Arc::clone(&metrics),

@@ -57,6 +57,10 @@ impl Data {
         self.0.remove(name)
     }
 
+    pub(crate) fn from_map(values: Map<String, Value>) -> Self {
+        Self(values)
+    }
+
     /// All values as one JSON object.
     pub fn to_json(&self) -> Value {
         Value::Object(self.0.clone())

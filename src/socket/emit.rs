@@ -104,8 +104,14 @@ impl Emitter {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
-        let payload = self.payload(event, data)?;
-        self.send_frames(self.frames(None, &payload)?, &payload);
+        let payload = Payload::event(event, data)?;
+        if self.socket.is_recorded(&payload, self.flags.volatile) {
+            self.socket.emit_recorded(payload, self.flags);
+        } else if self.socket.is_silent() {
+            return Err(EmitError::Disconnected);
+        } else {
+            self.send_frames(self.frames(None, &payload)?, &payload);
+        }
         Ok(())
     }
 

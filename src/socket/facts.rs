@@ -31,6 +31,16 @@ impl DisconnectReason {
             Self::ServerNamespaceDisconnect => "server namespace disconnect",
         }
     }
+
+    /// Whether the client of such a socket may have it back: neither side wanted its end.
+    pub(crate) fn is_recoverable(self) -> bool {
+        match self {
+            Self::Session(CloseReason::ParseError)
+            | Self::ClientNamespaceDisconnect
+            | Self::ServerNamespaceDisconnect => false,
+            Self::Session(_) | Self::ForcedServerClose => true,
+        }
+    }
 }
 
 impl fmt::Display for DisconnectReason {
@@ -40,11 +50,20 @@ impl fmt::Display for DisconnectReason {
 }
 
 /// The facts of a connection's opening, and what the client gave when it joined this namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Handshake {
     /// The request that opened the connection.
     pub request: Arc<Request>,
     /// The `auth` of the client; an empty object if it gave none.
     pub auth: Value,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values carry credentials, as those of headers do, and the secret of recovery.
+        let names: Vec<&String> =
+            self.auth.as_object().into_iter().flat_map(|auth| auth.keys()).collect();
+        f.debug_struct("Handshake").field("request", &self.request).field("auth", &names).finish()
+    }
 }

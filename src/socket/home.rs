@@ -19,6 +19,7 @@ use super::{
     remote::Fetch,
 };
 use crate::{
+    adapter::recovery::Settings,
     engine::{
         frame::Frame,
         outbox::{Frames, Way},
@@ -55,6 +56,7 @@ pub(crate) struct Common {
     pub(crate) codec: Codec,
     /// The size from which frames of broadcasts are compressed once for all, if that may happen.
     pub(crate) shares_from: Option<usize>,
+    pub(crate) recovery: Option<Arc<Settings>>,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -70,6 +72,8 @@ pub(crate) struct Description {
     copies: AtomicBool,
     /// The server's, see [`Common`].
     pub(crate) shares_from: Option<usize>,
+    /// The server's: whether clients can have their sockets back, and how.
+    pub(crate) recovery: Option<Arc<Settings>>,
 }
 
 impl Description {

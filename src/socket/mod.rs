@@ -16,6 +16,7 @@ mod operator;
 mod outcome;
 mod own_listeners;
 mod port;
+mod recovery;
 pub(crate) mod remote;
 mod scope;
 mod watchers;
@@ -48,6 +49,7 @@ pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::{Codec, Reader},
     operator::OperatorBase,
+    recovery::Previous,
     scope::Scope,
 };
 use self::{
@@ -72,6 +74,8 @@ pub(crate) enum Errand {
     Departed(Socket),
     /// The namespace has ended before it took what the socket's connection told it.
     Lost(Socket),
+    /// The client has come back on another connection: this one is dead.
+    Outlived,
 }
 
 const CONNECTING: u8 = 0;
@@ -88,6 +92,7 @@ struct Inner {
     pipe: Pipe,
     connection: Recipient<Errand>,
     handshake: Handshake,
+    recovered: bool,
     state: AtomicU8,
     left_own_room: AtomicBool,
     watched: Watched,
@@ -139,17 +144,20 @@ impl Socket {
         pipe: Pipe,
         connection: Recipient<Errand>,
         handshake: Handshake,
+        previous: Option<Previous>,
     ) -> Self {
+        let recovered = previous.is_some();
         Self(Arc::new(Inner {
             id,
             home,
             pipe,
             connection,
             handshake,
+            recovered,
             state: AtomicU8::new(CONNECTING),
             left_own_room: AtomicBool::new(false),
             watched: Watched::default(),
-            extras: Mutex::new(None),
+            extras: Mutex::new(previous.and_then(Previous::extras)),
             questions: Questions::default(),
         }))
     }
@@ -344,7 +352,7 @@ impl Socket {
     /// Whether the socket is out of everything. An old client that comes back gets a socket with
     /// the same id: this one has no part in its life.
     fn is_over(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == DISCONNECTED
+        self.0.state.load(Ordering::Acquire) >= DISCONNECTED
     }
 
     /// Whether nothing more is sent to the client through this socket.

@@ -4,10 +4,11 @@ use std::{fmt, future::Future, panic::Location, rc::Rc};
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     At, Parting, Patience, Refused, TestSocket,
-    line::{Line, Phase, engine_packet},
+    line::{Line, Phase, Recovery, engine_packet},
 };
 use crate::{engine::pipe::Pipe, packet::Outgoing, socket::Codec};
 
@@ -49,15 +50,50 @@ impl TestConnection {
         async move { self.join_at(at, namespace, &auth).await }
     }
 
+    /// Joins the namespace of a socket whose connection broke, as the official client does when it
+    /// reconnects: it says which socket it had, and what it got last. Whether it has it back says
+    /// [`TestSocket::recovered`].
+    ///
+    /// # Errors
+    /// If the server refuses.
+    ///
+    /// # Panics
+    /// If there is no answer, or if `auth` is neither an object nor `()`.
+    #[track_caller]
+    pub fn rejoin(
+        &self,
+        previous: &TestSocket,
+        auth: impl Serialize,
+    ) -> impl Future<Output = Result<TestSocket, Refused>> {
+        let at = Location::caller();
+        async move { self.rejoin_at(at, previous, &auth).await }
+    }
+
+    pub(super) async fn rejoin_at(
+        &self,
+        at: At,
+        previous: &TestSocket,
+        auth: &impl Serialize,
+    ) -> Result<TestSocket, Refused> {
+        let mut whole = previous.session();
+        match (&mut whole, serde_json::to_value(auth)) {
+            (Value::Object(whole), Ok(Value::Object(mut auth))) => whole.append(&mut auth),
+            (_, Ok(Value::Null)) => {}
+            (_, auth) => panic!("{at}: {auth:?} is no object"),
+        }
+        self.join_at(at, &previous.namespace(), &whole).await
+    }
+
     pub(super) async fn join_at(
         &self,
         at: At,
         namespace: &str,
         auth: &impl Serialize,
     ) -> Result<TestSocket, Refused> {
-        let auth = serde_json::to_string(auth).unwrap_or_else(|error| panic!("{at}: {error}"));
-        let auth = Some(&*auth).filter(|auth| *auth != "null");
-        let index = self.0.sit(namespace);
+        let auth = serde_json::to_value(auth).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let index = self.0.sit(namespace, Recovery::of(&auth));
+        let auth = (!auth.is_null()).then(|| auth.to_string());
+        let auth = auth.as_deref();
         self.0.write_packet(at, &Outgoing::ConnectRequest { namespace, auth });
         let line = Rc::clone(&self.0);
         line.wait(at, "an answer to its CONNECT", |state| match &state.seats[index].phase {

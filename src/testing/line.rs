@@ -64,6 +64,23 @@ pub(super) struct Seat {
     pub(super) events: VecDeque<(Event, Option<u64>)>,
     pub(super) acks: HashMap<u64, Args>,
     pub(super) last_ack: u64,
+    pub(super) recovery: Recovery,
+}
+
+/// What the official client remembers for connection state recovery.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recovery {
+    pub(super) pid: Option<String>,
+    pub(super) offset: Option<String>,
+    pub(super) recovered: bool,
+}
+
+impl Recovery {
+    /// What a client says that comes back.
+    pub(super) fn of(auth: &Value) -> Self {
+        let text = |name: &str| auth[name].as_str().map(str::to_owned);
+        Self { pid: text("pid"), offset: text("offset"), recovered: false }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +146,7 @@ impl Line {
         line
     }
 
-    pub(super) fn sit(&self, namespace: &str) -> usize {
+    pub(super) fn sit(&self, namespace: &str, recovery: Recovery) -> usize {
         let mut state = self.state.borrow_mut();
         let phase = state.end.map_or(Phase::Asking, Phase::Parted);
         state.seats.push(Seat {
@@ -138,6 +155,7 @@ impl Line {
             events: VecDeque::new(),
             acks: HashMap::new(),
             last_ack: 0,
+            recovery,
         });
         state.seats.len() - 1
     }
@@ -338,6 +356,9 @@ impl State {
                 let auth: Value =
                     auth.and_then(|auth| serde_json::from_str(&auth).ok()).unwrap_or_default();
                 seat.phase = Phase::Joined(auth["sid"].as_str().unwrap_or_default().to_owned());
+                let pid = auth["pid"].as_str().map(str::to_owned);
+                seat.recovery.recovered = pid.is_some() && seat.recovery.pid == pid;
+                seat.recovery.pid = pid;
             }
             Packet::ConnectError { data, .. } => {
                 let data: Value =
@@ -346,13 +367,27 @@ impl State {
                 let refused = Refused { message, data: data.get("data").cloned() };
                 seat.phase = Phase::Refused(refused);
             }
-            Packet::Event { id, event, .. } => seat.events.push_back((event, id)),
+            Packet::Event { id, event, .. } => {
+                seat.remember(&event, id);
+                seat.events.push_back((event, id));
+            }
             Packet::Ack { id, args, .. } => {
                 if let Some(id) = id {
                     seat.acks.insert(id, args);
                 }
             }
             Packet::Disconnect { .. } => seat.phase = Phase::Parted(Parting::ByServer),
+        }
+    }
+}
+
+impl Seat {
+    /// The last text of an event that wants no answer is its offset, as the official client has it.
+    fn remember(&mut self, event: &Event, id: Option<u64>) {
+        let last = event.args.texts().last().map(serde_json::from_str);
+        let last = last.unwrap_or_else(|| Ok(Value::from(&*event.name)));
+        if let (None, Ok(Value::String(last))) = (id, last) {
+            self.recovery.offset = Some(last);
         }
     }
 }

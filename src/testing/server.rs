@@ -96,6 +96,23 @@ impl TestServer {
         async move { self.open().await?.join_at(at, namespace, &auth).await }
     }
 
+    /// Connects a client again whose connection broke, see [`TestConnection::rejoin`].
+    ///
+    /// # Errors
+    /// If it is refused.
+    ///
+    /// # Panics
+    /// As [`TestConnection::rejoin`].
+    #[track_caller]
+    pub fn reconnect(
+        &self,
+        previous: &TestSocket,
+        auth: impl Serialize,
+    ) -> impl Future<Output = Result<TestSocket, Refused>> {
+        let at = Location::caller();
+        async move { self.open().await?.rejoin_at(at, previous, &auth).await }
+    }
+
     /// Connects many clients to a namespace, each over a connection of its own.
     ///
     /// # Panics

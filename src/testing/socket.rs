@@ -101,6 +101,21 @@ impl TestSocket {
         })
     }
 
+    /// Whether it is the socket that the client had before its connection broke.
+    pub fn recovered(&self) -> bool {
+        self.with_seat(|seat| seat.recovery.recovered)
+    }
+
+    /// What the client says when it comes back, see [`TestConnection::rejoin`]: an object with
+    /// `pid` and `offset`, as far as it has got them.
+    pub fn session(&self) -> Value {
+        self.with_seat(|seat| {
+            let texts = [("pid", &seat.recovery.pid), ("offset", &seat.recovery.offset)];
+            let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+            known.map(|(name, text)| (name.to_owned(), Value::from(text.as_str()))).collect()
+        })
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> String {
         self.with_seat(|seat| seat.namespace.clone())

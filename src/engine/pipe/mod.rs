@@ -210,6 +210,11 @@ impl Pipe {
         &self.0.dialect
     }
 
+    /// Whether both are of one session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock is held would be a bug of this file; the state stays usable.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)

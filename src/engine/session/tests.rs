@@ -150,3 +150,18 @@ fn in_revision_3_an_upgrade_gives_the_whole_time_again() {
     assert!(session.postpone_timeout(ms(950)), "the ping may not have been read");
     assert_eq!(session.deadline(), ms(1450));
 }
+
+#[test]
+fn what_an_answered_ping_proves_is_what_was_sent_before_that_ping() {
+    let mut session = session();
+    session.packet(ms(100), 0, Packet::Pong("".into()));
+    assert_eq!(session.heard(), ms(0), "an answer to no ping proves nothing");
+    // Its own pong starts the interval anew.
+    assert_eq!(session.tick(ms(400)), Action::SendPing);
+    session.packet(ms(500), 0, text("a"));
+    assert_eq!(session.heard(), ms(0));
+    session.packet(ms(550), 0, Packet::Pong("".into()));
+    assert_eq!(session.heard(), ms(400));
+    session.tick(ms(850));
+    assert_eq!(session.heard(), ms(400));
+}

@@ -202,3 +202,31 @@ fn what_is_written_is_read_back() {
     assert_eq!((&*namespace, id, &*event.name), ("/chat", Some(3), "say \"hi\""));
     assert_eq!(Payload::event(&event.name, &event.args).unwrap(), payload);
 }
+
+#[test]
+fn a_text_can_be_put_behind_the_arguments_and_whether_the_last_one_is_a_text_is_known() {
+    let same = |payload: Payload, longer: Payload| assert_eq!(payload.with_text("a-1"), longer);
+    let event = |data: &Value| {
+        let mut list = vec![json!("e")];
+        list.extend(data.as_array().unwrap().iter().cloned());
+        Payload::event("e", &args(&format!("2{}", Value::from(list)), &[])).unwrap()
+    };
+    same(Payload::event("e", &()).unwrap(), event(&json!(["a-1"])));
+    same(event(&json!([1, []])), event(&json!([1, [], "a-1"])));
+    let binary = |more| Payload::event("e", &(Bytes::from("!"), more)).unwrap();
+    same(Payload::event("e", &(Bytes::from("!"),)).unwrap(), binary("a-1"));
+    for (data, expected) in [
+        (json!([]), true),
+        (json!(["x"]), true),
+        (json!([1, "]"]), true),
+        (json!(["x", 1]), false),
+        (json!([["x"]]), false),
+        (json!([{ "a": "x" }]), false),
+        (json!([null]), false),
+    ] {
+        assert_eq!(event(&data).ends_with_text(), expected, "{data}");
+    }
+    // As it came, white space and all.
+    let spaced = Payload::event("e", &args("2[\"e\",1, \"x\" ]", &[])).unwrap();
+    assert!(spaced.ends_with_text());
+}

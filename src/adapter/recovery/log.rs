@@ -1,0 +1,174 @@
+//! The latest events of a namespace, in the order it took them.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+use super::{Moment, Position, Settings};
+use crate::{
+    engine::outbox::Frames,
+    room::{Room, SocketId, Target},
+};
+
+/// What keeping an event costs besides its bytes.
+const OVERHEAD: usize = 160;
+
+/// Digits of the part of an offset that tells logs apart.
+const EPOCH_DIGITS: usize = 8;
+
+/// Whom an event was sent to.
+#[derive(Clone, Debug)]
+pub(crate) enum Audience {
+    /// One socket, whatever rooms it is in.
+    Socket(SocketId),
+    Target(Target),
+}
+
+impl Audience {
+    /// Whether a socket is meant; `member` says whether it was in a room when this was sent.
+    pub(super) fn includes(&self, id: &SocketId, member: impl Fn(&Room) -> bool) -> bool {
+        match self {
+            Self::Socket(only) => only == id,
+            Self::Target(Target { rooms, except }) => {
+                (rooms.is_empty() || rooms.iter().any(&member)) && !except.iter().any(&member)
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Socket(_) => 0,
+            Self::Target(Target { rooms, except }) => {
+                rooms.iter().chain(except).map(|room| room.len()).sum()
+            }
+        }
+    }
+}
+
+/// An event that is kept.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) position: Position,
+    time: Moment,
+    pub(super) audience: Audience,
+    pub(super) frames: Frames,
+    size: usize,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// Tells the offsets of this log from those of others: of other namespaces, and of this one
+    /// before the server was started anew.
+    epoch: u32,
+    last: Position,
+    /// Without gaps.
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// The latest event that is not kept any more.
+    evicted: Option<(Position, Moment)>,
+}
+
+impl Log {
+    pub(super) fn new(epoch: u32) -> Self {
+        Self { epoch, last: 0, entries: VecDeque::new(), bytes: 0, evicted: None }
+    }
+
+    /// The latest event that was taken.
+    pub(super) fn last(&self) -> Position {
+        self.last
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A position as clients know it.
+    pub(super) fn offset(&self, position: Position) -> String {
+        let mut offset = String::with_capacity(EPOCH_DIGITS + 8);
+        // A String takes every write.
+        let _ = write!(offset, "{:0EPOCH_DIGITS$x}-{position}", self.epoch);
+        offset
+    }
+
+    /// The position that a client gave as its offset, if this log has given it.
+    pub(super) fn parse(&self, offset: &str) -> Option<Position> {
+        let (epoch, number) = offset.split_once('-')?;
+        let hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+        let well_formed = epoch.len() == EPOCH_DIGITS
+            && epoch.bytes().all(hex)
+            && number.bytes().all(|digit| digit.is_ascii_digit());
+        let ours = well_formed && u32::from_str_radix(epoch, 16) == Ok(self.epoch);
+        let position = number.parse().ok().filter(|_| ours)?;
+        // Nobody has got what has not been sent.
+        (position <= self.last).then_some(position)
+    }
+
+    /// Keeps the next event. Returns how many others it displaced before their time.
+    pub(super) fn push(
+        &mut self,
+        now: Moment,
+        audience: Audience,
+        frames: Frames,
+        settings: &Settings,
+    ) -> usize {
+        self.expire(now, settings);
+        self.last += 1;
+        let packets: usize = frames.iter().map(|frame| frame.len()).sum();
+        let size = OVERHEAD + audience.size() + packets;
+        self.bytes += size;
+        let position = self.last;
+        self.entries.push_back(Entry { position, time: now, audience, frames, size });
+        let mut displaced = 0;
+        while self.entries.len() > settings.recovery.max_packets
+            || self.bytes > settings.recovery.max_bytes
+        {
+            self.evict();
+            displaced += 1;
+        }
+        displaced
+    }
+
+    /// Forgets what nobody can come back for any more.
+    pub(super) fn expire(&mut self, now: Moment, settings: &Settings) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.time.saturating_add(settings.retention) < now)
+        {
+            self.evict();
+        }
+        if self.entries.is_empty() {
+            // A burst may have been long ago.
+            self.entries = VecDeque::new();
+        }
+    }
+
+    fn evict(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes -= entry.size;
+            self.evicted = Some((entry.position, entry.time));
+        }
+    }
+
+    /// Whether nothing is missing behind a position, for a client that has certainly got what was
+    /// sent before `sure`.
+    pub(super) fn is_complete(&self, after: Position, sure: Moment) -> bool {
+        self.evicted.is_none_or(|(position, time)| position <= after || time < sure)
+    }
+
+    /// What is kept behind a position and was not sent before `sure`.
+    pub(super) fn behind(&self, after: Position, sure: Moment) -> impl Iterator<Item = &Entry> {
+        let by_position = self.entries.partition_point(|entry| entry.position <= after);
+        let by_time = self.entries.partition_point(|entry| entry.time < sure);
+        self.entries.range(by_position.max(by_time)..)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
