@@ -4,7 +4,7 @@
 //! The [`Log`] holds the namespace's latest events, [`Sessions`] who may come back, and [`Store`]
 //! puts both together. A position in the log is known to clients as an *offset*: a string behind
 //! the arguments of every event that is kept. Why offsets are enough, and when one is too old:
-//! `docs/decisions/0008-recovery.md`.
+//! `docs/decisions/0010-recovery.md`.
 
 mod log;
 mod options;
