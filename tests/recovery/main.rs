@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 #[path = "../support/http.rs"]
-#[allow(dead_code, reason = "every file uses its own part")]
 mod http;
 #[path = "../support/stage.rs"]
 mod stage;
