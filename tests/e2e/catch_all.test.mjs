@@ -174,6 +174,7 @@ overTransports("outgoing", (transport, name) => {
     await ask(a, "emit", { target: "dyn", to: [a.id], event: "d", args: [2] });
     await ask(a, "emit", { target: "dyn", except: a.id, event: "d", args: [3] });
     await ask(a, "emit", { target: "fn", event: "f", args: [] });
+    assert.deepEqual(await next(f, "f"), []);
     assert.deepEqual(await ask(a, "recorded"), [["out", "o", "d", [B]], ["out", "o", "d", [2]]]);
     assert.deepEqual(await ask(f, "recorded"), [["out", "o", "f", []]]);
   });

@@ -21,7 +21,7 @@ overTransports("joining", (transport) => {
       assert.equal((await ask(a, "info")).nsp, name);
       assert.equal((await ask(a, "info")).id, a.id);
       assert.equal(await call(a, "echo", 1), 1);
-      assert.deepEqual(await ask(a, "counts"), { ...(await ask(a, "counts")), nsp: 1 });
+      assert.equal((await ask(a, "counts")).nsp, 1);
       assert.deepEqual(await reported(a, name), [name]);
       assert.ok((await ask(a, "namespaces")).includes(name));
       await expectNothing(a, a);

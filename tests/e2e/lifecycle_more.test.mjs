@@ -267,7 +267,7 @@ describe("namespaces at run time", () => {
     await ask(a, "of", { name: "/made-later" });
     b.connect();
     await up(b);
-    assert.deepEqual(await ask(a, "counts", { nsp: "/made-later" }), { nsp: 1, engine: (await ask(a, "counts")).engine });
+    assert.equal((await ask(a, "counts", { nsp: "/made-later" })).nsp, 1);
     await up(dial(t, server, "/made-later"));
     assert.equal((await ask(a, "counts", { nsp: "/made-later" })).nsp, 2);
   });

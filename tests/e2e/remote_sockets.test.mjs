@@ -1,6 +1,6 @@
 // Handles of sockets that a selection finds, and what can be done with them (features R9-R11, R5, K4).
 import {
-  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, up, ask, call, next, take, fence, expectNothing,
+  test, assert, describe, useServer, overTransports, client, clients, alsoClient, dial, up, ask, call, next, take, expectNothing,
   until, farewellReason,
 } from "./support.mjs";
 
@@ -109,7 +109,12 @@ overTransports("emitting through handles", (transport, name) => {
     const { a, everyone, rooms, names } = await five(t, transport);
     for (const [by, selection, expected] of SELECTIONS(rooms)) {
       assert.equal(await ask(everyone[by], "emitFetched", { event: "e", args: [1, { b: Buffer.from([2]) }], ...selection }), expected.length);
-      const seen = await fence(a, ...Object.values(everyone));
+      await ask(everyone[by], "emitFetched", { target: "nsp", event: "fence" }); // the same way, by the same socket
+      const seen = [];
+      for (const socket of Object.values(everyone)) {
+        await next(socket, "fence");
+        seen.push(socket.inbox.takeAll());
+      }
       const got = Object.values(everyone).filter((_, i) => seen[i].length > 0);
       for (const rest of seen) if (rest.length) assert.deepEqual(rest, [["e", 1, { b: Buffer.from([2]) }]]);
       assert.equal(names(got.map((s) => s.id)), expected, `${by} ${JSON.stringify(selection)}`);
