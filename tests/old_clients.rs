@@ -128,8 +128,8 @@ fn polling_bodies_have_lengths() {
 #[test]
 fn a_page_may_poll_with_scripts() {
     let server = server();
-    for (eio, greeting, event) in
-        [(3, "", r#"17:42["echo","a\\nb"]"#), (4, "40", r#"42["echo","a\\nb"]"#)]
+    for (eio, greeting, joined, event) in
+        [(3, "", "2:40", r#"17:42["echo","a\\nb"]"#), (4, "40", "40{", r#"42["echo","a\\nb"]"#)]
     {
         let url = format!("/socket.io/?EIO={eio}&transport=polling");
         let opened = server.request("GET", &format!("{url}&j=5&b64=1"), b"").body;
@@ -139,8 +139,12 @@ fn a_page_may_poll_with_scripts() {
         if !greeting.is_empty() {
             server.request("POST", &url, format!("d={greeting}").as_bytes());
         }
-        assert_eq!(server.request("POST", &url, format!("d={event}").as_bytes()).body, "ok");
         let mut script = opened.clone();
+        while !script.contains(joined) {
+            script = server.request("GET", &url, b"").body;
+        }
+        assert_eq!(server.request("POST", &url, format!("d={event}").as_bytes()).body, "ok");
+        script.clear();
         while !script.contains("echo") {
             let polled = server.request("GET", &url, b"");
             assert_eq!(polled.status, 200, "{polled:?}");
