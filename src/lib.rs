@@ -78,6 +78,8 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/guide.md")]
     struct Guide;
+    #[doc = include_str!("../docs/from-nodejs.md")]
+    struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
 }

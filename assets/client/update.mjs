@@ -2,7 +2,7 @@
 //
 //   node assets/client/update.mjs 4.8.4
 //
-// Needs npm and nothing else. The server serves what is written here; tests/e2e/client_bundle.test.mjs compares it,
+// Needs npm and nothing else. The server serves what is written here; tests/e2e/examples.test.mjs compares it,
 // byte by byte, with the package that the tests install.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
