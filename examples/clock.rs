@@ -1,5 +1,13 @@
 //! A job outside the listeners: an actor that tells every client the time, every few seconds. Any
 //! code that has a clone of `io` can send, on any thread.
+//!
+//! Run it with `cargo run --example clock` (`PORT=3001` takes another port, `EVERY_MS=1000` is once
+//! a second). A client in Node.js, after `npm install socket.io-client`:
+//!
+//! ```js
+//! const { io } = require("socket.io-client");
+//! io("http://127.0.0.1:3000").on("time", (now) => console.log(new Date(now)));
+//! ```
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::prelude::*;
@@ -33,10 +41,12 @@ async fn main() -> std::io::Result<()> {
     let io = SocketIo::builder().start();
     Clock { io: io.clone(), every: Duration::from_millis(number("EVERY_MS", 5000)) }.start();
     let port = u16::try_from(number("PORT", 3000)).unwrap_or(3000);
-    HttpServer::new(move || App::new().service(io.clone()))
+    let server = HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
-        .bind(("127.0.0.1", port))?
-        .run()
-        .await
+        .bind(("127.0.0.1", port))?;
+    for address in server.addrs() {
+        println!("listening on http://{address}");
+    }
+    server.run().await
 }

@@ -1,11 +1,18 @@
 //! Messages from one user to another, by the ids of their sockets. A socket's id is also a room, so
 //! `to(id)` reaches exactly one, from anywhere in the server.
 //!
+//! Run it with `cargo run --example private_messages` (`PORT=3001` takes another port). Clients in
+//! Node.js, after `npm install socket.io-client`; start this twice:
+//!
 //! ```js
-//! const socket = io({ auth: { name: "Ann" } });
-//! socket.on("users", (users) => ...);                       // [{ id, name }], at every change
-//! socket.on("private message", ({ from, name, text }) => ...);
-//! const answer = await socket.emitWithAck("private message", { to: users[1].id, text: "hi" });
+//! const { io } = require("socket.io-client");
+//! const socket = io("http://127.0.0.1:3000", { auth: { name: "Ann" } });
+//! socket.on("private message", ({ name, text }) => console.log(`${name}: ${text}`));
+//! socket.on("users", async (users) => {         // [{ id, name }], at every change
+//!   const other = users.find(({ id }) => id !== socket.id);
+//!   if (!other) return console.log("nobody else is there");
+//!   console.log(await socket.emitWithAck("private message", { to: other.id, text: "hi" }));
+//! });
 //! ```
 use actix_web::{App, HttpServer};
 use greenroom::{Handshake, prelude::*};
@@ -64,10 +71,12 @@ async fn main() -> std::io::Result<()> {
         .on_disconnect(|socket: Socket, _: DisconnectReason| tell_users(socket))
         .on("private message", private_message);
     let io = SocketIo::new(people);
-    HttpServer::new(move || App::new().service(io.clone()))
+    let server = HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
-        .bind(("127.0.0.1", port))?
-        .run()
-        .await
+        .bind(("127.0.0.1", port))?;
+    for address in server.addrs() {
+        println!("listening on http://{address}");
+    }
+    server.run().await
 }

@@ -1,7 +1,22 @@
 //! A namespace for each tenant, born of a pattern when its first client comes.
 //!
-//! `io("/tenant-acme", { auth: { key: "key of acme" } })`; then `POST /announce` with a text reaches
-//! every tenant, and `GET /tenants` says who is there.
+//! Run it with `cargo run --example tenants` (`PORT=3001` takes another port). A client in Node.js,
+//! after `npm install socket.io-client`:
+//!
+//! ```js
+//! const { io } = require("socket.io-client");
+//! const acme = io("http://127.0.0.1:3000/tenant-acme", { auth: { key: "key of acme" } });
+//! acme.onAny((event, ...args) => console.log(event, ...args));
+//! acme.on("connect_error", (error) => console.log(error.message, error.data));
+//! acme.emit("say", "hi");                       // said hi
+//! ```
+//!
+//! While it runs, `/announce` reaches every tenant, and `/tenants` says how many are there:
+//!
+//! ```sh
+//! curl http://127.0.0.1:3000/announce -d 'closing time'
+//! curl http://127.0.0.1:3000/tenants            # {"/tenant-acme":1}
+//! ```
 use actix_web::{App, HttpResponse, HttpServer, Responder, error::ErrorInternalServerError, web};
 use greenroom::{CountSockets, ParentNamespace, prelude::*};
 use serde_json::{Map, json};
@@ -53,7 +68,7 @@ async fn main() -> std::io::Result<()> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
     let io = SocketIo::builder().cleanup_empty_child_namespaces(true).start();
     let all = io.spawn_parent(tenants());
-    HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(all.clone()))
             .app_data(web::Data::new(io.clone()))
@@ -63,7 +78,9 @@ async fn main() -> std::io::Result<()> {
     })
     .h1_allow_half_closed(false)
     .tcp_nodelay(true)
-    .bind(("127.0.0.1", port))?
-    .run()
-    .await
+    .bind(("127.0.0.1", port))?;
+    for address in server.addrs() {
+        println!("listening on http://{address}");
+    }
+    server.run().await
 }

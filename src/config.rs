@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.
@@ -87,6 +89,35 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Looks for options with which nobody could connect or stay connected, and warns of one that
+    /// does not do what it seems to.
+    ///
+    /// # Panics
+    /// If there is no transport, or if the ping interval, the ping timeout, the largest request
+    /// body, or one of the bounds of the outbox is zero.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        assert!(!self.transports.is_empty(), "`transports` is empty: no client could connect");
+        let times = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout)];
+        for (name, time) in times {
+            assert!(!time.is_zero(), "`{name}` is zero: it has to be longer");
+        }
+        let bounds = [
+            ("max_http_buffer_size", self.max_http_buffer_size),
+            ("max_outbox_bytes", self.max_outbox_bytes),
+            ("max_outbox_packets", self.max_outbox_packets),
+        ];
+        for (name, bound) in bounds {
+            assert!(bound > 0, "`{name}` is zero: nothing could be sent");
+        }
+        if self.cors.as_ref().is_some_and(Cors::contradicts_itself) {
+            warn!(
+                "Cors::any() goes with credentials(true), which browsers do not accept: name the \
+                 origins, or use Cors::reflect() if any page may act for your users"
+            );
+        }
+    }
+
     /// The upgrades announced to a session that was opened over `transport`.
     pub(crate) fn upgrades(&self, transport: Transport) -> &'static [&'static str] {
         let possible = transport == Transport::Polling
@@ -106,6 +137,12 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
 
     #[test]
@@ -122,5 +159,104 @@ mod tests {
         // All paths, as in the reference.
         assert_eq!(mounted("/", true), "/");
         assert_eq!(mounted("/", false), "");
+    }
+
+    /// What the check panics with.
+    fn complaint(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        let check = AssertUnwindSafe(|| config.check());
+        let panic = catch_unwind(check).expect_err("the check has to fail");
+        panic.downcast_ref::<String>().map_or_else(
+            || panic.downcast_ref::<&str>().map(ToString::to_string).unwrap_or_default(),
+            String::clone,
+        )
+    }
+
+    #[test]
+    fn the_defaults_and_the_least_that_is_possible_pass() {
+        Config::default().check();
+        let tick = Duration::from_nanos(1);
+        let least = Config {
+            transports: vec![Transport::Polling],
+            ping_interval: tick,
+            ping_timeout: tick,
+            max_http_buffer_size: 1,
+            max_outbox_bytes: 1,
+            max_outbox_packets: 1,
+            ..Config::default()
+        };
+        least.check();
+    }
+
+    #[test]
+    fn a_server_without_transports_is_refused() {
+        let text = complaint(|config| config.transports.clear());
+        assert_eq!(text, "`transports` is empty: no client could connect");
+    }
+
+    #[test]
+    fn a_ping_interval_of_zero_is_refused() {
+        let text = complaint(|config| config.ping_interval = Duration::ZERO);
+        assert_eq!(text, "`ping_interval` is zero: it has to be longer");
+    }
+
+    #[test]
+    fn a_ping_timeout_of_zero_is_refused() {
+        let text = complaint(|config| config.ping_timeout = Duration::ZERO);
+        assert_eq!(text, "`ping_timeout` is zero: it has to be longer");
+    }
+
+    #[test]
+    fn a_request_body_of_no_bytes_is_refused() {
+        let text = complaint(|config| config.max_http_buffer_size = 0);
+        assert_eq!(text, "`max_http_buffer_size` is zero: nothing could be sent");
+    }
+
+    #[test]
+    fn an_outbox_of_no_bytes_is_refused() {
+        let text = complaint(|config| config.max_outbox_bytes = 0);
+        assert_eq!(text, "`max_outbox_bytes` is zero: nothing could be sent");
+    }
+
+    #[test]
+    fn an_outbox_of_no_packets_is_refused() {
+        let text = complaint(|config| config.max_outbox_packets = 0);
+        assert_eq!(text, "`max_outbox_packets` is zero: nothing could be sent");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn any_origin_with_credentials_is_warned_of() {
+        let logged = |cors| {
+            let (log, config) = (Log::default(), Config { cors, ..Config::default() });
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || config.check());
+            let lines = log.0.lock().unwrap();
+            String::from_utf8_lossy(&lines).into_owned()
+        };
+        let warning = logged(Some(Cors::any().credentials(true)));
+        assert!(warning.contains("WARN") && warning.contains("Cors::any()"), "{warning}");
+        for cors in [
+            Cors::any(),
+            Cors::reflect().credentials(true),
+            Cors::origin("http://a.example").credentials(true),
+        ] {
+            assert_eq!(logged(Some(cors)), "");
+        }
+        assert_eq!(logged(None), "");
     }
 }

@@ -49,14 +49,17 @@ pub mod testing;
 
 pub use crate::{
     adapter::Recovery,
-    engine::{CloseReason, ConnectionEvent, Transport},
+    engine::{
+        CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
+        Request, Transport, WindowBits,
+    },
     metrics::Snapshot,
     namespace::{
         Acceptance, BoxedMiddleware, Connecting, Disconnected, FindSocket, IntoConnect,
         IntoDisconnect, IntoMiddleware, Namespace, NamespaceActor, On, Parent, RoomEvent,
         SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
-    packet::{Args, ArgsError, EncodeError, Event, Payload},
+    packet::{Args, ArgsError, EncodeError, Event, MsgpackParser, Payload},
     room::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
         Room, RoomSizes, RoomsOf, SocketId, Target,

@@ -60,8 +60,8 @@ counters! {
     events_received,
     /// Events for which there was no listener.
     events_unhandled,
-    /// Events of a socket that the server had just disconnected, or that left while a middleware
-    /// held them; they are dropped.
+    /// Events of a socket that the server had just disconnected, or that left while they waited for
+    /// their turn or a middleware held them; they are dropped.
     events_after_disconnect,
     /// Events that a listener answered with an error.
     events_failed,

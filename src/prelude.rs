@@ -2,5 +2,6 @@
 
 pub use crate::{
     Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError, Event,
-    EventError, FromSocket, Namespace, Parent, Room, Socket, SocketId, SocketIo, Target,
+    EventError, FromSocket, Handshake, Namespace, Parent, Recovery, Refusal, Room, Socket,
+    SocketId, SocketIo, Target,
 };

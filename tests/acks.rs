@@ -182,6 +182,28 @@ async fn an_answer_may_be_binary() {
 }
 
 #[actix_rt::test]
+async fn the_ids_of_questions_start_at_zero_and_count_through_a_whole_namespace() {
+    let server = TestServer::start(SocketIo::builder().namespace(Namespace::new("/other")));
+    let [a, b]: [_; 2] = server.many("/", 2).await.try_into().unwrap();
+    let other = a.join("/other", ()).await.unwrap();
+    let [a_socket, b_socket] = [handle(&server, &a).await, handle(&server, &b).await];
+    let other_socket = handle(&server, &other).await;
+    drop(a_socket.emit_with_ack::<u64>("q", &()));
+    drop(b_socket.emit_with_ack::<u64>("q", &()));
+    drop(other_socket.emit_with_ack::<u64>("q", &()));
+    // All who are asked together are asked with one id.
+    drop(server.io().sockets().emit_with_ack("all", &()).unwrap());
+    server.settle().await;
+    drop(other_socket.emit_with_ack::<u64>("q", &()));
+    drop(a_socket.emit_with_ack::<u64>("q", &()));
+    server.settle().await;
+    let expected =
+        [r#"20["q"]"#, r#"2/other,0["q"]"#, r#"22["all"]"#, r#"2/other,1["q"]"#, r#"23["q"]"#];
+    assert_eq!(a.connection().transcript()[2..], expected);
+    assert_eq!(b.connection().transcript()[1..], [r#"21["q"]"#, r#"22["all"]"#]);
+}
+
+#[actix_rt::test]
 async fn an_answer_that_comes_too_late_is_ignored() {
     let server = TestServer::start(SocketIo::builder());
     let client = server.connect("/", ()).await.unwrap();

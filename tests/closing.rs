@@ -163,3 +163,40 @@ async fn who_asks_to_join_a_namespace_that_ends_is_refused_and_not_left_waiting(
     }
     server.close().await;
 }
+
+#[actix_rt::test]
+async fn what_was_emitted_right_before_the_server_closes_reaches_clients_of_the_same_worker() {
+    let log = Log::default();
+    let server = TestServer::start(SocketIo::builder().namespace(noting("/", &log)));
+    let client = server.connect("/", ()).await.unwrap();
+    let other = server.connect("/", ()).await.unwrap();
+    let socket = handle(&server, &client).await;
+    socket.join("late");
+    socket.emit("own", &1).unwrap();
+    server.io().to("late").emit("room", &2).unwrap();
+    server.io().emit("all", &3).unwrap();
+    server.close().await;
+    assert_eq!(client.disconnected().await, Parting::Closed(1001));
+    assert_eq!(
+        client.connection().transcript()[1..],
+        [r#"2["own",1]"#, r#"2["room",2]"#, r#"2["all",3]"#]
+    );
+    assert_eq!(other.connection().transcript()[1..], [r#"2["all",3]"#]);
+}
+
+#[actix_rt::test]
+async fn what_waits_for_a_client_that_reads_again_reaches_it_after_the_server_has_closed() {
+    let server = TestServer::start(SocketIo::builder());
+    let client = server.connect("/", ()).await.unwrap();
+    let socket = handle(&server, &client).await;
+    client.connection().stop_reading();
+    for n in 0..100 {
+        socket.emit("n", &n).unwrap();
+    }
+    server.close().await;
+    assert!(!client.connection().is_closed());
+    client.connection().resume_reading();
+    assert_eq!(client.disconnected().await, Parting::Closed(1001));
+    let heard: Vec<String> = (0..100).map(|n| format!(r#"2["n",{n}]"#)).collect();
+    assert_eq!(client.connection().transcript()[1..], heard);
+}

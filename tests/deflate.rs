@@ -10,6 +10,7 @@ use std::sync::mpsc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use greenroom::{
+    Recovery,
     engine::{Config, EngineIo, Opened, PerMessageDeflate, bare_websocket},
     prelude::*,
 };
@@ -178,6 +179,43 @@ fn with_takeover_every_receiver_has_a_compression_of_its_own() {
         }
     }
     assert_eq!(io.metrics().messages_deflated, 12);
+}
+
+/// The log counts the bytes of its events as they are: it must not hold what was made of them too.
+#[test]
+fn what_is_kept_for_recovery_is_not_what_the_receivers_have_compressed() {
+    let (sender, handle) = mpsc::channel();
+    let server = Server::start(move || {
+        let namespace = Namespace::new("/").on("all", |socket: Socket, size: usize| async move {
+            socket.everyone().emit("all", &text(size))
+        });
+        let builder =
+            SocketIo::builder().namespace(namespace).connection_state_recovery(Recovery::new());
+        let io = builder.per_message_deflate(PerMessageDeflate::new()).start();
+        sender.send(io.clone()).unwrap();
+        io
+    });
+    let io = handle.recv().unwrap();
+    let offer = "permessage-deflate; server_no_context_takeover";
+    let mut ann = Client::open(&server, WS, offer);
+    ann.next();
+    ann.socket.text("40");
+    let (_, greeting) = ann.next();
+    let mut bob = Client::join(&server, offer);
+    bob.send("42[\"all\",5000]");
+    let (_, heard) = bob.next();
+    assert_eq!(ann.next(), (true, heard.clone()));
+    assert_eq!(io.metrics().messages_deflated, 1, "both have the same window");
+
+    // Without an offset it gets everything again.
+    drop(ann);
+    let session: serde_json::Value = serde_json::from_str(&greeting[2..]).unwrap();
+    let mut ann = Client::open(&server, WS, offer);
+    ann.next();
+    ann.socket.text(&format!("40{}", serde_json::json!({ "pid": session["pid"] })));
+    assert_eq!(ann.next(), (true, heard));
+    assert_eq!(ann.next().1, greeting);
+    assert_eq!(io.metrics().messages_deflated, 2, "the log had it uncompressed");
 }
 
 #[test]

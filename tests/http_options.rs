@@ -335,3 +335,21 @@ fn open_sessions_are_counted() {
     server.request("POST", &other, b"1");
     assert_eq!(io.clients_count(), 0);
 }
+
+#[actix_rt::test]
+async fn the_path_can_be_asked_for_whatever_its_spelling() {
+    assert_eq!(SocketIo::builder().start().path(), "/socket.io/");
+    for (path, with, without) in [
+        ("/a", "/a/", "/a"),
+        ("a", "/a/", "/a"),
+        ("a/", "/a/", "/a"),
+        ("/a//", "/a/", "/a"),
+        ("a/b", "/a/b/", "/a/b"),
+        ("/", "/", ""),
+        ("", "/", ""),
+    ] {
+        assert_eq!(SocketIo::builder().path(path).start().path(), with, "{path:?}");
+        let bare = SocketIo::builder().path(path).add_trailing_slash(false).start();
+        assert_eq!(bare.path(), without, "{path:?}");
+    }
+}

@@ -340,3 +340,34 @@ async fn a_socket_is_told_what_happens_to_its_connection() {
     server.settle().await;
     assert_eq!(log.take(), ["disconnecting", "Closed(TransportClose)"]);
 }
+
+#[actix_rt::test]
+async fn events_that_wait_when_their_socket_leaves_are_dropped_and_counted() {
+    for serial in [false, true] {
+        for leaves in [false, true] {
+            let (_open, pass) = gate();
+            let slow = move |_: Socket, (): ()| {
+                let pass = pass.clone();
+                async move { pass().await }
+            };
+            let main = Namespace::new("/").on("slow", slow).serial(serial);
+            let max = if serial { 100 } else { 1 };
+            let builder = SocketIo::builder().namespace(main).max_running_listeners(max);
+            let server = TestServer::start(builder);
+            let client = server.connect("/", ()).await.unwrap();
+            for _ in 0..10 {
+                client.emit("slow", ());
+            }
+            server.settle().await;
+            if leaves {
+                client.leave();
+                server.settle().await;
+            }
+            client.drop_connection();
+            server.settle().await;
+            let metrics = server.metrics();
+            assert_eq!(metrics.events_received, 10);
+            assert_eq!(metrics.events_after_disconnect, 9, "serial: {serial}, leaves: {leaves}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod support;
 use std::future::Ready;
 
 use actix::prelude::*;
-use greenroom::{Connecting, CountSockets, RoomSizes, prelude::*, testing::TestServer};
+use greenroom::{Connecting, CountSockets, Handshake, RoomSizes, prelude::*, testing::TestServer};
 use serde_json::json;
 use support::Log;
 
@@ -295,4 +295,47 @@ async fn a_request_is_refused_before_its_session_is_opened() {
     server.open_as(request).await.unwrap().join("/", ()).await.unwrap();
     assert_eq!(server.metrics().requests_refused, 1);
     assert_eq!(server.metrics().sessions_opened, 1);
+}
+
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[actix_rt::test]
+async fn what_is_logged_after_a_wait_is_in_the_span_of_its_connection() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // Of all threads, and of whatever other test runs in this process.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let main = Namespace::new("/").before_connect(async |_: Socket| {
+        tokio::task::yield_now().await;
+        Err::<(), _>(ConnectError::new("the middleware of the span"))
+    });
+    let nobody = Parent::accepting("nobody", |_, _: Handshake| async {
+        tokio::task::yield_now().await;
+        false
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(main).parent(nobody));
+    server.connect("/", ()).await.unwrap_err();
+    server.connect("/nowhere-of-the-span", ()).await.unwrap_err();
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    for part in ["the middleware of the span", "nowhere-of-the-span"] {
+        let line = log.lines().find(|line| line.contains(part) && line.contains("refused"));
+        assert!(line.is_some_and(|line| line.contains("connection{number=")), "{log}");
+    }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use greenroom::{
+    Recovery,
     engine::{Config, ConnectionEvent, EngineIo, Message, Opened, Request},
     prelude::*,
 };
@@ -229,6 +230,91 @@ fn a_ping_of_an_old_client_is_its_heartbeat() {
     assert_eq!(socket.next_text(), r#"42["noticed",true]"#);
     socket.text("3");
     socket.close_code();
+}
+
+/// The offset at the end of an event's text.
+fn offset(event: &str, start: &str) -> String {
+    let rest = event.strip_prefix(start).unwrap_or_else(|| panic!("{event}"));
+    rest.strip_prefix(",\"").unwrap().strip_suffix("\"]").unwrap().to_owned()
+}
+
+#[test]
+fn an_old_client_gets_offsets_and_a_new_socket_each_time_where_others_recover() {
+    let server = Server::start(|| {
+        let main = Namespace::new("/")
+            .on("all", |socket: Socket, n: u64| async move { socket.everyone().emit("n", &n) })
+            .on("who", |socket: Socket, (): ()| async move {
+                Ack((socket.id().to_string(), socket.recovered()))
+            });
+        let recovery = Recovery::new();
+        SocketIo::builder()
+            .allow_eio3(true)
+            .connection_state_recovery(recovery)
+            .namespace(main)
+            .namespace(mirror("/admin"))
+            .start()
+    });
+    let (mut first, first_id) = open(&server);
+    first.text("40/admin,");
+    assert_eq!(first.next_text(), "40/admin,", "no secret");
+    first.text(r#"42["all",1]"#);
+    let first_offset = offset(&first.next_text(), r#"42["n",1"#);
+    first.frame(0x88, &1000_u16.to_be_bytes());
+    assert_eq!(first.close_code(), 1000);
+
+    // A client of today has a secret, misses something, and has it when it comes back.
+    let young = WS.replace("EIO=3", "EIO=4");
+    let mut today = server.websocket(&young).ok().unwrap();
+    today.next_text();
+    today.text("40");
+    let greeting: Value = serde_json::from_str(&today.next_text()[2..]).unwrap();
+    today.text(r#"42["all",2]"#);
+    let today_offset = offset(&today.next_text(), r#"42["n",2"#);
+    today.text("40/admin,");
+    let admin: Value = serde_json::from_str(&today.next_text()["40/admin,".len()..]).unwrap();
+    assert_ne!(first_offset, today_offset);
+    today.frame(0x88, &1000_u16.to_be_bytes());
+    assert_eq!(today.close_code(), 1000);
+
+    let (mut second, second_id) = open(&server);
+    assert_ne!(first_id, second_id);
+    // Not even with the secret of another.
+    let pid = admin["pid"].as_str().unwrap();
+    second.text(&format!("40/admin?pid={pid},"));
+    assert_eq!(second.next_text(), "40/admin,");
+    second.text(r#"42/admin,0["who"]"#);
+    let own = format!(r##"43/admin,0["/admin#{second_id}",3,{{"pid":"{pid}"}}]"##);
+    assert_eq!(second.next_text(), own);
+    second.text(r#"421["who"]"#);
+    assert_eq!(second.next_text(), format!(r#"431["{second_id}",false]"#), "nothing was missed");
+    second.text(r#"42["all",3]"#);
+    offset(&second.next_text(), r#"42["n",3"#);
+
+    let mut today = server.websocket(&young).ok().unwrap();
+    today.next_text();
+    today.text(&format!("40{}", json!({ "pid": greeting["pid"], "offset": today_offset })));
+    offset(&today.next_text(), r#"42["n",3"#);
+    assert_eq!(today.next_text(), format!("40{greeting}"));
+}
+
+#[test]
+fn what_an_old_client_is_sent_after_its_end_is_refused_with_recovery_too() {
+    let (sender, results) = mpsc::channel();
+    let server = Server::start(move || {
+        let main = Namespace::new("/").on_disconnect(move |socket: Socket, _: DisconnectReason| {
+            let sender = sender.clone();
+            async move { sender.send(socket.emit("bye", &())).unwrap() }
+        });
+        let recovery = Recovery::new();
+        SocketIo::builder()
+            .allow_eio3(true)
+            .connection_state_recovery(recovery)
+            .namespace(main)
+            .start()
+    });
+    drop(open(&server));
+    let result = results.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(matches!(result, Err(EmitError::Disconnected)), "{result:?}");
 }
 
 #[test]

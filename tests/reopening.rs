@@ -39,7 +39,7 @@ async fn after_close_the_server_opens_again_with_the_listeners_it_had() {
     assert_eq!(server.open().await.unwrap_err().message, "Server is closed");
     assert_eq!(server.io().namespaces(), [] as [&str; 0]);
 
-    server.io().reopen();
+    server.io().reopen().await;
     assert!(!before.connected());
     // What was removed stays so; a child waits for its first client.
     assert_eq!(server.io().namespaces(), ["/", "/later"]);
@@ -53,7 +53,7 @@ async fn after_close_the_server_opens_again_with_the_listeners_it_had() {
     server.io().emit("hello", &()).unwrap();
     assert_eq!(main.next_event().await.name, "hello");
     server.io().close().await;
-    server.io().reopen();
+    server.io().reopen().await;
     server.connect("/later", ()).await.unwrap();
 }
 
@@ -61,7 +61,7 @@ async fn after_close_the_server_opens_again_with_the_listeners_it_had() {
 async fn reopening_a_server_that_is_open_changes_nothing() {
     let server = TestServer::start(SocketIo::builder().namespace(doubling("/")));
     let client = server.connect("/", ()).await.unwrap();
-    server.io().reopen();
+    server.io().reopen().await;
     assert_eq!(client.emit_with_ack("double", 2).await, json!([4]));
     let main = server.io().namespace("/").unwrap();
     assert_eq!(main.send(CountSockets).await.unwrap(), 1);

@@ -230,6 +230,20 @@ async fn room_events_come_in_the_order_create_join_leave_delete() {
 }
 
 #[actix_rt::test]
+async fn several_rooms_are_left_in_the_order_they_are_named() {
+    let (server, [a, _b]) = with_rooms([&["x", "y", "z"], &["x"]]).await;
+    let log = observe_rooms(&server, "/").await;
+    let (socket, id) = (handle(&server, &a).await, a.id());
+    socket.leave(["z", "never", "x", "z"]);
+    assert_eq!(socket.rooms().await, [Room::from(&id), "y".into()]);
+    let left = [format!("leave z {id}"), "delete z".to_owned(), format!("leave x {id}")];
+    assert_eq!(log.take(), left);
+    socket.leave(Vec::<String>::new());
+    server.settle().await;
+    assert_eq!(log.take(), [] as [&str; 0]);
+}
+
+#[actix_rt::test]
 async fn a_room_lives_as_long_as_it_has_members() {
     let (server, [a, b]) = with_rooms([&["x"], &["x"]]).await;
     let log = observe_rooms(&server, "/").await;

@@ -1,19 +1,21 @@
 //! `TestSocket` and `TestServer` themselves, and the examples of `docs/testing.md`.
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
-use std::{
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+// What the examples of the page need.
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use futures_util::FutureExt;
 use greenroom::{
-    Recovery,
     prelude::*,
-    testing::{KillRooms, Parting, TestRequest, TestServer, TestSocket},
+    testing::{KillRooms, Parting, TestServer, TestSocket},
 };
 use serde_json::json;
+
+// What the other tests need as well.
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use greenroom::{Transport, engine::ConnectionError, testing::TestRequest};
 
 #[derive(Default)]
 struct History {
@@ -258,6 +260,102 @@ async fn several_workers_are_real_threads() {
     }
     assert_eq!(names.len(), 3);
     server.close().await;
+}
+
+#[actix_rt::test]
+async fn a_post_reaches_the_sockets() {
+    use actix_web::{App, HttpResponse, Result, test, web};
+
+    async fn announce(io: web::Data<SocketIo>, text: String) -> Result<HttpResponse> {
+        io.to("lobby").emit("announcement", &text)?;
+        Ok(HttpResponse::NoContent().finish())
+    }
+
+    async fn list(io: web::Data<SocketIo>) -> web::Json<Vec<SocketId>> {
+        web::Json(io.within("lobby").members().await)
+    }
+
+    fn routes(config: &mut web::ServiceConfig) {
+        config.route("/announce", web::post().to(announce)).route("/lobby", web::get().to(list));
+    }
+
+    let lobby =
+        Namespace::new("/").on_connect(|socket: Socket| async move { socket.join("lobby") });
+    let server = TestServer::start(SocketIo::builder().namespace(lobby));
+    let io = web::Data::new(server.io().clone());
+    let app = test::init_service(App::new().app_data(io).configure(routes)).await;
+    let alice = server.connect("/", ()).await.unwrap();
+
+    let post = test::TestRequest::post().uri("/announce").set_payload("closing time");
+    let response = test::call_service(&app, post.to_request()).await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(alice.next_event().await.data::<String>(), "closing time");
+
+    let get = test::TestRequest::get().uri("/lobby").to_request();
+    let ids: Vec<SocketId> = test::call_and_read_body_json(&app, get).await;
+    assert_eq!(ids, [alice.id()]);
+}
+
+/// What a future says that panics outside of a system.
+fn complaint(test: impl Future<Output = ()>) -> String {
+    let polled = AssertUnwindSafe(test).catch_unwind().now_or_never();
+    let failure = polled.expect("it waits for nothing").expect_err("it has to fail");
+    *failure.downcast::<String>().unwrap()
+}
+
+#[test]
+fn without_a_system_tests_are_told_how_to_have_one() {
+    let here = "use #[actix_rt::test]";
+    let started = complaint(async { drop(TestServer::start(SocketIo::builder())) });
+    assert!(started.contains(here), "{started}");
+    let several = complaint(async { drop(TestServer::workers(SocketIo::builder(), 1).await) });
+    assert!(several.contains(here) && several.contains(file!()), "{several}");
+}
+
+#[test]
+fn a_runtime_alone_is_no_system() {
+    let runtime = actix_rt::Runtime::new().unwrap();
+    let failure = complaint(async {
+        runtime.block_on(async { drop(TestServer::start(SocketIo::builder())) });
+    });
+    assert!(failure.contains("use #[actix_rt::test]"), "{failure}");
+}
+
+#[test]
+fn a_client_outside_of_the_system_of_its_server_is_told_so() {
+    let io = actix_rt::System::new().block_on(async { SocketIo::builder().start() });
+    let failure = complaint(async { drop(TestSocket::connect(&io, ()).await) });
+    assert!(failure.contains("use #[actix_rt::test]") && failure.contains(file!()), "{failure}");
+}
+
+#[actix_rt::test]
+async fn a_server_without_websockets_refuses_the_clients_of_tests() {
+    let (sender, errors) = std::sync::mpsc::channel();
+    let builder = SocketIo::builder()
+        .transports([Transport::Polling])
+        .allow_request(|_| async { unreachable!("it is refused before anybody is asked") })
+        .on_connection_error(move |error: ConnectionError| sender.send(error).unwrap());
+    let server = TestServer::start(builder);
+    let refused = server.connect("/", ()).await.unwrap_err();
+    assert_eq!(refused.message, "Transport unknown");
+    let error = errors.try_recv().unwrap();
+    assert_eq!((error.code, error.context), (0, json!({ "transport": "websocket" })));
+    assert_eq!(server.metrics().requests_refused, 1);
+}
+
+#[actix_rt::test]
+#[should_panic(expected = "`ping_timeout` is zero")]
+async fn options_that_make_no_sense_are_refused() {
+    let _ = TestServer::start(SocketIo::builder().ping_timeout(Duration::ZERO));
+}
+
+#[test]
+#[should_panic(expected = "`transports` is empty")]
+fn so_are_those_of_engine_io_alone() {
+    use greenroom::engine::{Config, EngineIo, Opened};
+    let mut config = Config::default();
+    config.transports.clear();
+    let _ = EngineIo::new(config, |_| Opened::new(|_| ()));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
     let active = link.upper.active(&namespace);
     let joined = active.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
     match (packet, active, joined) {
-        (Packet::Connect { .. }, None, _) if link.upper.sought.contains(&namespace) => {
+        (Packet::Connect { .. }, None, _) if link.upper.is_sought(&namespace) => {
             debug!(namespace = &*namespace, "second connect while the first is looked at");
         }
         (Packet::Connect { auth, .. }, None, _) => {

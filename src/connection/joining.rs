@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytestring::ByteString;
 use serde_json::{Map, Value};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{
     Client, Connection, Joined, Phase, Search,
@@ -48,6 +48,10 @@ pub(super) fn connect(
         }
         return;
     }
+    if link.upper.closing {
+        // The whole connection is about to end.
+        return;
+    }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
     let metrics = &client.shared.metrics;
@@ -87,14 +91,21 @@ fn search(
     match running::poll_once(&mut future) {
         std::task::Poll::Ready(result) => found(link, &name, handshake, result, ctx),
         std::task::Poll::Pending => {
-            link.upper.sought.push(name.clone());
-            let connection = ctx.address();
-            actix::spawn(async move {
+            let (connection, sought) = (ctx.address(), name.clone());
+            let task = actix::spawn(async move {
                 let result = future.await;
                 connection.do_send(Sought { name, handshake, result });
             });
+            link.upper.sought.push(Seeking { name: sought, _task: Some(Asking(task)) });
         }
     }
+}
+
+/// A name the client has asked for, while somebody is asked about it.
+pub(super) struct Seeking {
+    pub(super) name: ByteString,
+    /// The application's function. A client that leaves takes it along.
+    pub(super) _task: Option<Asking>,
 }
 
 /// The application has said what it knows of a name.
@@ -111,10 +122,12 @@ impl Handler<Sought> for Link<Client> {
 
     fn handle(&mut self, sought: Sought, ctx: &mut Self::Context) {
         let Sought { name, handshake, result } = sought;
-        let known = self.upper.sought.iter().position(|sought| *sought == name);
+        let span = self.span().clone();
+        let _entered = span.enter();
+        let known = self.upper.sought.iter().position(|sought| sought.name == name);
         let Some(index) = known else { return };
         self.upper.sought.swap_remove(index);
-        if self.is_open() {
+        if self.is_open() && !self.upper.closing {
             found(self, &name, handshake, result, ctx);
         }
     }
@@ -250,6 +263,8 @@ impl Handler<Checked> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, Checked { socket, result }: Checked, ctx: &mut Self::Context) {
+        let span = self.span().clone();
+        let _entered = span.enter();
         answer(self, &socket, result, ctx);
     }
 }
@@ -303,7 +318,11 @@ fn checked(
 }
 
 fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
-    debug!(namespace, %error, "connect refused");
+    if error.cause.is_some() {
+        warn!(namespace, %error, "middleware failed");
+    } else {
+        debug!(namespace, %error, "connect refused");
+    }
     let data = match link.revision() {
         Revision::Three => error.to_bare_json(),
         Revision::Four => error.to_json(),
@@ -331,7 +350,7 @@ pub(super) fn admitted(link: &mut Connection, socket: &Socket, ctx: &mut Context
         return;
     }
     joined.phase = Phase::Joined;
-    debug!(namespace = socket.namespace(), id = %socket.id(), "socket connected");
+    debug!(namespace = socket.namespace(), id = %socket.shown_id(), "socket connected");
     for listener in &socket.home().description.listeners.connect {
         let called = socket.clone();
         running::run_hook(&link.upper, socket, "connect", || listener(called), ctx);

@@ -58,15 +58,16 @@ pub(super) fn leave(
     let joined = &mut link.upper.joined[index];
     let greeted = joined.phase == Phase::Joined;
     joined.phase = Phase::Leaving;
-    joined.serial = None;
+    let waiting = joined.serial.take().map_or(0, |serial| serial.count());
     let socket = joined.socket.clone();
+    link.upper.shared.metrics.events_after_disconnect.add(waiting as u64);
     // What was sent before comes before what is done at the end.
     passing::hear(&link.upper, &socket);
     if reason == DisconnectReason::ClientNamespaceDisconnect {
         socket.set_gone();
     }
     socket.questions().close();
-    debug!(namespace = socket.namespace(), id = %socket.id(), %reason, "socket disconnects");
+    debug!(namespace = socket.namespace(), id = %socket.shown_id(), %reason, "socket disconnects");
     if !greeted {
         // Its connect listeners have not been called, so nobody knows it.
         depart(link, &socket, reason);
@@ -111,6 +112,8 @@ impl Handler<Parting> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, Parting { socket, reason }: Parting, _: &mut Self::Context) {
+        let span = self.span().clone();
+        let _entered = span.enter();
         depart(self, &socket, reason);
     }
 }
@@ -142,6 +145,8 @@ pub(super) fn dismissed(
     }
     if close && !link.upper.closing {
         link.upper.closing = true;
+        link.upper.sought.clear();
+        link.upper.returning.clear();
         let others: Vec<Socket> = link.upper.joined.iter().map(|j| j.socket.clone()).collect();
         for other in others {
             match link.upper.position(&other).map(|index| (index, link.upper.joined[index].phase)) {
@@ -199,6 +204,9 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
 /// The actor ends when its session has ended and the last socket has left.
 pub(super) fn finish_if_done(link: &mut Connection, ctx: &mut Context<Connection>) {
     if link.has_ended() && link.upper.joined.is_empty() {
+        // Nobody gets what still waits.
+        let parked = std::mem::take(&mut link.upper.parked);
+        link.upper.shared.metrics.events_after_disconnect.add(parked.count() as u64);
         link.finish(ctx);
     }
 }

@@ -15,7 +15,6 @@ mod running;
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use self::running::Running;
@@ -104,7 +103,7 @@ pub(crate) struct Client {
     decoder: Reader,
     joined: SmallVec<[Joined; 1]>,
     /// Names the client has asked for, and about which the application is being asked.
-    sought: Vec<ByteString>,
+    sought: Vec<joining::Seeking>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
@@ -224,6 +223,11 @@ impl Client {
         let mut entries =
             self.joined.iter().filter(|joined| *joined.entrance.home.name == *namespace);
         entries.any(|joined| joined.phase == Phase::Leaving)
+    }
+
+    /// Whether somebody is being asked about this name.
+    fn is_sought(&self, name: &str) -> bool {
+        self.sought.iter().any(|sought| *sought.name == *name)
     }
 
     /// The sockets that take part.

@@ -5,7 +5,10 @@ use bytestring::ByteString;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Connection, joining::settle};
+use super::{
+    Connection,
+    joining::{Seeking, settle},
+};
 use crate::{
     engine::dialect::Revision,
     namespace::{
@@ -51,7 +54,7 @@ pub(super) fn ask(
 ) {
     let entrance = arrival.entrance();
     let name = ByteString::from(&*entrance.home.name);
-    link.upper.sought.push(name.clone());
+    link.upper.sought.push(Seeking { name: name.clone(), _task: None });
     let (answer, answered) = oneshot::channel();
     let pipe = link.pipe().clone();
     entrance.addr.do_send(Restore { pid, offset, pipe, answer });
@@ -59,7 +62,7 @@ pub(super) fn ask(
         let span = link.span().clone();
         let _entered = span.enter();
         // Not there any more if the client has left: then the claim gives the socket back.
-        let Some(index) = link.upper.sought.iter().position(|sought| *sought == name) else {
+        let Some(index) = link.upper.sought.iter().position(|sought| sought.name == name) else {
             return;
         };
         link.upper.sought.swap_remove(index);

@@ -91,6 +91,10 @@ impl Parked {
         self.events.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.events.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.events.len() >= Self::EVENTS || self.bytes >= Self::BYTES
     }
@@ -108,6 +112,13 @@ pub(super) struct Serial {
     queue: VecDeque<(Event, Option<u64>, Underway)>,
 }
 
+impl Serial {
+    /// How many events wait.
+    pub(super) fn count(&self) -> usize {
+        self.queue.len()
+    }
+}
+
 /// In serial mode: a listener of this socket has finished.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -117,6 +128,8 @@ impl Handler<Finished> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, Finished(socket): Finished, ctx: &mut Self::Context) {
+        let span = self.span().clone();
+        let _entered = span.enter();
         finished(self, &socket, ctx);
     }
 }
@@ -166,6 +179,8 @@ pub(super) fn unpark(link: &mut Connection, ctx: &mut Context<Connection>) {
         let index = index.filter(|index| link.upper.joined[*index].phase == Phase::Joined);
         if let Some(index) = index {
             dispatch(link, index, event, id, ctx);
+        } else {
+            link.upper.shared.metrics.events_after_disconnect.increment();
         }
     }
 }
@@ -333,7 +348,7 @@ impl End {
 
 /// Tells the error hooks of the namespace and of the socket.
 pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
-    let id = socket.id();
+    let id = socket.shown_id();
     use EventErrorKind::{Packet, Payload, Refused};
     // What clients can cause at will is no warning.
     if matches!(error.kind(), Payload | Packet | Refused) {

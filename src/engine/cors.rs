@@ -10,8 +10,10 @@ type Judge<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
 /// Which pages of other origins may talk to the server, and how.
 ///
 /// A browser asks the server and keeps to the answer; the server itself refuses nobody because of
-/// its origin, as in the reference. Use [`Hooks::allow_request`](super::Hooks::allow_request) for
-/// that.
+/// its origin, as in the reference. Use
+/// [`SocketIoBuilder::allow_request`](crate::SocketIoBuilder::allow_request) for that, or
+/// [`Hooks::allow_request`](super::Hooks::allow_request) of Engine.IO alone; a WebSocket is stopped
+/// by nothing else.
 ///
 /// ```
 /// use std::time::Duration;
@@ -212,6 +214,11 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Cors {
+    /// Whether it asks for what browsers do not do: `*` together with credentials.
+    pub(crate) fn contradicts_itself(&self) -> bool {
+        self.credentials && matches!(self.origin, Origin::Any)
+    }
+
     /// The answer, or `None` if the request is none of our business.
     pub(crate) fn answer<'a>(&'a self, question: &Question<'a>) -> Option<Answer<'a>> {
         let mut headers = Vec::with_capacity(7);

@@ -125,10 +125,15 @@ impl Workers {
     /// Makes the current arbiter a worker; returns its own sessions.
     pub(crate) fn join(&self) -> Sessions {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let sessions =
-            Sessions { worker: list.len(), map: Rc::default(), census: Arc::clone(&self.census) };
+        // The place of a worker whose thread has ended is free: so have its sessions.
+        let free = list.iter().position(|worker| !worker.registry.connected());
+        let worker = free.unwrap_or(list.len());
+        let sessions = Sessions { worker, map: Rc::default(), census: Arc::clone(&self.census) };
         let registry = Registry(sessions.clone()).start();
-        list.push(Worker { registry });
+        match free {
+            Some(index) => list[index] = Worker { registry },
+            None => list.push(Worker { registry }),
+        }
         sessions
     }
 
@@ -148,7 +153,9 @@ impl Workers {
         tokio::pin!(empty);
         empty.as_mut().enable();
         for worker in workers {
-            worker.registry.do_send(CloseAll);
+            // Until it is handled: it must not meet sessions of a server that was opened again. A
+            // worker whose thread has ended has no sessions.
+            let _ = worker.registry.send(CloseAll).await;
         }
         if self.census.actors.load(Ordering::Acquire) > 0 {
             empty.await;

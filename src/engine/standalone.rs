@@ -76,6 +76,11 @@ impl Opened {
 
 impl EngineIo {
     /// A server whose sessions are each introduced to `on_open`, on the worker that opened them.
+    ///
+    /// # Panics
+    /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
+    /// `max_http_buffer_size`, `max_outbox_bytes` or `max_outbox_packets`.
+    #[track_caller]
     pub fn new(
         config: Config,
         on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
@@ -84,6 +89,10 @@ impl EngineIo {
     }
 
     /// The same, asking `allow` before a session is opened.
+    ///
+    /// # Panics
+    /// As [`EngineIo::new`].
+    #[track_caller]
     pub fn with_allow_request<F, Fut>(
         config: Config,
         allow: F,
@@ -97,11 +106,16 @@ impl EngineIo {
     }
 
     /// The same with functions of the application that are called when requests come.
+    ///
+    /// # Panics
+    /// As [`EngineIo::new`].
+    #[track_caller]
     pub fn with_hooks(
         config: Config,
         hooks: Hooks,
         on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
     ) -> Self {
+        config.check();
         let standalone = Standalone { on_open: Box::new(on_open) };
         Self(Arc::new(Engine::new(config, hooks, standalone)))
     }

@@ -7,6 +7,7 @@ use std::{
 
 use actix::prelude::*;
 use hashbrown::HashMap;
+use tracing::warn;
 
 use super::{Namespace, crew::Crew, membership::Membership};
 use crate::{
@@ -103,6 +104,11 @@ impl Namespace {
             !is_reserved(event),
             "no client can send {event:?}: use on_connect, on_disconnecting or on_disconnect"
         );
+        if event == "connection" {
+            warn!(
+                "a listener waits for clients to send \"connection\": on_connect hears of new sockets"
+            );
+        }
         let BoxedListener(handler) = listener.into_handler();
         self.describe().listeners.events.entry(event.to_owned()).or_default().push(handler);
         self

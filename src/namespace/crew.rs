@@ -1,17 +1,19 @@
 //! The room actors of a namespace: starting them, watching them, replacing one that died.
 
 use actix::prelude::*;
+use tokio::sync::mpsc;
 use tracing::error;
 
 use super::{
     Namespace,
     membership::{Phase, Workers},
+    messages::Flush,
 };
 use crate::{
     packet::Outgoing,
     room::{
         Ended, Key, Room, Rooms,
-        messages::{Admit, Dismiss},
+        messages::{Admit, Dismiss, Pass},
     },
 };
 
@@ -111,6 +113,22 @@ impl Namespace {
         let farewell = Outgoing::Disconnect { namespace: &self.name };
         let farewell = self.description.codec.frames(&farewell, true);
         Dismiss { key, rooms, farewell: Some(farewell), close, notify: true }
+    }
+}
+
+impl Handler<Flush> for Namespace {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) -> Self::Result {
+        let (passing, mut passed) = mpsc::channel(1);
+        for worker in self.crew.workers() {
+            self.post(worker, Pass(passing.clone()), ctx);
+        }
+        drop(passing);
+        Box::pin(async move {
+            // Nothing comes; it ends with the last of those that were sent.
+            passed.recv().await;
+        })
     }
 }
 

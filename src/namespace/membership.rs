@@ -116,6 +116,12 @@ impl Membership {
         self.members.iter().map(|(key, member)| (*key, member))
     }
 
+    /// The sockets that are in a middleware.
+    pub(super) fn pending(&self) -> Vec<SocketId> {
+        let pending = self.members.values().filter(|member| member.phase == Phase::Pending);
+        pending.map(|member| member.socket.id().clone()).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -133,6 +133,10 @@ impl Told {
         Self { socket: Some(socket.clone()) }
     }
 
+    pub(crate) fn id(&self) -> Option<&SocketId> {
+        self.socket.as_ref().map(Socket::id)
+    }
+
     /// The namespace has the message.
     pub(crate) fn take(mut self) -> Option<Socket> {
         self.socket.take()
@@ -219,6 +223,11 @@ impl Drop for Arrival {
         }
     }
 }
+
+/// Answers when all that was sent to the namespace before has reached its members' outboxes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Flush;
 
 /// End if nobody is left.
 #[derive(Message)]

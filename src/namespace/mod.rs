@@ -52,8 +52,10 @@ const OPERATIONS_PER_TURN: usize = 256;
 pub(crate) trait Listing: Send {
     /// Whether an empty namespace may end now. If so, nobody finds it from now on.
     fn retire(&self) -> bool;
-    /// The actor has ended; `stopped` if it was meant to.
-    fn ended(&self, stopped: bool);
+    /// The namespace was told to end: it is not to be started again.
+    fn stopping(&self);
+    /// The actor has ended.
+    fn ended(&self);
 }
 
 /// The sockets of one path, their rooms and their listeners.
@@ -198,7 +200,7 @@ impl Actor for Namespace {
             home.close();
         }
         if let Some(listing) = self.listing.take() {
-            listing.ended(self.stopping);
+            listing.ended();
         }
     }
 }

@@ -70,14 +70,14 @@ impl Namespace {
         let id = ack.as_ref().map(|ack| ack.id);
         let encode = |namespace: &Self, payload: &Payload| {
             let event = Outgoing::Event { namespace: &namespace.name, id, payload };
-            let frames = namespace.description.codec.frames(&event, flags.compress);
-            namespace.description.shared_by_receivers(frames)
+            namespace.description.codec.frames(&event, flags.compress)
         };
+        let share = |namespace: &Self, frames| namespace.description.shared_by_receivers(frames);
         match &self.keeper {
             Some(keeper) if id.is_none() && flags.volatile && payload.ends_with_text() => {
                 // A client would take that text for an offset, and forget the real one.
                 let payload = payload.with_text(&keeper.store.last_offset());
-                heard.then(|| encode(self, &payload))
+                heard.then(|| share(self, encode(self, &payload)))
             }
             Some(keeper) if id.is_none() && !flags.volatile => {
                 if !self.is_wanted(keeper, broadcast, heard) {
@@ -85,11 +85,12 @@ impl Namespace {
                 }
                 let payload = payload.with_text(&keeper.store.next_offset());
                 let frames = encode(self, &payload);
+                // Not yet shared: what receivers make of it would be kept too, and nobody counts it.
                 self.keep(broadcast, frames.clone());
                 self.sweep_later(ctx);
-                Some(frames)
+                Some(share(self, frames))
             }
-            _ => heard.then(|| encode(self, payload)),
+            _ => heard.then(|| share(self, encode(self, payload))),
         }
     }
 
@@ -141,7 +142,7 @@ impl Namespace {
         match keeper.store.admit(socket.id(), member.rooms(), now) {
             Ok(missed) => {
                 if socket.recovered() {
-                    debug!(id = %socket.id(), missed = missed.len(), "socket recovered");
+                    debug!(id = %socket.shown_id(), missed = missed.len(), "socket recovered");
                     self.metrics.sockets_recovered.increment();
                 }
                 self.sweep_later(ctx);

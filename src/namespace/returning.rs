@@ -122,6 +122,7 @@ impl Namespace {
             && member.phase == Phase::Connected
             && !member.socket.pipe().is(&pipe)
         {
+            let id = member.socket.shown_id();
             debug!(%id, "a client has come back before its old connection ended");
             member.socket.errand(Errand::Outlived);
         }

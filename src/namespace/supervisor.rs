@@ -20,7 +20,7 @@ use crate::{
         Broadcast, Disconnect, Join, Key, Leave, Room, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::Errand,
+    socket::{Errand, Socket},
 };
 
 impl Namespace {
@@ -77,6 +77,18 @@ impl Namespace {
         self.tell_rooms(events.into_iter());
     }
 
+    /// Whether another socket has this one's id: that of an old client is its session's, and the
+    /// application may give the id of a session that has ended to the next one while the socket is
+    /// still leaving. The client is sent away then, and tries again.
+    fn is_taken(&self, socket: &Socket) -> bool {
+        let member = self.members.key(socket.id()).and_then(|key| self.members.get(key));
+        let taken = member.is_some_and(|member| member.socket != *socket);
+        if taken {
+            socket.errand(Errand::Outlived);
+        }
+        taken
+    }
+
     fn admit(&mut self, key: Key, ctx: &mut Context<Self>) {
         let Some(member) = self.members.get(key) else { return };
         let (socket, Place { worker, arbiter }) = (member.socket.clone(), member.place.clone());
@@ -114,6 +126,18 @@ impl Namespace {
         Some(parted)
     }
 
+    /// Takes out a socket that was not let in.
+    fn discard(&mut self, id: Option<&SocketId>) {
+        let key = id.and_then(|id| self.members.key(id));
+        let pending =
+            |key: &Key| self.members.get(*key).is_some_and(|member| member.phase == Phase::Pending);
+        if let Some(key) = key.filter(pending) {
+            let mut events = Vec::new();
+            self.members.remove(key, &mut events);
+            self.tell_rooms(events.into_iter());
+        }
+    }
+
     fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
         if self.stopping && self.members.is_empty() {
             debug!(namespace = &*self.name, "namespace ends");
@@ -127,7 +151,9 @@ impl Handler<Prepare> for Namespace {
 
     fn handle(&mut self, prepare: Prepare, _: &mut Self::Context) {
         let Prepare { socket, place, arrival } = prepare;
-        self.receive(socket, place);
+        if !self.is_taken(&socket) {
+            self.receive(socket, place);
+        }
         drop(arrival);
     }
 }
@@ -139,9 +165,14 @@ impl Handler<Connect> for Namespace {
         let Connect { socket, place, arrival, claim } = connect;
         if self.stopping {
             // Dropping it tells its connection.
+            self.discard(socket.id());
+            self.end_if_empty(ctx);
             return;
         }
         let Some(socket) = socket.take() else { return };
+        if self.is_taken(&socket) {
+            return;
+        }
         let known = self.members.key(socket.id());
         let key = known.unwrap_or_else(|| self.receive(socket, place));
         drop(arrival);
@@ -158,10 +189,14 @@ impl Handler<Depart> for Namespace {
 
     fn handle(&mut self, Depart { socket, reason, heard }: Depart, ctx: &mut Self::Context) {
         let Some(socket) = socket.take() else { return };
-        let Some(key) = self.members.key(socket.id()) else { return };
+        let member =
+            self.members.key(socket.id()).and_then(|key| Some((key, self.members.get(key)?)));
+        let Some((key, member)) = member.filter(|(_, member)| member.socket == socket) else {
+            // It was not let in; its connection waits nevertheless.
+            socket.errand(Errand::Departed(socket.clone()));
+            return;
+        };
         let mut events = Vec::new();
-        let Some(member) = self.members.get(key) else { return };
-        debug_assert!(member.socket == socket, "an id has one socket at a time");
         let phase = member.phase;
         if phase == Phase::Connected {
             let (worker, rooms) = (member.place.worker, member.shared_rooms());
@@ -300,8 +335,15 @@ impl Handler<Stop> for Namespace {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
+        if let Some(listing) = &self.listing {
+            listing.stopping();
+        }
         if let Some(home) = self.home.upgrade() {
             home.close();
+        }
+        // Whoever is still in a middleware is told when it has passed.
+        for id in self.members.pending() {
+            self.discard(Some(&id));
         }
         let keys = self.members.select(&Target::everyone());
         let partings: Vec<_> =

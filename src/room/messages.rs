@@ -385,6 +385,13 @@ pub(crate) struct Confirm(
     #[allow(dead_code, reason = "its drop is what it is for")] pub(crate) Origin,
 );
 
+/// All that was sent to the room actor before has been delivered when this is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Pass(
+    #[allow(dead_code, reason = "its drop is what it is for")] pub(crate) mpsc::Sender<()>,
+);
+
 /// Panic.
 #[cfg(feature = "testing")]
 #[derive(Message)]

@@ -249,6 +249,14 @@ impl Handler<Confirm> for Rooms {
     }
 }
 
+impl Handler<messages::Pass> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, pass: messages::Pass, _: &mut Self::Context) {
+        drop(pass);
+    }
+}
+
 #[cfg(feature = "testing")]
 impl Handler<messages::Die> for Rooms {
     type Result = ();

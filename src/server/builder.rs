@@ -29,6 +29,7 @@ pub struct SocketIoBuilder {
     on_new_namespace: Option<OnNewNamespace>,
     cleanup_empty_child_namespaces: bool,
     max_server_namespaces: usize,
+    max_namespace_name: usize,
     #[cfg(feature = "client")]
     serve_client: bool,
     codec: Codec,
@@ -63,6 +64,7 @@ impl Default for SocketIoBuilder {
             on_new_namespace: None,
             cleanup_empty_child_namespaces: false,
             max_server_namespaces: 100_000,
+            max_namespace_name: 1024,
             #[cfg(feature = "client")]
             serve_client: true,
             shared: home::Shared::default(),
@@ -104,6 +106,13 @@ impl SocketIoBuilder {
     /// for another is told that there is none. Default 100,000.
     pub fn max_server_namespaces(mut self, count: usize) -> Self {
         self.max_server_namespaces = count;
+        self
+    }
+
+    /// Bytes of a name that parents are asked about; a client that asks for a longer one is told that
+    /// there is none. Default 1,024.
+    pub fn max_namespace_name(mut self, bytes: usize) -> Self {
+        self.max_namespace_name = bytes;
         self
     }
 
@@ -283,12 +292,16 @@ impl SocketIoBuilder {
     /// # Panics
     /// Outside an actix system: actors need one. `#[actix_web::main]` and `#[actix::main]` start
     /// one, `#[tokio::main]` does not.
+    ///
+    /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
+    /// `max_http_buffer_size`, `max_outbox_bytes` or `max_outbox_packets`.
     #[track_caller]
     pub fn start(self) -> SocketIo {
         assert!(
             actix::System::try_current().is_some(),
             "SocketIo::start needs an actix system: use #[actix_web::main] instead of #[tokio::main]"
         );
+        self.config.check();
         let thread = std::thread::current();
         if thread.name().is_some_and(|name| name.starts_with("actix-rt|")) {
             tracing::warn!(
@@ -310,6 +323,7 @@ impl SocketIoBuilder {
             on_new_namespace: self.on_new_namespace,
             cleanup: self.cleanup_empty_child_namespaces,
             max_namespaces: self.max_server_namespaces,
+            max_name: self.max_namespace_name,
         }));
         let connections = Arc::new(Shared {
             directory: Box::new(Arc::clone(&catalog)),
@@ -331,6 +345,7 @@ impl SocketIoBuilder {
             connections,
             catalog,
             metrics,
+            closing: tokio::sync::Mutex::default(),
             #[cfg(feature = "client")]
             serves_client: self.serve_client,
         };

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use actix::prelude::*;
 use tracing::{error, warn};
 
 use super::{
-    directory::Namespaces,
+    directory::{Namespaces, Started},
     parents::{ListedParent, Parents, Verdict},
     placement::{self, Placement},
 };
@@ -27,7 +27,7 @@ use crate::{
     },
     socket::{
         Handshake,
-        home::{Common, Description, Home},
+        home::{Common, Description, Home, Successors},
     },
 };
 
@@ -44,6 +44,14 @@ pub(super) struct Settings {
     pub(super) cleanup: bool,
     /// How many namespaces there may be before none is born any more.
     pub(super) max_namespaces: usize,
+    /// Bytes of a name that parents are asked about.
+    pub(super) max_name: usize,
+}
+
+/// How a namespace was described, and which one runs by it.
+struct Described {
+    description: Arc<Description>,
+    home: Arc<Home>,
 }
 
 /// See the module's description.
@@ -52,8 +60,8 @@ pub(crate) struct Catalog {
     pub(super) parents: Parents,
     placement: Placement,
     settings: Settings,
-    /// The descriptions of the namespaces that were started by name, until they are removed.
-    described: Mutex<BTreeMap<String, Arc<Description>>>,
+    /// The namespaces that were started by name, until they are removed.
+    described: Mutex<BTreeMap<String, Described>>,
     /// Where what is sent to the main namespace goes.
     main: Mutex<Option<Arc<Home>>>,
     closed: AtomicBool,
@@ -94,21 +102,36 @@ impl Catalog {
     pub(super) fn open(self: &Arc<Self>, mut namespace: Namespace) -> Arc<Entrance> {
         namespace.join_server(&self.settings.metrics, &self.settings.common);
         let (name, description) = (namespace.name().to_owned(), namespace.shared_description());
-        let (entrance, new) = self.start(namespace);
-        if new {
-            lock(&self.described).insert(name, description);
+        match self.start(namespace, |_| true) {
+            Started::New(entrance) => {
+                let home = Arc::clone(&entrance.home);
+                lock(&self.described).insert(name, Described { description, home });
+                entrance
+            }
+            Started::Running(entrance) => {
+                warn!(namespace = name, "it runs already: the new description is dropped");
+                entrance
+            }
+            Started::Refused => unreachable!("every number of namespaces was allowed"),
         }
-        entrance
     }
 
-    fn start(self: &Arc<Self>, mut namespace: Namespace) -> (Arc<Entrance>, bool) {
+    /// Starts a namespace if `allowed`, which is told how many are listed, and nobody has its name.
+    fn start(
+        self: &Arc<Self>,
+        mut namespace: Namespace,
+        allowed: impl FnOnce(usize) -> bool,
+    ) -> Started {
         let (addr, receiver) = placement::mailbox();
         let name = namespace.name().to_owned();
         let entrance = namespace.entrance(&addr);
-        if let Err(running) = self.namespaces.register(&name, entrance.clone()) {
-            return (running, false);
+        match self.namespaces.register(&name, &entrance, allowed) {
+            Started::New(_) => {}
+            other => return other,
         }
         let home = Arc::clone(&entrance.home);
+        let successors: Weak<Self> = Arc::downgrade(self);
+        home.set_successors(successors);
         if name == "/" {
             *lock(&self.main) = Some(Arc::clone(&home));
         } else {
@@ -116,7 +139,7 @@ impl Catalog {
         }
         namespace.set_listing(ListedNamespace { catalog: Arc::clone(self), home });
         self.placement.place(namespace, receiver);
-        (entrance, true)
+        Started::New(entrance)
     }
 
     fn announce(&self, name: &str, addr: &Addr<Namespace>) {
@@ -134,10 +157,27 @@ impl Catalog {
         if self.closed.load(Ordering::Acquire) {
             return None;
         }
-        let description = lock(&self.described).get(name).cloned()?;
+        let description = Arc::clone(&lock(&self.described).get(name)?.description);
         warn!(namespace = name, "a namespace had ended unasked and is started again");
+        self.restart(name, description)
+    }
+
+    fn restart(
+        self: &Arc<Self>,
+        name: &str,
+        description: Arc<Description>,
+    ) -> Option<Arc<Entrance>> {
         let namespace = Namespace::described(name, description, &self.settings.metrics);
-        Some(self.start(namespace).0)
+        match self.start(namespace, |_| true) {
+            Started::New(entrance) => {
+                if let Some(described) = lock(&self.described).get_mut(name) {
+                    described.home = Arc::clone(&entrance.home);
+                }
+                Some(entrance)
+            }
+            Started::Running(entrance) => Some(entrance),
+            Started::Refused => None,
+        }
     }
 
     /// The namespace of a name, if it runs.
@@ -162,24 +202,52 @@ impl Catalog {
     /// The namespace of a name: the one that runs, or a child of the first parent whose pattern
     /// takes it, or a new one without listeners.
     pub(super) fn of(self: &Arc<Self>, name: &str) -> Arc<Entrance> {
+        let parent = || self.parents.by_pattern(name);
         self.running(name)
-            .or_else(|| self.parents.by_pattern(name).map(|parent| self.born(name, &parent)))
+            .or_else(|| self.born(name, &parent()?, |_| true))
             .unwrap_or_else(|| self.open(Namespace::new(name)))
     }
 
-    fn born(self: &Arc<Self>, name: &str, parent: &Arc<ListedParent>) -> Arc<Entrance> {
+    fn born(
+        self: &Arc<Self>,
+        name: &str,
+        parent: &Arc<ListedParent>,
+        allowed: impl FnOnce(usize) -> bool,
+    ) -> Option<Arc<Entrance>> {
         let metrics = &self.settings.metrics;
         let child = Namespace::described(name, Arc::clone(&parent.description), metrics);
-        let (entrance, new) = self.start(child.retires(self.settings.cleanup));
-        if new {
-            parent.add(&entrance.home);
+        match self.start(child.retires(self.settings.cleanup), allowed) {
+            Started::New(entrance) => {
+                parent.add(&entrance.home);
+                Some(entrance)
+            }
+            Started::Running(entrance) => Some(entrance),
+            Started::Refused => None,
         }
-        entrance
     }
 
-    /// Forgets how a namespace was described, so that it is not started again.
-    pub(super) fn forget(&self, name: &str) {
+    /// Whether one more namespace may be born for a client. Asked under the lock of the list.
+    fn may_be_born(&self, listed: usize) -> bool {
+        !self.closed.load(Ordering::Acquire) && listed < self.settings.max_namespaces
+    }
+
+    /// Forgets how this namespace was described, so that it is not started again; not how another
+    /// one of its name was.
+    fn forget(&self, home: &Arc<Home>) {
+        let mut described = lock(&self.described);
+        if described.get(&*home.name).is_some_and(|known| Arc::ptr_eq(&known.home, home)) {
+            described.remove(&*home.name);
+        }
+    }
+
+    /// The same by name.
+    pub(super) fn forget_name(&self, name: &str) {
         lock(&self.described).remove(name);
+    }
+
+    /// Waits until what was sent before has reached the outboxes of all sockets.
+    pub(super) async fn flush(&self) {
+        self.namespaces.flush().await;
     }
 
     /// Ends all namespaces; done when each has taken the message.
@@ -193,10 +261,12 @@ impl Catalog {
         if !self.closed.swap(false, Ordering::AcqRel) {
             return;
         }
-        let described = lock(&self.described).clone();
+        let described: Vec<_> = lock(&self.described)
+            .iter()
+            .map(|(name, known)| (name.clone(), Arc::clone(&known.description)))
+            .collect();
         for (name, description) in described {
-            let namespace = Namespace::described(&name, description, &self.settings.metrics);
-            self.start(namespace);
+            self.restart(&name, description);
         }
     }
 
@@ -208,10 +278,10 @@ impl Catalog {
 
     /// Goes through the parents from the one numbered `from`, for a name that nobody has.
     fn ask_parents(self: &Arc<Self>, name: &str, handshake: &Handshake) -> Search {
-        if self.parents.is_empty() || self.closed.load(Ordering::Acquire) {
+        if self.parents.is_empty() || name.len() > self.settings.max_name {
             return Search::Unknown;
         }
-        if self.namespaces.len() >= self.settings.max_namespaces {
+        if !self.may_be_born(self.namespaces.len()) {
             warn!(name, "there are too many namespaces for another one");
             return Search::Unknown;
         }
@@ -235,7 +305,7 @@ impl Catalog {
         // The child may end for want of clients before this one is counted: once more, then.
         (0..8).find_map(|_| {
             self.namespaces.arrival(name).or_else(|| {
-                self.born(name, parent);
+                self.born(name, parent, |listed| self.may_be_born(listed))?;
                 self.namespaces.arrival(name)
             })
         })
@@ -256,6 +326,12 @@ impl Directory for Arc<Catalog> {
     }
 }
 
+impl Successors for Catalog {
+    fn current(self: Arc<Self>, name: &str) -> Option<Arc<Home>> {
+        Some(Arc::clone(&self.running(name)?.home))
+    }
+}
+
 /// What a namespace holds of its place in the catalog.
 struct ListedNamespace {
     catalog: Arc<Catalog>,
@@ -267,10 +343,14 @@ impl Listing for ListedNamespace {
         self.catalog.namespaces.retire(&self.home)
     }
 
-    fn ended(&self, stopped: bool) {
-        if stopped && !self.catalog.closed.load(Ordering::Acquire) {
-            self.catalog.forget(&self.home.name);
+    fn stopping(&self) {
+        // When the server is closed it may open again.
+        if !self.catalog.closed.load(Ordering::Acquire) {
+            self.catalog.forget(&self.home);
         }
+    }
+
+    fn ended(&self) {
         self.catalog.namespaces.forget(&self.home);
         self.catalog.parents.forget(&self.home);
     }

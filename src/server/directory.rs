@@ -8,10 +8,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use futures_util::future::join_all;
+
 use crate::{
     namespace::{
         Stop,
-        messages::{Arrival, Entrance},
+        messages::{Arrival, Entrance, Flush},
     },
     socket::home::Home,
 };
@@ -21,6 +23,14 @@ type List = Arc<BTreeMap<String, Arc<Entrance>>>;
 /// See the module's description. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Namespaces(Arc<RwLock<List>>);
+
+/// What has become of a namespace that was to be started.
+pub(super) enum Started {
+    New(Arc<Entrance>),
+    /// One of its name runs already.
+    Running(Arc<Entrance>),
+    Refused,
+}
 
 /// A name with the slash it begins with.
 pub(super) fn normalized(name: &str) -> String {
@@ -52,18 +62,20 @@ impl Namespaces {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lists a namespace, or gives the one of that name that runs already.
+    /// Lists a namespace, unless one of that name runs already. `allowed` is told how many are listed.
     pub(super) fn register(
         &self,
         name: &str,
-        entrance: Arc<Entrance>,
-    ) -> Result<(), Arc<Entrance>> {
+        entrance: &Arc<Entrance>,
+        allowed: impl FnOnce(usize) -> bool,
+    ) -> Started {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match list.get(name) {
-            Some(known) if known.is_open() => Err(known.clone()),
+            Some(known) if known.is_open() => Started::Running(known.clone()),
+            _ if !allowed(list.len()) => Started::Refused,
             _ => {
-                Arc::make_mut(&mut list).insert(name.to_owned(), entrance);
-                Ok(())
+                Arc::make_mut(&mut list).insert(name.to_owned(), entrance.clone());
+                Started::New(entrance.clone())
             }
         }
     }
@@ -96,6 +108,13 @@ impl Namespaces {
     /// How many are listed.
     pub(super) fn len(&self) -> usize {
         self.list().len()
+    }
+
+    /// Waits until what was sent to them has reached the outboxes of their sockets.
+    pub(super) async fn flush(&self) {
+        let list = self.list();
+        // One that has ended has nothing to wait for.
+        join_all(list.values().map(|entrance| entrance.addr.send(Flush))).await;
     }
 
     /// Ends all of them; done when each has taken the message.

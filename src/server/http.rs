@@ -16,7 +16,8 @@ impl SocketIoBuilder {
     }
 
     /// What pages of other origins may do. Default: no headers about it, and preflights are
-    /// refused.
+    /// refused. It refuses nobody, and stops no WebSocket: that is for
+    /// [`allow_request`](Self::allow_request).
     pub fn cors(mut self, cors: Cors) -> Self {
         self.config.cors = Some(cors);
         self
@@ -43,7 +44,15 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Adds a middleware for every request, see [`Hooks::middleware`](crate::engine::Hooks::middleware).
+    /// Adds a middleware for every request: also those of open sessions and of WebSockets, but for
+    /// preflights that [`Cors`] answers. Middlewares run in the order in which they were added,
+    /// before anything of the request is checked. A refusal is answered with code 3; its text is
+    /// for [`on_connection_error`](Self::on_connection_error) and not told to the client.
+    ///
+    /// What should be asked once for each session belongs into
+    /// [`allow_request`](Self::allow_request), and what is about one namespace into
+    /// [`Namespace::before_connect`](crate::Namespace::before_connect). Middlewares of actix-web
+    /// work too, see [`Hooks::middleware`](crate::engine::Hooks::middleware).
     pub fn engine_middleware<F, Fut>(mut self, middleware: F) -> Self
     where
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
@@ -53,7 +62,12 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Makes the ids of sessions, see [`Hooks::generate_id`](crate::engine::Hooks::generate_id).
+    /// Makes the ids of sessions. They are secrets, and not those of sockets: whoever knows one can
+    /// act for its client. The server puts two characters before it, which name the worker that has
+    /// the session. Default: 144 random bits.
+    ///
+    /// With an error, or an id that a session of the same worker has, the request is answered with
+    /// code 3 and reported as `ID_GENERATION_ERROR`.
     pub fn generate_id<F, Fut, E>(mut self, generate: F) -> Self
     where
         F: Fn(Arc<Request>) -> Fut + Send + Sync + 'static,
@@ -64,8 +78,9 @@ impl SocketIoBuilder {
         self
     }
 
-    /// May change the headers of the first response of each session, before
-    /// [`on_headers`](Self::on_headers).
+    /// Calls `change` with the headers of the first response of each session and with its request,
+    /// before [`on_headers`](Self::on_headers). It runs on the worker of the request and must not
+    /// block.
     pub fn on_initial_headers(
         mut self,
         change: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static,
@@ -74,8 +89,9 @@ impl SocketIoBuilder {
         self
     }
 
-    /// May change the headers of each response of a session: polls and posts that succeed, and the
-    /// 101 of a WebSocket. Errors and preflights do not pass here.
+    /// Calls `change` with the headers of each response of a session and with its request: polls
+    /// and posts that succeed, and the 101 of a WebSocket. Errors and preflights do not pass here.
+    /// It runs on the worker of the request and must not block.
     pub fn on_headers(
         mut self,
         change: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static,
@@ -84,8 +100,11 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Tells `listener` of the requests that are refused: a closure of a
-    /// [`ConnectionError`](crate::engine::ConnectionError), or the recipient of an actor.
+    /// Tells `listener` of the requests that are refused, before they are answered: a closure of a
+    /// [`ConnectionError`](crate::engine::ConnectionError), which runs on the worker of the request
+    /// and must not block, or the recipient of an actor. An error that finds the actor's mailbox
+    /// full is lost, and counted in
+    /// [`Snapshot::connection_errors_lost`](crate::Snapshot::connection_errors_lost).
     pub fn on_connection_error<M>(mut self, listener: impl OnConnectionError<M>) -> Self {
         self.hooks = self.hooks.on_connection_error(listener);
         self

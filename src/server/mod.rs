@@ -69,6 +69,8 @@ pub(crate) struct Door {
     connections: Arc<Shared>,
     catalog: Arc<Catalog>,
     metrics: Arc<Metrics>,
+    /// Held while the server closes or opens.
+    closing: tokio::sync::Mutex<()>,
     #[cfg(feature = "client")]
     serves_client: bool,
 }
@@ -141,10 +143,14 @@ impl SocketIo {
 
     /// Ends a namespace: its sockets are disconnected ("server namespace disconnect"), and clients
     /// do not find it any more. A child of a parent is born again when a client asks for it. Done
-    /// when the last socket has left; whether there was one of that name.
+    /// when the last socket has left; whether there was one of that name. The main namespace `/`
+    /// stays.
     pub async fn remove(&self, name: &str) -> bool {
+        if directory::normalized(name) == "/" {
+            return false;
+        }
         let Some(addr) = self.namespace(name) else { return false };
-        self.catalog().forget(&directory::normalized(name));
+        self.catalog().forget_name(&directory::normalized(name));
         addr.send(Stop).await.is_ok()
     }
 
@@ -152,7 +158,8 @@ impl SocketIo {
         &self.engine.service.catalog
     }
 
-    /// The operator of a running namespace: emit to it, to its rooms, with exceptions and flags.
+    /// The operator of a running namespace: emit to it, to its rooms, with exceptions and flags. It
+    /// may be kept: when the namespace has ended, it works on the one that has its name then.
     pub fn of(&self, name: &str) -> Option<BroadcastOperator> {
         let name = directory::normalized(name);
         let entrance = self.catalog().running(&name)?;
@@ -242,15 +249,26 @@ impl SocketIo {
         let engine = Arc::clone(&self.engine);
         engine.stop_accepting();
         async move {
-            engine.close().await;
-            engine.service.catalog.close().await;
+            let _closing = engine.service.closing.lock().await;
+            // Not if it has been opened again meanwhile.
+            if !engine.is_accepting() {
+                end_all(&engine).await;
+            }
         }
     }
 
     /// Takes clients again after [`SocketIo::close`]: the namespaces that were started by name run
     /// anew, with the listeners they had and without sockets. Addresses of the old ones are of no
     /// use any more. The HTTP server may be the same or another one.
-    pub fn reopen(&self) {
+    ///
+    /// It waits for a `close` that is under way, and ends what one has left that was given up. A
+    /// server that is open stays as it is.
+    pub async fn reopen(&self) {
+        let _closing = self.engine.service.closing.lock().await;
+        if self.engine.is_accepting() {
+            return;
+        }
+        end_all(&self.engine).await;
         self.catalog().reopen();
         self.engine.start_accepting();
     }
@@ -270,6 +288,21 @@ impl SocketIo {
     pub(crate) fn adopt(&self, entrance: Arc<Entrance>) {
         self.catalog().adopt(entrance);
     }
+}
+
+/// How long `close` waits for what was broadcast before.
+const FLUSH_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Ends every session and then every namespace.
+async fn end_all(engine: &Engine<Door>) {
+    // What was broadcast before is on its way through the namespaces. They are not waited for long:
+    // the server closes, whatever keeps one busy.
+    let flushed = engine.service.catalog.flush();
+    if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+        tracing::warn!("a namespace was too busy to send all before the server closed");
+    }
+    engine.close().await;
+    engine.service.catalog.close().await;
 }
 
 impl HttpServiceFactory for SocketIo {

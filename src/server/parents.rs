@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use tracing::warn;
+
 use super::catalog::Settings;
 use crate::{
     engine::LocalFuture,
@@ -29,8 +31,10 @@ impl ListedParent {
     }
 
     pub(super) fn add(&self, home: &Arc<Home>) {
+        let mut children = self.children();
+        // It may have ended already; under the lock, as it is forgotten under it too.
         if !home.is_closed() {
-            self.children().insert(Arc::clone(&home.name), Arc::clone(home));
+            children.insert(Arc::clone(&home.name), Arc::clone(home));
         }
     }
 
@@ -75,6 +79,12 @@ impl Parents {
         let (name, rule, description) = parent.into_parts(&settings.metrics, &settings.common);
         let listed = Arc::new(ListedParent { name, rule, description, children: Mutex::default() });
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if list.iter().any(|known| known.name == listed.name) {
+            warn!(
+                parent = &*listed.name,
+                "a parent of that name was added before, and comes first"
+            );
+        }
         Arc::make_mut(&mut list).push(Arc::clone(&listed));
         listed
     }

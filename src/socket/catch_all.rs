@@ -121,8 +121,9 @@ impl Socket {
     ///
     /// It is called soon after the event was sent, in the order of sending, and behind those of
     /// the [namespace](crate::Namespace::on_any_outgoing). It sees volatile events also when the
-    /// client cannot take them. It should not send to its own client: it would be called for that
-    /// again, for ever.
+    /// client cannot take them. What a client missed that comes back, and is sent to it again (see
+    /// [`Socket::recovered`]), it does not hear. It should not send to its own client: it would be
+    /// called for that again, for ever.
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Self, &Event) + Send + Sync + 'static,

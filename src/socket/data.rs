@@ -1,9 +1,14 @@
 //! Values an application attaches to a socket.
 
+use std::{
+    cell::Cell,
+    sync::{Arc, MutexGuard, TryLockError},
+};
+
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, ser::Error as _};
 use serde_json::{Map, Value};
 
-use super::Socket;
+use super::{Extras, Socket};
 
 /// The data of one socket: values by name, all with a JSON form, so that other parts of the
 /// server (and of a cluster) can read them.
@@ -79,6 +84,56 @@ impl<'de> Deserialize<'de> for Data {
             Value::Object(values) => Self(values),
             _ => Self::default(),
         })
+    }
+}
+
+thread_local! {
+    /// The socket whose data this thread works on.
+    static BUSY_WITH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Puts back what was there before.
+struct Entered(usize);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        BUSY_WITH.set(self.0);
+    }
+}
+
+impl Socket {
+    /// Calls `f` with the data of the socket: free to use, readable for the whole server.
+    ///
+    /// `f` should be short: it runs under a lock.
+    ///
+    /// # Panics
+    /// If `f` calls a method of the same socket that concerns its data or listeners: it would wait
+    /// for itself.
+    pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
+        let mut extras = self.extras();
+        let _entered = Entered(BUSY_WITH.replace(self.address()));
+        f(&mut extras.get_or_insert_default().data)
+    }
+
+    /// What most sockets have not.
+    pub(super) fn extras(&self) -> MutexGuard<'_, Option<Box<Extras>>> {
+        let locked = match self.0.extras.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                assert!(
+                    BUSY_WITH.get() != self.address(),
+                    "a closure given to `Socket::data` uses data or listeners of the same socket"
+                );
+                self.0.extras.lock()
+            }
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Ok(locked) => Ok(locked),
+        };
+        // What a panic has left half done belongs to the application.
+        locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt};
 
+use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::packet::{ArgsError, EncodeError};
 
-/// An event was not sent.
+/// An event was not sent. A handler of HTTP may return it by `?`: it is answered with 500.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -20,6 +21,22 @@ pub enum EmitError {
 }
 
 /// An event was sent, but no answer came.
+///
+/// A handler of HTTP may return it by `?`: [`AckError::Timeout`] is answered with 504, all others
+/// with 500, and its text.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_web::web;
+/// use greenroom::{Socket, prelude::*};
+///
+/// async fn ask(socket: Socket) -> Result<String, AckError> {
+///     socket.timeout(Duration::from_secs(5)).emit_with_ack("name?", &()).await
+/// }
+/// # async fn find() -> Socket { unreachable!() }
+/// web::get().to(|| async { ask(find().await).await });
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
@@ -40,6 +57,16 @@ pub enum AckError {
 // In an ordinary HTTP handler, `io.emit(..)?` answers 500.
 impl actix_web::ResponseError for EmitError {}
 impl actix_web::ResponseError for EncodeError {}
+
+impl actix_web::ResponseError for AckError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            // The client is to this server what another server is to a proxy.
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Emit(_) | Self::Disconnected | Self::Args(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
 
 /// What an error of a listener is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,16 +207,21 @@ fn explain(error: &ArgsError) -> String {
 }
 
 /// A middleware refuses a client: it gets a `CONNECT_ERROR` with this message and data.
+///
+/// Every [`std::error::Error`] turns into one by `?`. What such an error says is meant for the
+/// application, not for clients: they read `internal error`, and the log has the error itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectError {
     pub(crate) message: String,
     pub(crate) data: Option<Value>,
+    /// What the client does not see.
+    pub(crate) cause: Option<String>,
 }
 
 impl ConnectError {
     /// Refuses with a message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None }
+        Self { message: message.into(), data: None, cause: None }
     }
 
     /// Adds data for the client. What has no JSON form is left out.
@@ -235,8 +267,41 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match &self.cause {
+            Some(cause) => write!(f, "{}: {cause}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
-impl Error for ConnectError {}
+impl<E: Error + Send + Sync + 'static> From<E> for ConnectError {
+    fn from(error: E) -> Self {
+        Self { cause: Some(error.to_string()), ..Self::new(INTERNAL) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+
+    use super::*;
+    use crate::packet::Payload;
+
+    #[actix_rt::test]
+    async fn an_answer_that_did_not_come_is_504_and_all_else_500() {
+        let reserved = Payload::event("disconnect", &()).unwrap_err();
+        let failures = [
+            (AckError::Timeout, 504),
+            (AckError::Disconnected, 500),
+            (AckError::Emit(EmitError::Disconnected), 500),
+            (AckError::Emit(reserved.into()), 500),
+            (AckError::Args(ArgsError::Missing { index: 0 }), 500),
+        ];
+        for (error, status) in failures {
+            let response = error.error_response();
+            assert_eq!(response.status(), status, "{error}");
+            let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+            assert_eq!(body, error.to_string());
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::{
     any::{Any, TypeId},
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -94,6 +94,11 @@ impl Description {
     }
 }
 
+/// Who knows which namespace has a name now.
+pub(crate) trait Successors: Send + Sync {
+    fn current(self: Arc<Self>, name: &str) -> Option<Arc<Home>>;
+}
+
 /// See the module's description. One per namespace, shared by all its sockets.
 pub(crate) struct Home {
     pub(crate) name: Arc<str>,
@@ -109,6 +114,8 @@ pub(crate) struct Home {
     closed: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
     arrivals: AtomicUsize,
+    /// Where to ask when the namespace has ended. Not set for one that runs without a server.
+    successors: OnceLock<Weak<dyn Successors>>,
 }
 
 impl Home {
@@ -136,6 +143,7 @@ impl Home {
             acks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),
+            successors: OnceLock::new(),
         }
     }
 
@@ -188,6 +196,21 @@ impl Home {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_successors(&self, successors: Weak<dyn Successors>) {
+        // It is listed once.
+        let _ = self.successors.set(successors);
+    }
+
+    /// This namespace, or the one that has its name since it has ended.
+    pub(crate) fn current(self: &Arc<Self>) -> Arc<Self> {
+        let successor = || self.successors.get()?.upgrade()?.current(&self.name);
+        if self.is_closed() {
+            successor().unwrap_or_else(|| Arc::clone(self))
+        } else {
+            Arc::clone(self)
+        }
     }
 
     /// A client has found the namespace.

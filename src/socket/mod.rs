@@ -19,13 +19,14 @@ mod port;
 mod recovery;
 pub(crate) mod remote;
 mod scope;
+mod shown;
 mod watchers;
 
 use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
@@ -202,18 +203,6 @@ impl Socket {
     /// see [`Namespace::share`](crate::Namespace::share).
     pub fn shared<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.home.description.shared.get()
-    }
-
-    /// Calls `f` with the data of the socket: free to use, readable for the whole server.
-    ///
-    /// `f` should be short, and must not call methods of the same socket that concern its data or
-    /// listeners: those wait for it to end.
-    pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
-        f(&mut self.extras().get_or_insert_default().data)
-    }
-
-    fn extras(&self) -> MutexGuard<'_, Option<Box<Extras>>> {
-        self.0.extras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ---- rooms -------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ impl OperatorBase for Arc<dyn Scope> {
 impl Socket {
     /// To everybody else in the namespace.
     pub fn broadcast(&self) -> BroadcastOperator {
-        let mut operator = self.home().operator().except(self.id());
+        let mut operator = self.home().operator().and_except(self.id());
         operator.sender = Some(self.clone());
         operator
     }
@@ -83,7 +83,7 @@ impl Socket {
 
     /// To the others in one room or several.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().to(rooms)
+        self.broadcast().and_to(rooms)
     }
 
     /// The same as [`Socket::to`].
@@ -98,49 +98,53 @@ impl Socket {
 
     /// To everybody else but the members of one room or several.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().except(rooms)
+        self.broadcast().and_except(rooms)
     }
 }
 
 impl BroadcastOperator {
     /// Adds the members of one room or several.
-    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
-        self.target = self.target.and(rooms);
-        self
+    pub fn to(&self, rooms: impl IntoRooms) -> Self {
+        self.clone().and_to(rooms)
     }
 
     /// The same as [`BroadcastOperator::to`].
-    pub fn within(self, rooms: impl IntoRooms) -> Self {
+    pub fn within(&self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
 
     /// Leaves out the members of one room or several.
-    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
-        self.target = self.target.except(rooms);
-        self
+    pub fn except(&self, rooms: impl IntoRooms) -> Self {
+        self.clone().and_except(rooms)
     }
 
     /// The event is dropped for every receiver that cannot take it at once.
-    pub fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
+    pub fn volatile(&self) -> Self {
+        Self { flags: Flags { volatile: true, ..self.flags }, ..self.clone() }
     }
 
     /// Whether transports that compress may compress the event. Default `true`.
-    pub fn compress(mut self, compress: bool) -> Self {
-        self.flags.compress = compress;
-        self
+    pub fn compress(&self, compress: bool) -> Self {
+        Self { flags: Flags { compress, ..self.flags }, ..self.clone() }
     }
 
     /// Only to sockets of this server, not of the others in its cluster.
-    pub fn local(mut self) -> Self {
-        self.flags.local = true;
-        self
+    pub fn local(&self) -> Self {
+        Self { flags: Flags { local: true, ..self.flags }, ..self.clone() }
     }
 
     /// How long to wait for answers. Default 5 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
+    fn and_to(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.and(rooms);
+        self
+    }
+
+    fn and_except(mut self, rooms: impl IntoRooms) -> Self {
+        self.target = self.target.except(rooms);
         self
     }
 

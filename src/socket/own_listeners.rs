@@ -5,29 +5,47 @@ use std::{collections::BTreeSet, future::Future};
 use super::{
     BoxedListener, DisconnectReason, IntoOutcome, Listener, ListenerId, Socket, listeners,
 };
-use crate::engine::ConnectionEvent;
+use crate::{engine::ConnectionEvent, packet::is_reserved};
 
 impl Socket {
     /// Adds a listener for this socket alone. It is called after those of the namespace.
+    ///
+    /// # Panics
+    /// If the name is reserved, as no client can send it: see
+    /// [`on_disconnecting`](Self::on_disconnecting) and [`on_disconnect`](Self::on_disconnect).
+    #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
         self.add(event, false, false, listener)
     }
 
     /// Adds a listener that is called once at most.
+    ///
+    /// # Panics
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
         self.add(event, true, false, listener)
     }
 
     /// Adds a listener before the others of this socket; those of the namespace still come first.
+    ///
+    /// # Panics
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn prepend<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
         self.add(event, false, true, listener)
     }
 
     /// The same for a listener that is called once at most.
+    ///
+    /// # Panics
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn prepend_once<M>(&self, event: &str, listener: impl Listener<M>) -> ListenerId {
         self.add(event, true, true, listener)
     }
 
+    #[track_caller]
     fn add<M>(
         &self,
         event: &str,
@@ -35,6 +53,10 @@ impl Socket {
         first: bool,
         listener: impl Listener<M>,
     ) -> ListenerId {
+        assert!(
+            !is_reserved(event),
+            "no client can send {event:?}: use on_disconnecting or on_disconnect"
+        );
         let BoxedListener(handler) = listener.into_handler();
         self.extras().get_or_insert_default().listeners.add(event, once, first, handler)
     }

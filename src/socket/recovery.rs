@@ -33,7 +33,9 @@ impl Socket {
     ///
     /// Then id, rooms and data are those it had, and what it missed is sent to it before anything
     /// else. It is a new handle nevertheless: listeners that were added to the old one are not on
-    /// it, and connect listeners run again.
+    /// it, and connect listeners run again. The data are those that the socket had when its
+    /// disconnect listeners had been called, as far as these did not wait: what is written to the
+    /// old handle later, after an `await` that waits or by a task that still has it, is lost.
     pub fn recovered(&self) -> bool {
         self.0.recovered
     }
@@ -47,7 +49,9 @@ impl Socket {
     /// The namespace has taken the socket out of everything. What it emits later is kept for its
     /// client, if that may come back.
     pub(crate) fn set_departed(&self, reason: Option<DisconnectReason>) {
+        // Old clients cannot say that they come back.
         let kept = self.home().description.recovery.is_some()
+            && self.protocol() != 3
             && reason.is_some_and(DisconnectReason::is_recoverable);
         self.0.state.store(if kept { AWAY } else { DISCONNECTED }, Ordering::Release);
     }

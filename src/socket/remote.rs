@@ -87,7 +87,9 @@ impl From<Found> for SocketDetails {
 /// [`fetch_sockets`](BroadcastOperator::fetch_sockets) found it: what was known of it then, and what
 /// can be done to it now. Cloning is cheap.
 ///
-/// It serializes as its [`SocketDetails`].
+/// It serializes as its [`SocketDetails`], and so with what the client sent to get in: the tokens
+/// and cookies of its [`handshake`](Self::handshake). Do not send it to clients as it is; pick what
+/// they may know.
 #[derive(Clone)]
 pub struct RemoteSocket {
     details: Arc<SocketDetails>,
@@ -150,7 +152,8 @@ impl RemoteSocket {
         &self.home.name
     }
 
-    /// How the connection was opened, and what the client gave when it joined the namespace.
+    /// How the connection was opened, and what the client gave when it joined the namespace: its
+    /// headers, cookies and tokens included.
     pub fn handshake(&self) -> &Handshake {
         &self.details.handshake
     }

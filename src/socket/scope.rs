@@ -44,7 +44,7 @@ impl Homes {
     ) -> usize {
         let scope = match self {
             Self::One(home) => {
-                home.submit(pipe, returns, move |home, origin| send(home, origin));
+                home.current().submit(pipe, returns, move |home, origin| send(home, origin));
                 return 1;
             }
             Self::Children(scope) => scope,
@@ -76,8 +76,9 @@ impl Homes {
     {
         match self {
             Self::One(home) => {
+                let home = home.current();
                 let answer = home.ask(pipe, send).await;
-                answer.map(|answer| (Arc::clone(home), answer)).into_iter().collect()
+                answer.map(|answer| (home, answer)).into_iter().collect()
             }
             Self::Children(scope) => {
                 let homes = scope.homes();

@@ -8,8 +8,12 @@ mod socket;
 
 use std::{fmt, panic::Location, time::Duration};
 
+use actix::System;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::Instant,
+};
 
 pub use self::{
     connection::TestConnection,
@@ -94,6 +98,17 @@ impl Patience {
     fn real() -> Self {
         Self { limit: Duration::from_secs(20), silence: Duration::from_millis(100) }
     }
+}
+
+/// What to say where [`has_system`] fails.
+const NO_SYSTEM: &str =
+    "a test of sockets needs an actix system on one thread: use #[actix_rt::test]";
+
+/// Whether there is what actors and a paused clock need.
+fn has_system() -> bool {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    flavor.is_ok_and(|flavor| flavor == RuntimeFlavor::CurrentThread)
+        && System::try_current().is_some()
 }
 
 /// Pauses tokio's clock, unless it is paused already.

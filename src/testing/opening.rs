@@ -9,6 +9,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{Refused, TestServer};
@@ -142,6 +143,10 @@ async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused>
     let request = Arc::new(request.build(&io.path()));
     let opened = async {
         engine.hooks.run_middlewares(&request).await?;
+        if !engine.config.transports.contains(&Transport::WebSocket) {
+            let asked = json!({ "transport": Transport::WebSocket.as_str() });
+            return Err(RequestError::UnknownTransport.because(asked));
+        }
         engine.hooks.ask_permission(&request).await?;
         if !engine.is_accepting() {
             return Err(RequestError::Closed.into());

@@ -6,10 +6,14 @@ use actix::prelude::*;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Patience, Refused, TestConnection, TestRequest, TestSocket, opening, pause};
+use super::{
+    NO_SYSTEM, Patience, Refused, TestConnection, TestRequest, TestSocket, has_system, opening,
+    pause,
+};
 use crate::{Snapshot, server::SocketIo, server::SocketIoBuilder};
 
-/// A server that clients reach without a network.
+/// A server that clients reach without a network. They are WebSocket clients: a server whose
+/// `transports` have no WebSocket refuses them, with "Transport unknown".
 #[derive(Debug)]
 pub struct TestServer {
     io: SocketIo,
@@ -22,8 +26,11 @@ impl TestServer {
     /// Starts a server on the thread of the test, with the clock paused.
     ///
     /// # Panics
-    /// Outside a single-threaded actix system, such as that of `#[actix_rt::test]`.
+    /// Outside a single-threaded actix system, such as that of `#[actix_rt::test]`, and as
+    /// [`SocketIoBuilder::start`].
+    #[track_caller]
     pub fn start(builder: SocketIoBuilder) -> Self {
+        assert!(has_system(), "{NO_SYSTEM}");
         pause();
         let io = builder.start();
         opening::join_worker(&io);
@@ -32,7 +39,19 @@ impl TestServer {
 
     /// Starts a server with several workers, each a thread of its own, that get the connections in
     /// turn. The clock is **not** paused: the threads' work would be invisible to it.
-    pub async fn workers(builder: SocketIoBuilder, count: usize) -> Self {
+    ///
+    /// # Panics
+    /// As [`TestServer::start`].
+    #[track_caller]
+    pub fn workers(builder: SocketIoBuilder, count: usize) -> impl Future<Output = Self> {
+        let at = Location::caller();
+        async move {
+            assert!(has_system(), "{at}: {NO_SYSTEM}");
+            Self::start_workers(builder, count).await
+        }
+    }
+
+    async fn start_workers(builder: SocketIoBuilder, count: usize) -> Self {
         let io = builder.start();
         let workers: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
         for worker in &workers {

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    At, Parting, Refused, TestConnection, TestRequest, TestTarget,
+    At, NO_SYSTEM, Parting, Refused, TestConnection, TestRequest, TestTarget, has_system,
     line::{Line, Phase, Seat},
     opening, pause, server,
 };
@@ -48,7 +48,8 @@ impl TestSocket {
     /// If it is refused.
     ///
     /// # Panics
-    /// If there is no answer, or outside a single-threaded actix system.
+    /// If there is no answer, or outside a single-threaded actix system, such as that of
+    /// `#[actix_rt::test]`.
     #[track_caller]
     pub fn connect<T: TestTarget>(
         target: T,
@@ -72,6 +73,7 @@ impl TestSocket {
     ) -> impl Future<Output = Result<Self, Refused>> {
         let at = Location::caller();
         async move {
+            assert!(has_system(), "{at}: {NO_SYSTEM}");
             pause();
             let (io, namespace) = target.reach().await;
             let pipe = opening::open(&io, None, request).await?;

@@ -116,7 +116,7 @@ async fn keys_that_nobody_was_given_make_a_new_socket() {
     let back = server.reconnect(&ann, ()).await.unwrap();
     assert!(back.recovered());
     cut(&server, &back).await;
-    for wrong in [json!(""), json!("x"), json!(0), json!([]), json!({}), json!("00000000-1")] {
+    for wrong in [json!(""), json!("x"), json!(0), json!([]), json!({}), json!("00000000-x")] {
         let auth = json!({ "pid": pid, "offset": wrong });
         assert!(!server.connect("/", auth).await.unwrap().recovered(), "{wrong}");
     }

@@ -262,3 +262,27 @@ async fn a_client_that_comes_back_on_the_connection_it_left_the_namespace_on_get
     server.close().await;
     assert_eq!(again.disconnected().await, Parting::Closed(1001));
 }
+
+#[test]
+async fn the_offset_of_a_server_before_a_restart_costs_nothing() {
+    let server = server(rooms("/"));
+    let ann = server.connect("/", ()).await.unwrap();
+    server.io().emit("said", &1).unwrap();
+    ann.next_event().await;
+    let old = ann.session()["offset"].clone();
+    assert!(old.is_string());
+    server.io().close().await;
+    server.io().reopen().await;
+    // A new secret; the official client keeps the offset until the next event.
+    let new = server.reconnect(&ann, ()).await.unwrap();
+    assert!(!new.recovered());
+    assert_eq!(server.metrics().recoveries_unknown, 1);
+    let pid = new.session()["pid"].clone();
+    cut(&server, &new).await;
+    server.io().emit("said", &2).unwrap();
+    let back = server.connect("/", json!({ "pid": pid, "offset": old })).await.unwrap();
+    assert!(back.recovered());
+    assert_eq!(back.id(), new.id());
+    assert_eq!(heard(&back).await, [2]);
+    assert_eq!(server.metrics().recoveries_malformed, 0);
+}

@@ -89,15 +89,19 @@ impl Log {
         offset
     }
 
-    /// The position that a client gave as its offset, if this log has given it.
+    /// The position that a client gave as its offset; `None` if no log can have given it. That of
+    /// another log comes before all of this one: clients keep theirs until the next event, so after
+    /// a restart one comes with a session of this log.
     pub(super) fn parse(&self, offset: &str) -> Option<Position> {
         let (epoch, number) = offset.split_once('-')?;
         let hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
         let well_formed = epoch.len() == EPOCH_DIGITS
             && epoch.bytes().all(hex)
             && number.bytes().all(|digit| digit.is_ascii_digit());
-        let ours = well_formed && u32::from_str_radix(epoch, 16) == Ok(self.epoch);
-        let position = number.parse().ok().filter(|_| ours)?;
+        let position = number.parse().ok().filter(|_| well_formed)?;
+        if u32::from_str_radix(epoch, 16) != Ok(self.epoch) {
+            return Some(0);
+        }
         // Nobody has got what has not been sent.
         (position <= self.last).then_some(position)
     }

@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     Expired,
     /// Something it missed is not kept any more, or it missed too much.
     Evicted,
-    /// Its offset is none of this server's.
+    /// Its offset was never given.
     Offset,
 }
 
@@ -249,7 +249,7 @@ impl Store {
         }
         let after = match offset.map(|offset| self.log.parse(offset)) {
             Some(None) => return Err(Failure::Offset),
-            // An older one is of the session that the client had before.
+            // An older one is of the session that the client had before. The secret is of this log.
             Some(Some(position)) => position.max(session.first),
             None => session.first,
         };

@@ -60,7 +60,7 @@ impl Store {
 }
 
 #[test]
-fn an_offset_is_understood_by_its_own_log_only() {
+fn an_offset_that_no_log_has_given_fits_nobody() {
     let mut store = store(Recovery::new());
     store.said(0, Target::everyone(), "a");
     let (last, next) = (store.last_offset(), store.next_offset());
@@ -69,7 +69,6 @@ fn an_offset_is_understood_by_its_own_log_only() {
     assert_eq!(store.find(&pid), Some((id("ann"), Whereabouts::Away)));
     assert_eq!(store.back("ann", Some(&last), 2), Ok(vec![]));
     let (epoch, _) = last.split_once('-').unwrap();
-    let another = format!("{:08x}-1", u32::from_str_radix(epoch, 16).unwrap() ^ 1);
     let malformed = [
         String::new(),
         "-".into(),
@@ -82,7 +81,8 @@ fn an_offset_is_understood_by_its_own_log_only() {
         format!("0{epoch}-1"),
         "ABCDEFAB-1".into(),
         "é-1".into(),
-        another,
+        format!("{}-", another(epoch)),
+        format!("{}-99999999999999999999999", another(epoch)),
         next,
     ];
     store.leave("ann", 3, 0, &[]);
@@ -90,6 +90,27 @@ fn an_offset_is_understood_by_its_own_log_only() {
         assert_eq!(store.back("ann", Some(&offset), 4), Err(Failure::Offset), "{offset:?}");
     }
     assert_eq!(store.back("ann", Some(&last), 4), Ok(vec![]));
+}
+
+/// The first part of another log's offsets.
+fn another(epoch: &str) -> String {
+    format!("{:08x}", u32::from_str_radix(epoch, 16).unwrap() ^ 1)
+}
+
+#[test]
+fn an_offset_of_another_log_is_older_than_the_session() {
+    let mut store = store(Recovery::new());
+    store.said(0, Target::everyone(), "before");
+    let last = store.last_offset();
+    let (epoch, _) = last.split_once('-').unwrap();
+    store.enter("ann", 0, &[]);
+    store.said(1, Target::everyone(), "missed");
+    for (cut, number) in [0, 1, 2, 1_000_000].into_iter().enumerate() {
+        let cut = 10 * (cut as u64 + 1);
+        store.leave("ann", cut, 0, &[]);
+        let offset = format!("{}-{number}", another(epoch));
+        assert_eq!(store.back("ann", Some(&offset), cut + 1).unwrap(), ["missed"], "{offset}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use super::*;
+use super::{inflater::LEAST_ROOM, *};
 use crate::engine::transport::frame::OpCode;
 
 /// The same numbers in every run.
@@ -178,6 +178,47 @@ fn a_bomb_fills_the_limit_and_no_more() {
         assert!(out.capacity() <= (max + 1).max(8), "{} for {max}", out.capacity());
     }
     assert!(inflate(&mut Inflater::new(true), &bomb, 3_000_000).is_ok());
+}
+
+/// Bytes that inflating a message in pieces has filled with zeros and moved, and calls of the
+/// decompressor.
+fn cost(compressed: &[u8], piece: usize, len: usize) -> (usize, usize) {
+    let mut inflater = Inflater::new(false);
+    let (mut out, mut moved) = (Vec::new(), 0);
+    for piece in compressed.chunks(piece) {
+        let (before, capacity) = (out.len(), out.capacity());
+        inflater.push(piece, &mut out, 2 * len).unwrap();
+        if out.capacity() > capacity {
+            moved += before;
+        }
+    }
+    inflater.finish(&mut out, 2 * len).unwrap();
+    assert_eq!(out.len(), len);
+    (inflater.work.zeroed + moved, inflater.work.calls)
+}
+
+#[test]
+fn inflating_costs_as_much_as_comes_in_and_out_however_long_the_message_is() {
+    const MIB: usize = 1 << 20;
+    let mut random = XorShift::new(17);
+    for alphabet in [64, 1] {
+        let bytes = random.bytes(4 * MIB, alphabet);
+        for size in [MIB, 2 * MIB, 4 * MIB] {
+            let message = &bytes[..size];
+            let mut stream = Compress::new(Compression::fast(), false);
+            let compressed = other_deflate(&mut stream, message);
+            for piece in [100, 512, 100_000] {
+                let (bytes, calls) = cost(&compressed, piece, size);
+                let pieces = compressed.len().div_ceil(piece);
+                let what = format!("{size} bytes of {alphabet} in pieces of {piece}");
+                // The room for a piece, and twice what comes out, moved once more.
+                let most = pieces * LEAST_ROOM.max(2 * piece) + 4 * size;
+                assert!(bytes <= most, "{bytes} > {most}: {what}");
+                let most = 2 * pieces + size / 1024 + 10;
+                assert!(calls <= most, "{calls} > {most}: {what}");
+            }
+        }
+    }
 }
 
 #[test]
