@@ -5,6 +5,7 @@
 //! through the pipe and is told the end.
 
 mod driver;
+mod turn;
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tracing::{Span, debug, debug_span, trace, warn};
 
 use self::driver::Driver;
+pub(crate) use self::turn::{Turn, start};
 use super::{
     config::Config,
     dialect::Revision,
@@ -29,7 +31,7 @@ use super::{
     handshake::{Request, SessionId},
     outbox::Fill,
     packet::{Message, Packet},
-    pipe::{Farewell, Generation, Inbound, Pipe},
+    pipe::{Farewell, Generation, Inbound, Look, Pipe},
     registry::Sessions,
     session::{Action, CloseReason, Session, Timing},
     transport::Transport,
@@ -86,6 +88,8 @@ pub(crate) struct Link<P: Protocol> {
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
     rearm: bool,
+    /// The transport that carries the session.
+    current: Generation,
     span: Span,
 }
 
@@ -131,6 +135,7 @@ impl<P: Protocol> Link<P> {
             given_up: None,
             driver: None,
             rearm: false,
+            current: 0,
             span,
         }
     }
@@ -234,17 +239,17 @@ impl<P: Protocol> Link<P> {
                 if self.closing {
                     return;
                 }
-                let now = self.now();
-                let look = self.pipe.look();
-                if look.probing == Some(from) {
+                if from != self.current {
+                    if self.pipe.look().probing != Some(from) {
+                        // A transport that the session has left, or refused.
+                        return;
+                    }
                     // It may have begun since this turn did.
                     self.begin_probe(from);
-                } else if look.current != from {
-                    // A transport that the session has left, or refused.
-                    return;
                 }
                 let pong = matches!(packet, Packet::Pong(_));
-                let action = self.session.packet(now, from, packet);
+                let opened = self.opened;
+                let action = self.session.packet(|| opened.elapsed(), from, packet);
                 let heartbeat = (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
@@ -252,12 +257,11 @@ impl<P: Protocol> Link<P> {
                 }
             }
             Inbound::Closed(reason) => {
-                let look = self.pipe.look();
-                if look.probing == Some(from) {
+                if from == self.current {
+                    self.abort(reason, ctx);
+                } else if self.pipe.look().probing == Some(from) {
                     let action = self.session.probe_closed();
                     self.act(action, ctx);
-                } else if look.current == from {
-                    self.abort(reason, ctx);
                 }
                 // Otherwise a transport that the session has left has ended at last.
             }
@@ -281,7 +285,8 @@ impl<P: Protocol> Link<P> {
             Action::Switch => {
                 trace!("session upgraded");
                 self.rearm = true;
-                if self.pipe.switch() {
+                if let Some(generation) = self.pipe.switch() {
+                    self.current = generation;
                     P::noticed(self, ConnectionEvent::Upgraded(Transport::WebSocket), ctx);
                 } else {
                     debug!("an upgrade ended without its transport");
@@ -328,8 +333,7 @@ impl<P: Protocol> Link<P> {
     }
 
     /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
-    fn observe(&mut self, ctx: &mut Context<Self>) {
-        let look = self.pipe.attend();
+    fn observe(&mut self, look: Look, ctx: &mut Context<Self>) {
         if let Some(generation) = look.probing {
             self.begin_probe(generation);
         }

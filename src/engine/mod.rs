@@ -51,6 +51,7 @@ pub(crate) mod outbox;
 pub(crate) mod packet;
 pub(crate) mod payload;
 pub(crate) mod pipe;
+pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, fmt};
 
 use smallvec::SmallVec;
 
-use super::frame::Frame;
+use super::{frame::Frame, queue::Queue};
 
 /// The frames of one packet: a text frame and its attachments, never separated.
 pub(crate) type Frames = SmallVec<[Frame; 1]>;
@@ -22,8 +22,8 @@ const HARD_FACTOR: usize = 3;
 /// Operations of one client that may be on their way before nothing more is read from it.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Capacity an idle queue may keep.
-const IDLE_CAPACITY: usize = 8;
+/// Capacity an idle queue may keep: most connections are idle most of the time.
+const IDLE_CAPACITY: usize = 0;
 
 /// The number of an operation of one client, in the order they were started.
 pub(crate) type Sequence = u64;
@@ -80,7 +80,7 @@ struct InFlight {
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Frame>,
+    queue: Queue<Frame>,
     bytes: usize,
     bounds: Bounds,
     last: Sequence,
@@ -100,7 +100,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             bytes: 0,
             bounds,
             last: 0,
@@ -158,6 +158,22 @@ impl Outbox {
     pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) {
         if !self.sealed && !frames.is_empty() {
             self.append(frames, volatile, writable);
+        }
+    }
+
+    /// The same for a packet of which there are more receivers.
+    pub(crate) fn push_clone(&mut self, frames: &Frames, volatile: bool, writable: bool) {
+        if self.sealed || frames.is_empty() {
+            return;
+        }
+        if let [frame] = &**frames
+            && !volatile
+        {
+            self.newest = frame.len() + FRAME_OVERHEAD;
+            self.bytes += self.newest;
+            self.queue.push(frame.clone());
+        } else {
+            self.append(frames.clone(), volatile, writable);
         }
     }
 
@@ -281,8 +297,26 @@ impl Outbox {
         });
     }
 
+    /// Moves frames out: at least one, and more as long as they are no more than `max` bytes together.
+    /// There must be one.
+    pub(crate) fn take(&mut self, max: usize, into: &mut Queue<Frame>) {
+        if self.held.is_empty() && into.is_empty() && self.bytes <= max {
+            std::mem::swap(&mut self.queue, into);
+            self.bytes = 0;
+            return;
+        }
+        let mut taken = 0;
+        while let Some(frame) = self.queue.front() {
+            taken += frame.len();
+            if taken > max && !into.is_empty() {
+                break;
+            }
+            into.extend(self.pop());
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Frame> {
-        let frame = self.queue.pop_front();
+        let frame = self.queue.pop();
         match &frame {
             Some(frame) => self.bytes -= frame.len() + FRAME_OVERHEAD,
             None => self.trim(),
@@ -291,10 +325,8 @@ impl Outbox {
     }
 
     /// Gives back what a burst has left behind.
-    fn trim(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
-            self.queue = VecDeque::new();
-        }
+    pub(crate) fn trim(&mut self) {
+        self.queue.trim();
         if self.held.is_empty() && self.held.capacity() > IDLE_CAPACITY {
             self.held = VecDeque::new();
         }
@@ -324,7 +356,7 @@ impl Outbox {
         }
         if discard {
             lost += self.queue.len();
-            self.queue = VecDeque::new();
+            self.queue = Queue::default();
             self.bytes = 0;
         }
         self.sealed = true;

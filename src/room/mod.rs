@@ -228,7 +228,7 @@ impl Handler<Fanout> for Rooms {
                     let sent = sent.get_or_insert_with(|| Sent::new(payload));
                     Arc::clone(port).hear(sent);
                 }
-                port.pipe().send(frames.clone(), volatile);
+                port.pipe().send_clone(&frames, volatile);
             }
         });
         if let Some(request) = ack {

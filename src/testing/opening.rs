@@ -153,7 +153,7 @@ async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused>
         }
         engine.open_session(&join_worker(io), Arc::clone(&request), Transport::WebSocket).await
     };
-    opened.await.map(|(_, pipe)| pipe).map_err(|refused| {
+    opened.await.map(|(_, pipe, _)| pipe).map_err(|refused| {
         engine.service.refused(&refused.error, engine.hooks.report(&refused, &request));
         Refused::new(refused.error.to_string())
     })

@@ -1,6 +1,6 @@
 //! The checks of a request, in the reference's order, and its facts.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{rc::Rc, sync::Arc, time::SystemTime};
 
 use actix_web::{
     HttpRequest,
@@ -15,6 +15,7 @@ use super::{
         cors::is_field_value,
         dialect::Revision,
         handshake::{Headers, Request, SessionId},
+        link::Turn,
         pipe::Pipe,
     },
     Endpoint, Refused, RequestError,
@@ -23,7 +24,8 @@ use super::{
 /// A request that passed the checks.
 pub(super) enum Checked {
     Open(Transport),
-    Session(Pipe),
+    /// `turn` if the session lives on this thread.
+    Session(Pipe, Option<Rc<dyn Turn>>),
 }
 
 impl<S: Service> Endpoint<S> {
@@ -77,7 +79,7 @@ impl<S: Service> Endpoint<S> {
             let context = json!({ "protocol": revision, "previousProtocol": previous });
             return Err(bad_request("PROTOCOL_MISMATCH", context));
         }
-        Ok(Checked::Session(pipe))
+        Ok(Checked::Session(pipe, self.sessions.turn(&known)))
     }
 }
 
