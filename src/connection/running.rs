@@ -249,11 +249,14 @@ pub(super) fn listen(
         return false;
     }
     let mut pending = 0;
-    for handler in handlers {
-        let call = Call { socket: socket.clone(), event: event.clone(), ack: ack.clone() };
+    let name = event.name.clone();
+    // The last one, nearly always the only one, gets the event itself.
+    let events = std::iter::repeat_n(event, handlers.len());
+    for (handler, event) in handlers.into_iter().zip(events) {
+        let call = Call { socket: socket.clone(), event, ack: ack.clone() };
         let end = End {
             socket: socket.clone(),
-            event: event.name.clone(),
+            event: name.clone(),
             ack: ack.clone(),
             metrics: Arc::clone(metrics),
         };

@@ -53,6 +53,12 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>);
     /// Called in every turn of the session, before it reads.
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
+    /// When something is due, counted from the opening of the session; never if it does not say.
+    fn deadline(&self) -> Duration {
+        Duration::MAX
+    }
+    /// The deadline has come. Another one has to be set, or it comes again at once.
+    fn due(_link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {}
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
 }
@@ -307,6 +313,9 @@ impl<P: Protocol> Link<P> {
         {
             self.abort(reason, ctx);
         }
+        if !self.ended && self.upper.deadline() <= now {
+            P::due(self, ctx);
+        }
         while !self.ended {
             match self.session.tick(now) {
                 Action::Nothing => break,
@@ -321,7 +330,7 @@ impl<P: Protocol> Link<P> {
 
     fn deadline(&self) -> Duration {
         let given_up = self.given_up.map_or(Duration::MAX, |(until, _)| until);
-        self.session.deadline().min(given_up)
+        self.session.deadline().min(given_up).min(self.upper.deadline())
     }
 
     /// Gives the upgrade its deadline, once.

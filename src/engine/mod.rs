@@ -21,6 +21,7 @@ pub use self::{
     cors::Cors,
     handshake::{Headers, Request},
     hooks::{BoxedErrorListener, ConnectionError, Hooks, OnConnectionError},
+    lean::LeanHttp,
     link::ConnectionEvent,
     packet::Message,
     routes::RequestError,
@@ -46,6 +47,7 @@ pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;
+mod lean;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod packet;

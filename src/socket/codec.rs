@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// Room for what stands before the varying part of a packet.
-const HEAD: usize = 24;
+/// Room for what stands before the varying part of a packet: types, numbers and their separators.
+const HEAD: usize = 48;
 
 /// The parser that a server speaks; all its namespaces share it.
 #[derive(Clone, Debug, Default)]

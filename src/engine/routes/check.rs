@@ -124,7 +124,10 @@ impl<'a> Asked<'a> {
 }
 
 fn parse_query(query: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    let mut query: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    // It is kept as long as the session.
+    query.shrink_to_fit();
+    query
 }
 
 fn facts(req: &HttpRequest, query: Vec<(String, String)>, transport: Transport) -> Request {
