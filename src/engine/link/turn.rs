@@ -14,7 +14,7 @@ use std::{
     task::{Context as Task, Poll, Waker},
 };
 
-use actix::{Actor, Context, dev::ContextFut};
+use actix::{Context, dev::ContextFut};
 
 use super::{Link, Protocol};
 
@@ -24,8 +24,11 @@ pub(crate) trait Turn: fmt::Debug {
     fn take(&self) -> bool;
 }
 
+/// The future of the actor.
+type Life<P> = ContextFut<Link<P>, Context<Link<P>>>;
+
 struct Runner<P: Protocol> {
-    actor: RefCell<Option<ContextFut<Link<P>, <Link<P> as Actor>::Context>>>,
+    actor: RefCell<Option<Life<P>>>,
     /// The task's own, from its first turn on.
     waker: OnceCell<Waker>,
 }
