@@ -34,7 +34,7 @@ impl Options {
             time: Duration::from_secs(2),
             clients: 8000,
             write: None,
-            allocator: "the system's".into(),
+            allocator: "that of the system".into(),
             command: String::new(),
         };
         let mut arguments = arguments.peekable();

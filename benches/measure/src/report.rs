@@ -76,9 +76,16 @@ impl Report<'_> {
     fn figures(&self, f: &mut Formatter<'_>, title: &str, rows: &[&Row]) -> fmt::Result {
         self.head(f, title)?;
         for row in rows {
-            write!(f, "\n| {}, per {} |", row.title, row.operation)?;
+            write!(f, "\n| {}", row.title)?;
+            if !row.is_memory() {
+                write!(f, ", per {}", row.operation)?;
+            }
+            write!(f, " |")?;
             for name in self.names() {
                 match self.results.figure(row, name) {
+                    Some(spread) if self.options.rounds == 1 => {
+                        write!(f, " {:.2} |", spread.median)?
+                    }
                     Some(spread) => {
                         write!(
                             f,

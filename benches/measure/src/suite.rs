@@ -113,7 +113,7 @@ pub const ROWS: &[Row] = &[
         set: Set::Daily,
         ..row(
             "broadcast-16",
-            "the same, 16 in flight",
+            "broadcast to 1,000, 16 in flight, 128 B",
             "delivery",
             broadcast(1000, Pace::InFlight(16), SIZE, Codec::Text),
         )
@@ -160,7 +160,7 @@ pub const ROWS: &[Row] = &[
         set: Set::Extra,
         ..row(
             "echo-joined",
-            "the same, the answers to one read in one write",
+            "echo with ack, 100 × 8 in flight, all answers to one read in one write",
             "echo",
             echo(100, 8, Codec::Text, Writes::Joined),
         )
@@ -359,6 +359,8 @@ impl Crowd {
         let opened = open_many(server.address, self.clients, self.way, self.codec)?;
         let mut swarm = Swarm::new(opened, self.writes)?;
         prepare(&mut swarm)?;
+        // what the preparation left to do is not part of the workload
+        server.settle()?;
         swarm.run(&mut workload(Span::of(warm_up(time))))?;
         let mut done = workload(Span::of(time));
         let window = Window::open(&server)?;
