@@ -5,7 +5,7 @@ use crate::{
     machine,
     options::Options,
     results::Results,
-    suite::Row,
+    suite::{PaceOf, Row},
     targets::Reference,
 };
 use std::{
@@ -208,21 +208,24 @@ impl Report<'_> {
 
     fn paces(&self, f: &mut Formatter<'_>, rows: &[&Row]) -> fmt::Result {
         self.head(f, "operations per second; p50 / p99 in ms")?;
+        let mut busy = false;
         for row in rows {
             write!(f, "\n| {} |", row.title)?;
             for name in self.names() {
                 match self.results.pace(row, name) {
-                    Some(pace) => write!(
-                        f,
-                        " {:.0}; {:.2} / {:.2}{} |",
-                        pace.per_second,
-                        pace.p50,
-                        pace.p99,
-                        if pace.generator > 0.95 * pace.server { " †" } else { "" }
-                    )?,
+                    Some(pace) => {
+                        let marked = pace.generator > 0.95 * pace.server;
+                        busy |= marked;
+                        let mark = if marked { " †" } else { "" };
+                        let PaceOf { per_second, p50, p99, .. } = pace;
+                        write!(f, " {per_second:.0}; {p50:.2} / {p99:.2}{mark} |")?;
+                    }
                     None => write!(f, " - |")?,
                 }
             }
+        }
+        if !busy {
+            return writeln!(f);
         }
         writeln!(
             f,
