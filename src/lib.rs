@@ -51,7 +51,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits,
+        Request, Transport, TrustedProxies, WindowBits,
     },
     metrics::Snapshot,
     namespace::{

@@ -45,6 +45,19 @@ impl Server {
         })
     }
 
+    /// A server that waits so long for the headers of a request.
+    pub(crate) fn impatient(
+        patience: Duration,
+        start: impl FnOnce() -> SocketIo + Send + 'static,
+    ) -> Self {
+        Self::run(move |sender| async move {
+            let io = start();
+            let server = HttpServer::new(move || App::new().service(io.clone())).workers(1);
+            let server = server.client_request_timeout(patience);
+            serve!(server, sender)
+        })
+    }
+
     /// A server of Engine.IO alone, under `/engine.io`.
     pub(crate) fn engine(start: impl FnOnce() -> EngineIo + Send + 'static) -> Self {
         Self::run(|sender| async move {
