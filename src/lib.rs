@@ -85,4 +85,6 @@ mod pages {
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
+    #[doc = include_str!("../docs/security.md")]
+    struct Security;
 }

@@ -53,7 +53,7 @@ counters! {
     address_connections_refused,
     /// Sessions not opened because as many clients were about to connect as may be.
     handshakes_refused,
-    /// WebSocket requests of pages of foreign origins.
+    /// WebSocket and JSONP requests of pages of foreign origins.
     foreign_origins_refused,
     /// Refused requests that an actor was not told of, because its mailbox was full or it has ended.
     connection_errors_lost,

@@ -125,7 +125,7 @@ fn every_form_of_cors_decides_for_websockets_as_for_the_rest() {
     assert_eq!((status(ours(), evil), status(ours(), "https://a.example")), (403, 101));
     let decided = || Cors::decide(|origin| origin != Some("https://evil.example"));
     assert_eq!((status(decided(), evil), status(decided(), "https://b.example")), (403, 101));
-    let open = Cors::origin("https://a.example").restrict_websockets(false);
+    let open = Cors::origin("https://a.example").refuse_foreign(false);
     assert_eq!(status(open, evil), 101);
 }
 
@@ -133,6 +133,38 @@ fn every_form_of_cors_decides_for_websockets_as_for_the_rest() {
 fn without_cors_nobody_is_asked() {
     let server = server(|builder| builder);
     assert_eq!(from_page(&server, WS, "https://evil.example").0, 101);
+}
+
+#[test]
+fn scripts_for_foreign_pages_are_refused_as_far_as_the_browser_says_so() {
+    let server = server(|builder| builder.cors(Cors::origins(["https://a.example"])));
+    let status = |headers: &[(&str, &str)]| {
+        server.request_with("GET", &format!("{URL}&j=0"), headers, b"").status
+    };
+    let (site, referer) = ("Sec-Fetch-Site", "Referer");
+    for foreign in ["cross-site", "same-site"] {
+        assert_eq!(status(&[(site, foreign), (referer, "https://evil.example/x")]), 403);
+        assert_eq!(
+            status(&[(site, foreign), (referer, "https://evil.example/https://a.example/")]),
+            403
+        );
+        assert_eq!(status(&[(site, foreign)]), 403);
+        assert_eq!(status(&[(site, foreign), (referer, "https://a.example/x?y=https://b")]), 200);
+        assert_eq!(status(&[(site, foreign), (referer, "https://a.example")]), 200);
+    }
+    assert_eq!(status(&[(site, "same-origin")]), 200);
+    assert_eq!(status(&[(site, "none")]), 200);
+    assert_eq!(status(&[]), 200);
+    // A form names its origin.
+    let url = format!("{URL}&j=0&sid=unknown");
+    let evil = [("Origin", "https://evil.example")];
+    let refused = server.request_with("POST", &url, &evil, b"d=");
+    assert_eq!(
+        (refused.status, &*refused.body),
+        (403, r#"{"code":4,"message":"Origin not allowed"}"#)
+    );
+    // Without a script it is the browser that keeps a page from reading.
+    assert_eq!(server.request_with("GET", URL, &evil, b"").status, 200);
 }
 
 // ---- headers ---------------------------------------------------------------------------------

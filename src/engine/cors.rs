@@ -9,9 +9,9 @@ type Judge<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
 
 /// Which pages of other origins may talk to the server, and how.
 ///
-/// Of what goes over HTTP, a browser asks the server and keeps to the answer. A WebSocket it does not
-/// ask about, so the server itself refuses WebSocket requests of pages of other origins, with status
-/// 403; see [`restrict_websockets`](Self::restrict_websockets).
+/// Of most that goes over HTTP, a browser asks the server and keeps to the answer. About a WebSocket
+/// and about scripts (JSONP) it does not ask, so the server itself refuses these requests to pages of
+/// other origins, with status 403; see [`refuse_foreign`](Self::refuse_foreign).
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Cors {
     credentials: bool,
     max_age: Option<u64>,
     preflight_status: u16,
-    restricts_websockets: bool,
+    refuses_foreign: bool,
 }
 
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Cors {
             credentials: false,
             max_age: None,
             preflight_status: 204,
-            restricts_websockets: true,
+            refuses_foreign: true,
         }
     }
 
@@ -171,15 +171,19 @@ impl Cors {
         self
     }
 
-    /// Whether WebSocket requests of pages that may not talk to the server are refused: status 403,
-    /// reported with code 4. Default `true`; the reference lets them pass.
+    /// Whether WebSocket and JSONP requests of pages that may not talk to the server are refused:
+    /// status 403, reported with code 4. Default `true`; the reference lets them pass.
     ///
     /// Let in are requests without `Origin`, as of clients that are no browsers; those of a page of
     /// the server itself, whose origin names the same host and port as the request's `Host` (and
     /// `https`, if the server ends TLS itself); and those whose origin is one of these here. Behind
     /// a proxy that rewrites `Host`, name the origin of your own pages as well.
-    pub fn restrict_websockets(mut self, restrict: bool) -> Self {
-        self.restricts_websockets = restrict;
+    ///
+    /// A script (JSONP) is asked for without `Origin`: if the browser says that it is for a page of
+    /// another origin (`Sec-Fetch-Site`), that page is the one in `Referer`. A browser that says
+    /// neither cannot be told from other clients.
+    pub fn refuse_foreign(mut self, refuse: bool) -> Self {
+        self.refuses_foreign = refuse;
         self
     }
 }
@@ -217,7 +221,7 @@ pub(crate) struct Question<'a> {
     pub(crate) wanted_headers: Option<&'a [u8]>,
 }
 
-/// The page that a WebSocket request comes from, and where the request went.
+/// The page that a request comes from, and where the request went.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page<'a> {
     pub(crate) origin: &'a [u8],
@@ -240,6 +244,13 @@ impl Page<'_> {
         let bare = |authority| <[u8]>::strip_suffix(authority, port).unwrap_or(authority);
         !page.is_empty() && bare(page).eq_ignore_ascii_case(bare(self.host))
     }
+}
+
+/// The origin of a page, given its address as browsers write it.
+pub(crate) fn origin_of(url: &[u8]) -> Option<&[u8]> {
+    let authority = memchr::memmem::find(url, b"://")? + 3;
+    let path = url[authority..].iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
+    Some(path.map_or(url, |path| &url[..authority + path]))
 }
 
 /// What the response gets.
@@ -318,9 +329,9 @@ impl Cors {
         Some(asking.filter(|origin| accepted && !origin.is_empty()).map(Cow::Borrowed))
     }
 
-    /// Whether a WebSocket request is refused because of the page it comes from.
-    pub(crate) fn refuses_websocket(&self, page: &Page<'_>) -> bool {
-        self.restricts_websockets && !page.is_own() && !self.lists(page.origin)
+    /// Whether a request is refused because of the page it comes from.
+    pub(crate) fn refuses(&self, page: &Page<'_>) -> bool {
+        self.refuses_foreign && !page.is_own() && !self.lists(page.origin)
     }
 
     fn lists(&self, origin: &[u8]) -> bool {

@@ -17,7 +17,7 @@ impl SocketIoBuilder {
 
     /// What pages of other origins may do. Default: no headers about it, preflights are refused, and
     /// WebSocket requests of every page are let in; with it, those of other origins are refused, see
-    /// [`Cors::restrict_websockets`].
+    /// [`Cors::refuse_foreign`].
     pub fn cors(mut self, cors: Cors) -> Self {
         self.config.cors = Some(cors);
         self

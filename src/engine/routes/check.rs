@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use actix_web::{
     HttpRequest,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 
 use serde_json::json;
@@ -12,7 +15,7 @@ use serde_json::json;
 use super::{
     super::{
         Config, Service, Transport,
-        cors::{Page, is_field_value},
+        cors::{Page, is_field_value, origin_of},
         dialect::Revision,
         handshake::{Headers, Request, SessionId},
         pipe::Pipe,
@@ -46,7 +49,12 @@ impl<S: Service> Endpoint<S> {
             let origin = String::from_utf8_lossy(origin);
             return Err(bad_request("INVALID_ORIGIN", json!({ "origin": origin })));
         }
-        if upgrade && let Some(origin) = origin {
+        let page = match &self.engine.config.cors {
+            None => None,
+            Some(_) if upgrade => origin,
+            Some(_) => find("j").and_then(|_| page_of_script(req)),
+        };
+        if let Some(origin) = page {
             let host = req.headers().get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
             let page = Page { origin, host, secure: req.app_config().secure() };
             self.engine.config.check_page(&page)?;
@@ -87,16 +95,28 @@ impl<S: Service> Endpoint<S> {
 }
 
 impl Config {
-    /// Refuses WebSocket requests of pages that [`Cors`](super::super::Cors) does not have.
+    /// Refuses requests of pages that [`Cors`](super::super::Cors) does not have.
     pub(crate) fn check_page(&self, page: &Page<'_>) -> Result<(), Refused> {
         let cors = self.cors.as_ref();
-        if cors.is_some_and(|cors| cors.refuses_websocket(page)) {
+        if cors.is_some_and(|cors| cors.refuses(page)) {
             let origin = String::from_utf8_lossy(page.origin);
             let context = json!({ "name": "FOREIGN_ORIGIN", "origin": origin });
             return Err(RequestError::ForeignOrigin.because(context));
         }
         Ok(())
     }
+}
+
+/// The origin of the page that asks for a script, or sends a form, as far as the browser says so.
+fn page_of_script(req: &HttpRequest) -> Option<&[u8]> {
+    let value = |name| req.headers().get(name).map(HeaderValue::as_bytes);
+    if let Some(origin) = value(header::ORIGIN) {
+        return Some(origin);
+    }
+    let site = value(HeaderName::from_static("sec-fetch-site"))?;
+    let foreign = matches!(site, b"cross-site" | b"same-site");
+    // A page may keep its address to itself.
+    foreign.then(|| value(header::REFERER).and_then(origin_of).unwrap_or(b"null"))
 }
 
 /// Whom the request comes from, as far as proxies are believed.

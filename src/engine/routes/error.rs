@@ -20,7 +20,7 @@ pub enum RequestError {
     Forbidden(Option<String>),
     /// Code 5: another revision of the protocol than 4, or than 3 and 4 if both are allowed.
     UnsupportedVersion,
-    /// Code 4: a WebSocket request of a page whose origin [`Cors`](crate::engine::Cors) does not
+    /// Code 4: a WebSocket or JSONP request of a page whose origin [`Cors`](crate::engine::Cors) does not
     /// have. Status 403.
     ForeignOrigin,
     /// The server is closing or closed. Not a code of the protocol: status 503.
