@@ -213,6 +213,7 @@ fn sessions_that_join_nothing_are_closed_counted_and_make_room() {
     assert!(socket.next_text().starts_with('0'));
     assert_eq!(open(&server, &[]).status, 503);
     assert_eq!(socket.close_code(), 1005);
+    socket.is_ended();
     until_closed(&io, 0);
     assert_eq!(io.metrics().connect_timeouts, 2);
     assert_eq!(server.request("POST", &url, b"40").status, 400);
@@ -248,6 +249,7 @@ fn an_upgrade_that_is_never_finished_ends_in_time_whatever_comes_on_it() {
             assert_eq!(socket.next_text(), "3probe");
         }
         assert_eq!(socket.close_code(), 1005);
+        socket.is_ended();
         assert!(begin.elapsed() >= SHORT, "{:?}", begin.elapsed());
         assert_eq!(io.metrics().upgrade_timeouts, round as u64 + 1);
         // The session goes on where it was.
@@ -320,6 +322,7 @@ fn a_session_born_on_a_websocket_is_never_another_request_s() {
         let mut other = server.websocket(&format!("{WS}&sid={sid}")).ok().unwrap();
         other.texts(&["2probe", "5", r#"42["echo","stolen"]"#]);
         assert_eq!(other.close_code(), 1005);
+        other.is_ended();
     }
     socket.text(r#"42["echo","mine"]"#);
     assert_eq!(socket.next_text(), r#"42["echo","mine"]"#);

@@ -316,6 +316,15 @@ impl WebSocket {
         String::from_utf8(payload).unwrap()
     }
 
+    /// Reads to the end of the stream, though the client answers no close frame.
+    pub(crate) fn is_ended(&mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => assert!(rest.is_empty(), "{rest:?}"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+        }
+    }
+
     /// The code of the close frame that comes next, 1005 for none; then the end of the stream.
     pub(crate) fn close_code(&mut self) -> u16 {
         let (first, payload) = self.next();
