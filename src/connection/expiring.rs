@@ -27,7 +27,7 @@ pub(super) fn look(link: &mut Connection, ctx: &mut Context<Connection>) {
                 Some(end)
             }
             Verdict::Expired => {
-                expel(link, &socket);
+                expel(link, socket, ctx);
                 None
             }
         };
@@ -66,16 +66,26 @@ fn warn(link: &Connection, socket: &Socket, ctx: &mut Context<Connection>) {
 
 /// The time of a socket is over: nothing of its client is taken any more, and its goodbye goes the
 /// way of its broadcasts.
-fn expel(link: &mut Connection, socket: &Socket) {
-    let Some(index) = link.upper.position(socket) else { return };
+fn expel(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
+    let Some(index) = link.upper.position(&socket) else { return };
     debug!(namespace = socket.namespace(), id = %socket.shown_id(), "credentials expired");
     link.upper.shared.metrics.credentials_expired.increment();
     let joined = &mut link.upper.joined[index];
     joined.phase = Phase::Expired;
     let waiting = joined.serial.take().map_or(0, |serial| serial.count());
     link.upper.shared.metrics.events_after_disconnect.add(waiting as u64);
-    leaving::remember(&mut link.upper, socket);
-    drop(socket.disconnect(false));
+    leaving::remember(&mut link.upper, &socket);
+    let put_out = socket.disconnect(false);
+    ctx.spawn(put_out.into_actor(link).map(move |(), link, ctx| {
+        let span = link.span().clone();
+        let _entered = span.enter();
+        // Still there if the namespace has died: then there is nobody who could put it out.
+        let index = link.upper.position(&socket);
+        let left = index.filter(|index| link.upper.joined[*index].phase == Phase::Expired);
+        if let Some(index) = left {
+            leaving::leave(link, index, DisconnectReason::CredentialsExpired, ctx);
+        }
+    }));
 }
 
 /// The reason of a socket that leaves: one that has expired leaves for that, whatever comes first.
