@@ -182,6 +182,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::engine::SameSite;
 
     #[test]
     fn the_path_has_one_slash_at_its_end_or_none() {
@@ -263,6 +264,18 @@ mod tests {
         assert_eq!(text, "`max_outbox_packets` is zero: nothing could be sent");
     }
 
+    #[test]
+    fn limits_under_which_nobody_could_connect_are_refused() {
+        let text = complaint(|config| config.max_connections = 0);
+        assert_eq!(text, "`max_connections` is zero: no client could connect");
+        let text = complaint(|config| config.max_handshakes = 0);
+        assert_eq!(text, "`max_handshakes` is zero: no client could connect");
+        let text = complaint(|config| config.max_connections_per_address = Some(0));
+        assert_eq!(text, "`max_connections_per_address` is zero: no client could connect");
+        let text = complaint(|config| config.ipv6_prefix = 129);
+        assert_eq!(text, "`ipv6_prefix` is beyond 128: an address has no more bits");
+    }
+
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -276,16 +289,32 @@ mod tests {
         }
     }
 
+    /// What the check logs.
+    fn warning(config: &Config) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || config.check());
+        let lines = log.0.lock().unwrap();
+        String::from_utf8_lossy(&lines).into_owned()
+    }
+
+    #[test]
+    fn a_cookie_that_browsers_do_not_take_is_warned_of() {
+        let logged = |cookie| warning(&Config { cookie: Some(cookie), ..Config::default() });
+        for cookie in
+            [Cookie::default().same_site(SameSite::None), Cookie::default().partitioned(true)]
+        {
+            let warning = logged(cookie.clone());
+            assert!(warning.contains("WARN") && warning.contains("secure(true)"), "{warning}");
+            assert_eq!(logged(cookie.secure(true)), "");
+        }
+        assert_eq!(logged(Cookie::default()), "");
+    }
+
     #[test]
     fn any_origin_with_credentials_is_warned_of() {
-        let logged = |cors| {
-            let (log, config) = (Log::default(), Config { cors, ..Config::default() });
-            let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-            tracing::subscriber::with_default(subscriber, || config.check());
-            let lines = log.0.lock().unwrap();
-            String::from_utf8_lossy(&lines).into_owned()
-        };
+        let logged = |cors| warning(&Config { cors, ..Config::default() });
         let warning = logged(Some(Cors::any().credentials(true)));
         assert!(warning.contains("WARN") && warning.contains("Cors::any()"), "{warning}");
         for cors in [

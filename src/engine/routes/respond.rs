@@ -22,7 +22,7 @@ use super::{
     Asked, Endpoint, Refused, RequestError,
 };
 
-/// When a client that found the server full may try again, in seconds.
+/// When a client that found the server full or closed may try again, in seconds.
 const RETRY_AFTER: &str = "5";
 
 /// The headers about origins, ready for a response.
@@ -130,11 +130,10 @@ impl RequestError {
         debug!(error = %self, code = self.code(), upgrade, "request refused");
         let message = self.to_string();
         let Some(code) = self.code() else {
-            let mut response = HttpResponse::ServiceUnavailable();
-            if *self != Self::Closed {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
-            }
-            return response.force_close().body(message);
+            return HttpResponse::ServiceUnavailable()
+                .force_close()
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER))
+                .body(message);
         };
         if upgrade {
             // A WebSocket client cannot read a JSON body: plain text, and 400 but for what the
