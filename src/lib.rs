@@ -38,6 +38,9 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod metrics;
 mod namespace;
 pub mod packet;
