@@ -38,6 +38,7 @@ use self::{
     transport::websocket,
 };
 pub use crate::config::Config;
+pub use self::outbox::WhenFull;
 
 pub(crate) mod compression;
 mod cookie;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     adapter::recovery::Settings,
     engine::{
+        WhenFull,
         frame::Frame,
         outbox::{Frames, Way},
         pipe::Pipe,
@@ -66,6 +67,8 @@ pub(crate) struct Description {
     pub(crate) shared: Shared,
     pub(crate) serial: bool,
     pub(crate) error_hook: Option<ErrorHook>,
+    /// What becomes of events for clients whose outbox is full.
+    pub(crate) when_full: WhenFull,
     /// The server's.
     pub(crate) codec: Codec,
     /// A socket has had listeners of what is sent to it.

@@ -8,6 +8,7 @@ mod data;
 mod emit;
 mod errors;
 mod facts;
+mod full;
 mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
@@ -40,6 +41,7 @@ pub use self::{
     emit::Emitter,
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
+    full::Pace,
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     middleware::{BoxedEventMiddleware, IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,
