@@ -205,9 +205,12 @@ async fn acks_questions_and_the_protocol_are_never_dropped() {
             .when_full(when_full)
             .on("ask", |_: Socket, n: u64| async move { Ack(n) });
         let builder = narrow(namespace).namespace(Namespace::new("/late")).namespace(
-            Namespace::new("/kick").when_full(when_full).on("go", |socket: Socket, (): ()| async move {
-                drop(socket.disconnect(false));
-            }),
+            Namespace::new("/kick").when_full(when_full).on(
+                "go",
+                |socket: Socket, (): ()| async move {
+                    drop(socket.disconnect(false));
+                },
+            ),
         );
         let server = TestServer::start(builder);
         let slow = server.connect("/", ()).await.unwrap();

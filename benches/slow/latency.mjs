@@ -44,14 +44,14 @@ async function delays(kind, stalled, env) {
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-export async function latency(kinds, rounds) {
+export async function latency(kinds, rounds, policies) {
   console.log(
     `\n## Latency of the others\n\n${FAST} clients that read, ${PER_SECOND} events of ${PAYLOAD.length} bytes each second, ${SECONDS} s; median of ${rounds} rounds\n`,
   );
   console.log("| server | policy | p50 without, ms | p50 with one stalled | p99 without | p99 with one stalled | p99 with / without | closed | lost |");
   console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
   for (const kind of kinds) {
-    for (const policy of kind === "node" ? ["none"] : ["close", "drop-oldest", "drop-newest", "keep-latest"]) {
+    for (const policy of kind === "node" ? ["none"] : policies) {
       const env = policy === "none" ? {} : { WHEN_FULL: policy };
       const runs = { false: [], true: [] };
       for (let round = 0; round < rounds; round++) {

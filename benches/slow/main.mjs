@@ -1,13 +1,16 @@
-// node main.mjs [memory|latency|input]... [--rounds N] [--node]; see README.md
+// node main.mjs [memory|latency|input]... [--rounds N] [--load WORD] [--node]; see README.md
 import { Server } from "./server.mjs";
 import { websocket, stalledPoller } from "./client.mjs";
 import { latency } from "./latency.mjs";
 import { input } from "./input.mjs";
 
 const args = process.argv.slice(2);
-const rounds = Number(args[args.indexOf("--rounds") + 1] || 3);
+const option = (name, fallback) => (args.includes(name) ? args[args.indexOf(name) + 1] : fallback);
+const rounds = Number(option("--rounds", 3));
+const loads = option("--load", "");
+const policies = option("--policy", null)?.split(",") ?? ["close", "drop-oldest", "drop-newest", "keep-latest"];
 const kinds = args.includes("--node") ? ["greenroom", "node"] : ["greenroom"];
-const subjects = args.filter((arg, i) => !arg.startsWith("--") && args[i - 1] !== "--rounds");
+const subjects = args.filter((arg, i) => !arg.startsWith("--") && !["--rounds", "--load", "--policy"].includes(args[i - 1]));
 const wanted = (subject) => subjects.length === 0 || subjects.includes(subject);
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -106,9 +109,9 @@ async function memory() {
   console.log("| server | stalled | policy | events | MiB each, most | MiB each, after 5 s | closed | longest above its bound, s | took, s | they see | lost by those that read |");
   console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
   for (const kind of kinds) {
-    for (const policy of kind === "node" ? ["none"] : ["close", "drop-oldest", "drop-newest", "keep-latest"]) {
+    for (const policy of kind === "node" ? ["none"] : policies) {
       const env = { WHEN_FULL: policy, RUST_LOG: "warn,greenroom::engine::link=debug" };
-      for (const load of [EVERYBODY, ...OWN]) {
+      for (const load of [EVERYBODY, ...OWN].filter(({ title }) => title.includes(loads))) {
         const floor = await memoryOf(kind, "websocket", 0, load, env);
         for (const name of Object.keys(STALLS)) {
           const run = await memoryOf(kind, name, STALLED, load, env);
@@ -125,6 +128,6 @@ async function memory() {
 
 process.setMaxListeners(0);
 if (wanted("memory")) await memory();
-if (wanted("latency")) await latency(kinds, rounds);
+if (wanted("latency")) await latency(kinds, rounds, policies);
 if (wanted("input")) await input(kinds);
 process.exit(0);

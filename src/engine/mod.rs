@@ -16,6 +16,7 @@ use std::{
     },
 };
 
+pub use self::outbox::WhenFull;
 pub use self::{
     cookie::{Cookie, CookiePriority, SameSite},
     cors::Cors,
@@ -38,7 +39,6 @@ use self::{
     transport::websocket,
 };
 pub use crate::config::Config;
-pub use self::outbox::WhenFull;
 
 pub(crate) mod compression;
 mod cookie;

@@ -17,11 +17,16 @@ use super::frame::Frame;
 /// The frames of one packet: a text frame and its attachments, never separated.
 pub(crate) type Frames = SmallVec<[Frame; 1]>;
 
-/// What a queued frame costs besides its bytes, so that tiny packets are bounded too.
-const FRAME_OVERHEAD: usize = 48;
+/// What a queued frame costs besides its bytes: its place in the queue, which may be twice as large
+/// as it has to be, and what the allocator adds.
+const FRAME_OVERHEAD: usize = 96;
 
-/// Above this many times the configured bound a client is closed at once, without grace.
-const HARD_FACTOR: usize = 3;
+/// Above this many quarters of the configured bounds a client is closed at once, without grace.
+const HARD_QUARTERS: usize = 7;
+
+/// The same as long as the session has not seen that its client is above the bounds: what a single
+/// listener sends leaves nobody time to read.
+const BURST_QUARTERS: usize = 12;
 
 /// Operations of one client that may be on their way before nothing more is read from it.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -99,6 +104,8 @@ pub(crate) struct Outbox {
     held: VecDeque<Held>,
     /// Eighths of the bounds below which looking for packets to drop is in vain.
     hopeless: u8,
+    /// The session has seen that the client is above the bounds.
+    noticed: bool,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
     /// Volatile packets that were not sent because they would have had to wait.
@@ -116,6 +123,7 @@ impl Outbox {
             starting: false,
             newest: 0,
             hopeless: 0,
+            noticed: false,
             held: VecDeque::new(),
             sealed: false,
             dropped_volatile: 0,
@@ -149,15 +157,18 @@ impl Outbox {
     fn fill(&self) -> Fill {
         let (bytes, packets) = self.load();
         let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
-        if bytes > max_bytes.saturating_mul(HARD_FACTOR)
-            || packets > max_packets.saturating_mul(HARD_FACTOR)
-        {
-            Fill::Full
-        } else if bytes > max_bytes || packets > max_packets {
-            Fill::Slow
-        } else {
-            Fill::Normal
+        if bytes <= max_bytes && packets <= max_packets {
+            return Fill::Normal;
         }
+        let quarters = if self.noticed { HARD_QUARTERS } else { BURST_QUARTERS };
+        let far = |load: usize, bound: usize| load > bound.saturating_mul(quarters) / 4;
+        let full = far(bytes, max_bytes) || far(packets, max_packets);
+        if full { Fill::Full } else { Fill::Slow }
+    }
+
+    /// The session looks at how full it is.
+    pub(crate) fn notice(&mut self, fill: Fill) {
+        self.noticed = fill >= Fill::Slow;
     }
 
     /// What is held against the bounds: bytes and packets.

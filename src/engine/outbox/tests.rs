@@ -158,3 +158,24 @@ fn what_is_held_of_a_socket_that_is_gone_is_dropped() {
     assert_eq!(sent(&mut outbox), ["stays"]);
     assert_eq!(outbox.bytes, 0);
 }
+
+#[test]
+fn a_burst_may_be_larger_than_what_a_client_may_leave_unread() {
+    let mut outbox = outbox(1 << 20, 8);
+    for _ in 0..24 {
+        outbox.push(frames("x"), false, true);
+    }
+    assert_eq!(outbox.fill_after_push(Fill::Normal), Fill::Slow);
+    outbox.push(frames("x"), false, true);
+    assert_eq!(outbox.fill_after_push(Fill::Slow), Fill::Full);
+    for _ in 0..11 {
+        outbox.pop();
+    }
+    // Fourteen are seven quarters of eight.
+    outbox.notice(Fill::Slow);
+    assert_eq!(outbox.fill_after_pop(Fill::Slow), Fill::Slow);
+    outbox.push(frames("x"), false, true);
+    assert_eq!(outbox.fill_after_push(Fill::Slow), Fill::Full);
+    outbox.notice(Fill::Normal);
+    assert_eq!(outbox.fill_after_push(Fill::Normal), Fill::Slow);
+}

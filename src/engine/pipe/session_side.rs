@@ -65,6 +65,7 @@ impl Pipe {
         let mut state = self.lock();
         state.called = false;
         let look = state.look();
+        state.outbox.notice(look.fill);
         state.drained = false;
         look
     }
