@@ -92,7 +92,7 @@ async function memoryOf(kind, name, count, load, env) {
   const seen = new Set();
   if (name === "websocket") {
     for (const client of stalled) client.resume();
-    await Promise.race([Promise.all(stalled.map((client) => client.gone)), sleep(5000)]);
+    await Promise.race([Promise.all(stalled.map((client) => client.gone)), sleep(kind === "node" || env.WHEN_FULL !== "close" ? 2000 : 15_000)]);
     for (const client of stalled) seen.add(client.code === null ? "open" : `close ${client.code}`);
   } else if (name === "polling, none asked") {
     await Promise.all(stalled.map((client) => client.ask()));
