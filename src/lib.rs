@@ -54,7 +54,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, TrustedProxies, WindowBits,
+        Request, Transport, TrustedProxies, WhenFull, WindowBits,
     },
     metrics::Snapshot,
     namespace::{
@@ -72,7 +72,7 @@ pub use crate::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
         BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,
         EventError, EventErrorKind, FromSocket, Handshake, IntoEventMiddleware, IntoOutcome,
-        Listener, ListenerId, NoAnswer, Outcome, Receiving, RemoteAck, RemoteSocket, Socket,
+        Listener, ListenerId, NoAnswer, Outcome, Pace, Receiving, RemoteAck, RemoteSocket, Socket,
         SocketDetails,
     },
 };

@@ -94,6 +94,16 @@ counters! {
     packets_not_encoded,
     /// Volatile packets that were dropped because they would have had to wait.
     volatile_dropped,
+    /// Events dropped because too much waited for their receiver, to make room for newer ones. Here and
+    /// below, once for each receiver.
+    slow_dropped_oldest,
+    /// Events dropped because there was no room for them, or for what may not be dropped.
+    slow_dropped_newest,
+    /// Events dropped because a newer one of the same key waited for a slow receiver.
+    slow_superseded,
+    /// Packets (each attachment counts as one) that waited when their session ended, and that nobody
+    /// could be given any more.
+    frames_undelivered,
     /// Namespaces asked for that do not exist.
     unknown_namespaces,
     /// Connects refused by a middleware.

@@ -67,6 +67,11 @@ pub enum ConnectionEvent {
     /// All that waited for the client has been handed to its transport: the time to send more, for
     /// whoever has much to send.
     Drained,
+    /// More waits for the client than its outbox should hold: it is closed if it does not catch up,
+    /// or events are dropped, see [`WhenFull`](crate::WhenFull).
+    Slow,
+    /// A slow client has read until no more than half of the bounds waited.
+    CaughtUp,
     /// The session has ended, for this reason. Sockets that have left before are not told.
     Closed(CloseReason),
 }
@@ -89,6 +94,8 @@ pub(crate) struct Link<P: Protocol> {
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
     rearm: bool,
+    /// The layer above has been told that the client is slow.
+    lagging: bool,
     span: Span,
 }
 
@@ -136,6 +143,7 @@ impl<P: Protocol> Link<P> {
             given_up: None,
             driver: None,
             rearm: false,
+            lagging: false,
             span,
         }
     }
@@ -360,8 +368,15 @@ impl<P: Protocol> Link<P> {
         if look.drained {
             P::noticed(self, ConnectionEvent::Drained, ctx);
         }
+        let lagging = look.fill != Fill::Normal;
+        if lagging != self.lagging {
+            self.lagging = lagging;
+            let event = if lagging { ConnectionEvent::Slow } else { ConnectionEvent::CaughtUp };
+            debug!(slow = lagging, "the client's pace has changed");
+            P::noticed(self, event, ctx);
+        }
         match look.fill {
-            Fill::Normal => self.given_up = None,
+            Fill::Normal | Fill::Lagging => self.given_up = None,
             Fill::Slow if self.given_up.is_none() => {
                 debug!("client is slow: more waits for it than its outbox should hold");
                 let until = self.now() + self.config.slow_timeout;

@@ -17,6 +17,7 @@ use std::{
     },
 };
 
+pub use self::outbox::WhenFull;
 use self::{
     admission::{Admission, Seat},
     link::{Opening, Protocol},

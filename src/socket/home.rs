@@ -22,6 +22,7 @@ use super::{
 use crate::{
     adapter::recovery::Settings,
     engine::{
+        WhenFull,
         frame::Frame,
         outbox::{Frames, Way},
         pipe::Pipe,
@@ -68,6 +69,8 @@ pub(crate) struct Description {
     /// How long before the end of its credentials a socket is told of.
     pub(crate) expiry_warning: Duration,
     pub(crate) error_hook: Option<ErrorHook>,
+    /// What becomes of events for clients whose outbox is full.
+    pub(crate) when_full: WhenFull,
     /// The server's.
     pub(crate) codec: Codec,
     /// A socket has had listeners of what is sent to it.
@@ -86,6 +89,7 @@ impl Default for Description {
             serial: false,
             expiry_warning: Duration::from_secs(30),
             error_hook: None,
+            when_full: WhenFull::default(),
             codec: Codec::default(),
             copies: AtomicBool::default(),
             shares_from: None,

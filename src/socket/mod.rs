@@ -9,6 +9,7 @@ mod emit;
 mod errors;
 mod expiry;
 mod facts;
+mod full;
 mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
@@ -41,6 +42,7 @@ pub use self::{
     emit::Emitter,
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
+    full::Pace,
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     middleware::{BoxedEventMiddleware, IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,

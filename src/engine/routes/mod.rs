@@ -207,6 +207,7 @@ impl<S: Service> Engine<S> {
             transport,
             Dialect::new(|name| request.query(name)),
             Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
+            self.service.metrics(),
         );
         if !sessions.insert(sid.clone(), pipe.clone()) {
             return Err(hooks::no_id("the id is in use"));
