@@ -38,6 +38,9 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod metrics;
 mod namespace;
 pub mod packet;
@@ -51,7 +54,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits,
+        Request, Transport, TrustedProxies, WhenFull, WindowBits,
     },
     metrics::Snapshot,
     namespace::{
@@ -69,7 +72,7 @@ pub use crate::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
         BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,
         EventError, EventErrorKind, FromSocket, Handshake, IntoEventMiddleware, IntoOutcome,
-        Listener, ListenerId, NoAnswer, Outcome, Receiving, RemoteAck, RemoteSocket, Socket,
+        Listener, ListenerId, NoAnswer, Outcome, Pace, Receiving, RemoteAck, RemoteSocket, Socket,
         SocketDetails,
     },
 };
@@ -85,4 +88,6 @@ mod pages {
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
+    #[doc = include_str!("../docs/security.md")]
+    struct Security;
 }

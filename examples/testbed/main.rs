@@ -83,7 +83,7 @@ fn socket_io(settings: &Settings) -> SocketIo {
     }
     let world = Arc::new(World { io: io.clone(), logs, refused });
     io.spawn(plain::echoing("/custom"));
-    io.spawn(plain::bench());
+    io.spawn(plain::bench(settings.when_full));
     for name in ["/rc", "/rc2"] {
         io.spawn(control::namespace(name, &world));
     }

@@ -3,7 +3,7 @@
 use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use greenroom::{
-    Recovery, SocketIo, SocketIoBuilder,
+    Recovery, SocketIo, SocketIoBuilder, WhenFull,
     engine::{Config, Cookie, Cors, PerMessageDeflate, Refusal, Request, Transport},
     packet::MsgpackParser,
 };
@@ -18,6 +18,9 @@ pub(crate) struct Settings {
     cleanup: bool,
     msgpack: bool,
     recovery: Option<Recovery>,
+    /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
+    /// not keep up.
+    pub(crate) when_full: WhenFull,
     engine: Config,
 }
 
@@ -69,6 +72,16 @@ fn cors(origins: &str) -> Cors {
     }
 }
 
+fn when_full() -> Result<WhenFull, String> {
+    match text("WHEN_FULL").as_deref() {
+        None | Some("close") => Ok(WhenFull::Close),
+        Some("drop-oldest") => Ok(WhenFull::DropOldest),
+        Some("drop-newest") => Ok(WhenFull::DropNewest),
+        Some("keep-latest") => Ok(WhenFull::KeepLatest),
+        Some(other) => Err(format!("WHEN_FULL={other}: unknown")),
+    }
+}
+
 fn recovery() -> Result<Option<Recovery>, String> {
     let duration = millis("RECOVERY_MS", Duration::ZERO)?;
     let skip = text("RECOVERY_SKIP_MIDDLEWARES").is_none_or(|value| value != "0");
@@ -90,6 +103,8 @@ impl Settings {
         engine.ping_interval = millis("PING_INTERVAL", engine.ping_interval)?;
         engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
         engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
+        // Of this server alone.
+        engine.max_outbox_bytes = parsed("MAX_OUTBOX_BYTES", engine.max_outbox_bytes)?;
         engine.max_http_buffer_size = parsed("MAX_HTTP_BUFFER_SIZE", engine.max_http_buffer_size)?;
         engine.cors = text("CORS_ORIGIN").map(|origins| cors(&origins));
         engine.cookie = text("COOKIE").map(Cookie::named);
@@ -108,6 +123,7 @@ impl Settings {
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
             msgpack: text("PARSER").as_deref() == Some("msgpack"),
             recovery: recovery()?,
+            when_full: when_full()?,
             engine,
         })
     }
@@ -140,6 +156,7 @@ impl Settings {
             .ping_timeout(ping_timeout)
             .upgrade_timeout(self.engine.upgrade_timeout)
             .max_http_buffer_size(self.engine.max_http_buffer_size)
+            .max_outbox_bytes(self.engine.max_outbox_bytes)
             .connect_timeout(self.connect_timeout)
             .cleanup_empty_child_namespaces(self.cleanup)
             .allow_request(allow_request)

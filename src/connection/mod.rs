@@ -4,6 +4,7 @@
 //! hands them on, runs middlewares and listeners on its own worker, and keeps the answers that
 //! are awaited of the client.
 
+mod expiring;
 mod inbound;
 mod joining;
 mod leaving;
@@ -77,6 +78,8 @@ enum Phase {
     /// The namespace has been told, its welcome is on its way.
     Entering,
     Joined,
+    /// The credentials of its client have expired; its goodbye is on its way.
+    Expired,
     /// Its `disconnecting` listeners run, or the namespace takes it out.
     Leaving,
 }
@@ -114,6 +117,8 @@ pub(crate) struct Client {
     parked: running::Parked,
     /// Until when it has to be on its way into a namespace, counted from the opening.
     connect_deadline: Duration,
+    /// Only where credentials expire.
+    alarm: Option<Box<expiring::Alarm>>,
     /// The whole connection is to be closed as soon as every namespace has said goodbye.
     closing: bool,
 }
@@ -139,6 +144,7 @@ impl Client {
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline,
+            alarm: None,
             closing: false,
         }
     }
@@ -166,8 +172,10 @@ impl Protocol for Client {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
         metrics.volatile_dropped.add(link.pipe().dropped_volatile());
-        if reason == CloseReason::SlowClient {
-            metrics.slow_clients_closed.increment();
+        match reason {
+            CloseReason::SlowClient => metrics.slow_clients_closed.increment(),
+            CloseReason::PingTimeout => metrics.ping_timeouts.increment(),
+            _ => {}
         }
         link.upper.connect_deadline = Duration::MAX;
         let sockets = link.upper.sockets();
@@ -190,6 +198,7 @@ impl Protocol for Client {
     fn due(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.connect_deadline = Duration::MAX;
         tracing::debug!("no namespace joined in time");
+        link.upper.shared.metrics.connect_timeouts.increment();
         leaving::force_close(link, ctx);
     }
 
@@ -212,6 +221,7 @@ impl Handler<Errand> for Link<Client> {
             }
             Errand::Departed(socket) => leaving::departed(self, &socket, ctx),
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
+            Errand::Expiring => expiring::look(self, ctx),
             Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     packet::{Event, Payload},
     socket::{
-        AckSender, EventError, EventErrorKind, Outcome, Socket,
+        AckSender, EventError, EventErrorKind, Outcome, Pace, Socket,
         current::{Guarded, Panicked, enter},
         listeners::Call,
     },
@@ -388,6 +388,11 @@ pub(super) fn notice(
     for listener in socket.connection_listeners() {
         let called = socket.clone();
         run_hook(client, socket, "connection", || listener(called, event), ctx);
+    }
+    let Some(pace) = Pace::of(event) else { return };
+    for listener in &socket.home().description.listeners.pace {
+        let called = socket.clone();
+        run_hook(client, socket, "pace", || listener(called, pace), ctx);
     }
 }
 

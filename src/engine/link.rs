@@ -25,6 +25,7 @@ use tracing::{Span, debug, debug_span, trace, warn};
 use self::driver::Driver;
 pub(crate) use self::turn::{Turn, start};
 use super::{
+    admission::Seat,
     config::Config,
     dialect::Revision,
     frame::Frame,
@@ -74,6 +75,11 @@ pub enum ConnectionEvent {
     /// All that waited for the client has been handed to its transport: the time to send more, for
     /// whoever has much to send.
     Drained,
+    /// More waits for the client than its outbox should hold: it is closed if it does not catch up,
+    /// or events are dropped, see [`WhenFull`](crate::WhenFull).
+    Slow,
+    /// A slow client has read until no more than half of the bounds waited.
+    CaughtUp,
     /// The session has ended, for this reason. Sockets that have left before are not told.
     Closed(CloseReason),
 }
@@ -88,6 +94,8 @@ pub(crate) struct Link<P: Protocol> {
     session: Session,
     opened: Instant,
     sessions: Sessions,
+    /// Until the session ends.
+    seat: Option<Seat>,
     ended: bool,
     closing: bool,
     /// When a client that reads too slowly, or does not fetch its farewell, is given up.
@@ -96,6 +104,8 @@ pub(crate) struct Link<P: Protocol> {
     rearm: bool,
     /// The transport that carries the session.
     current: Generation,
+    /// The layer above has been told that the client is slow.
+    lagging: bool,
     span: Span,
 }
 
@@ -113,11 +123,12 @@ pub(crate) struct Opening {
     pub(crate) pipe: Pipe,
     pub(crate) config: Arc<Config>,
     pub(crate) sessions: Sessions,
+    pub(crate) seat: Seat,
 }
 
 impl<P: Protocol> Link<P> {
     pub(crate) fn new(opening: Opening, upper: P) -> Self {
-        let Opening { sid, request, pipe, config, sessions } = opening;
+        let Opening { sid, request, pipe, config, sessions, seat } = opening;
         // A number, as session ids are secrets.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let span = debug_span!("connection", number, address = request.address.map(display));
@@ -136,12 +147,14 @@ impl<P: Protocol> Link<P> {
             session,
             opened: Instant::now(),
             sessions,
+            seat: Some(seat),
             ended: false,
             closing: false,
             given_up: None,
             driver: None,
             rearm: false,
             current: 0,
+            lagging: false,
             span,
         }
     }
@@ -167,6 +180,13 @@ impl<P: Protocol> Link<P> {
     /// Whether messages still reach the client.
     pub(crate) fn is_open(&self) -> bool {
         !self.ended && !self.closing
+    }
+
+    /// The client has joined something: it is no handshake any more.
+    pub(crate) fn settle(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.settle();
+        }
     }
 
     /// What was sent before this has reached the client.
@@ -235,6 +255,7 @@ impl<P: Protocol> Link<P> {
         );
         let lost = self.pipe.close_now(farewell, discard);
         self.sessions.remove(&self.sid);
+        self.seat = None;
         debug!(%reason, lost, "session closed");
         P::closed(self, reason, ctx);
     }
@@ -323,6 +344,11 @@ impl<P: Protocol> Link<P> {
                 Action::SendPing if self.closing => {}
                 Action::Close(CloseReason::PingTimeout)
                     if self.pipe.is_behind() && self.session.postpone_timeout(now) => {}
+                Action::DropProbe => {
+                    debug!("an upgrade took too long");
+                    self.sessions.metrics().upgrade_timeouts.increment();
+                    self.act(Action::DropProbe, ctx);
+                }
                 action => self.act(action, ctx),
             }
         }
@@ -355,8 +381,15 @@ impl<P: Protocol> Link<P> {
         if look.drained {
             P::noticed(self, ConnectionEvent::Drained, ctx);
         }
+        let lagging = look.fill != Fill::Normal;
+        if lagging != self.lagging {
+            self.lagging = lagging;
+            let event = if lagging { ConnectionEvent::Slow } else { ConnectionEvent::CaughtUp };
+            debug!(slow = lagging, "the client's pace has changed");
+            P::noticed(self, event, ctx);
+        }
         match look.fill {
-            Fill::Normal => self.given_up = None,
+            Fill::Normal | Fill::Lagging => self.given_up = None,
             Fill::Slow if self.given_up.is_none() => {
                 debug!("client is slow: more waits for it than its outbox should hold");
                 let until = self.now() + self.config.slow_timeout;

@@ -32,7 +32,7 @@ impl<T> Queue<T> {
         self.first.as_ref()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.first.iter().chain(&self.rest)
     }
 
@@ -47,6 +47,20 @@ impl<T> Queue<T> {
     pub(crate) fn pop(&mut self) -> Option<T> {
         let next = self.rest.pop_front();
         std::mem::replace(&mut self.first, next)
+    }
+
+    /// Takes the entry back that came last.
+    pub(crate) fn pop_back(&mut self) -> Option<T> {
+        self.rest.pop_back().or_else(|| self.first.take())
+    }
+
+    /// Drops the entries for which `keep` says no; it is asked in their order.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let first = self.first.take_if(|first| !keep(first));
+        self.rest.retain(keep);
+        if first.is_some() {
+            self.first = self.rest.pop_front();
+        }
     }
 
     /// Gives back what a burst has left behind.
@@ -81,6 +95,21 @@ mod tests {
             (Some(2), Some(3), Some(4), None)
         );
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn entries_are_taken_out_anywhere() {
+        for dropped in 1..=3 {
+            let mut queue = Queue::default();
+            queue.extend([1, 2, 3]);
+            queue.retain(|entry| *entry != dropped);
+            let left: Vec<_> = queue.iter().copied().collect();
+            assert_eq!(left, [1, 2, 3].into_iter().filter(|n| *n != dropped).collect::<Vec<_>>());
+            assert_eq!(
+                (queue.pop_back(), queue.pop_back(), queue.pop_back()),
+                (Some(left[1]), Some(left[0]), None)
+            );
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
     returning::Waiting,
 };
 use crate::{
-    adapter::recovery::{Audience, Departure, Failure, Moment, Settings, Store},
-    engine::outbox::Frames,
+    adapter::recovery::{Audience, Departure, Failure, Moment, Returned, Settings, Store},
+    engine::{frame::Frame, outbox::Frames},
     packet::{Outgoing, Payload},
     room::{Broadcast, Key, SocketId},
     socket::{DisconnectReason, Errand, Socket},
@@ -66,11 +66,16 @@ impl Namespace {
         heard: bool,
         ctx: &mut Context<Self>,
     ) -> Option<Frames> {
-        let Broadcast { payload, flags, ack, .. } = broadcast;
+        let Broadcast { payload, flags, ack, key, .. } = broadcast;
         let id = ack.as_ref().map(|ack| ack.id);
         let encode = |namespace: &Self, payload: &Payload| {
             let event = Outgoing::Event { namespace: &namespace.name, id, payload };
-            namespace.description.codec.frames(&event, flags.compress)
+            let frames = namespace.description.codec.frames(&event, flags.compress);
+            // Whoever asks for answers must not wait for those of clients that were never asked.
+            if id.is_some() {
+                return frames;
+            }
+            namespace.description.mark(frames, &namespace.name, payload, *flags, key.as_deref())
         };
         let share = |namespace: &Self, frames| namespace.description.shared_by_receivers(frames);
         match &self.keeper {
@@ -86,7 +91,7 @@ impl Namespace {
                 let payload = payload.with_text(&keeper.store.next_offset());
                 let frames = encode(self, &payload);
                 // Not yet shared: what receivers make of it would be kept too, and nobody counts it.
-                self.keep(broadcast, frames.clone());
+                self.keep(broadcast, &frames);
                 self.sweep_later(ctx);
                 Some(share(self, frames))
             }
@@ -104,12 +109,14 @@ impl Namespace {
         wanted
     }
 
-    fn keep(&mut self, broadcast: &Broadcast, frames: Frames) {
+    fn keep(&mut self, broadcast: &Broadcast, frames: &Frames) {
         let Some(keeper) = &mut self.keeper else { return };
         let audience = match &broadcast.socket {
             Some(id) => Audience::Socket(id.clone()),
             None => Audience::Target(broadcast.target.clone()),
         };
+        // Who comes back gets all that it missed, what was dropped at the end of its connection too.
+        let frames = frames.iter().map(Frame::unmarked).collect();
         let displaced = keeper.store.push(keeper.now(), audience, frames);
         self.metrics.recovery_packets_evicted.add(displaced as u64);
     }
@@ -211,7 +218,8 @@ impl Namespace {
     /// The disconnect listeners of a socket have been called: its client may have it back now.
     pub(super) fn parted(&mut self, socket: &Socket, ctx: &mut Context<Self>) {
         let Some(keeper) = &mut self.keeper else { return };
-        keeper.store.parted(socket.id(), || socket.data_values());
+        let left = || Returned { data: socket.data_values(), expires: socket.has_expiry() };
+        keeper.store.parted(socket.id(), left);
         if let Some(waiting) = keeper.waiting.remove(socket.id()) {
             let claim = self.claim(socket.id(), waiting.offset.as_deref(), ctx);
             // If whoever asked has gone, the claim gives the socket back.

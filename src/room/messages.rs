@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{IntoRooms, Key, Port, Room, SocketId};
 use crate::{
     engine::{
+        WhenFull,
         outbox::{Frames, Sequence, Way},
         pipe::Pipe,
     },
@@ -93,11 +94,13 @@ pub(crate) struct Flags {
     pub(crate) compress: bool,
     /// Only sockets of this server get it.
     pub(crate) local: bool,
+    /// What becomes of it for slow clients, if not what the namespace says.
+    pub(crate) when_full: Option<WhenFull>,
 }
 
 impl Default for Flags {
     fn default() -> Self {
-        Self { volatile: false, compress: true, local: false }
+        Self { volatile: false, compress: true, local: false, when_full: None }
     }
 }
 
@@ -119,20 +122,23 @@ pub struct Broadcast {
     pub(crate) ack: Option<AckRequest>,
     /// One socket instead of the target, whatever rooms it is in.
     pub(crate) socket: Option<SocketId>,
+    /// Of which events this may be the latest.
+    pub(crate) key: Option<Arc<str>>,
 }
 
 /// A [`Broadcast`] without its event.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct BroadcastTarget {
-    target: Target,
-    flags: Flags,
+    pub(super) target: Target,
+    pub(super) flags: Flags,
+    pub(super) key: Option<Arc<str>>,
 }
 
 impl Broadcast {
     /// To the members of one room or several.
     pub fn to(rooms: impl IntoRooms) -> BroadcastTarget {
-        BroadcastTarget { target: Target::room(rooms), flags: Flags::default() }
+        BroadcastTarget { target: Target::room(rooms), ..BroadcastTarget::default() }
     }
 
     /// To every socket of the namespace.
@@ -141,7 +147,7 @@ impl Broadcast {
     }
 
     pub(crate) fn new(target: Target, payload: Payload, flags: Flags) -> Self {
-        Self { target, payload, flags, origin: None, ack: None, socket: None }
+        Self { target, payload, flags, origin: None, ack: None, socket: None, key: None }
     }
 }
 
@@ -185,7 +191,8 @@ impl BroadcastTarget {
         name: &str,
         data: &T,
     ) -> Result<Broadcast, EncodeError> {
-        Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.flags))
+        let payload = Payload::event(name, data)?;
+        Ok(Broadcast { key: self.key, ..Broadcast::new(self.target, payload, self.flags) })
     }
 }
 

@@ -4,7 +4,10 @@
 //! their outboxes. One actor knows all of them, so a union of rooms reaches each member once, and
 //! everything the namespace sends to one client goes through one chain of mailboxes.
 
+mod full;
 mod id;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 pub(crate) mod messages;
 mod sent;
 

@@ -240,8 +240,11 @@ impl SocketIoBuilder {
     }
 
     /// Bytes that may wait for one client. A client above it for longer than
-    /// [`slow_timeout`](Self::slow_timeout), or above three times as much, is closed with the
-    /// reason "slow client". Default 1 MiB.
+    /// [`slow_timeout`](Self::slow_timeout), or above 1.75 times as much, is closed with the reason
+    /// "slow client", or loses events, see [`WhenFull`](crate::WhenFull). Default 1 MiB.
+    ///
+    /// Each packet counts with 96 bytes more than it has. The latest packet does not count, however large;
+    /// and a single burst, which leaves a client no time to read, may come to three times as much.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
         self
@@ -294,7 +297,7 @@ impl SocketIoBuilder {
     /// one, `#[tokio::main]` does not.
     ///
     /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
-    /// `max_http_buffer_size`, `max_outbox_bytes` or `max_outbox_packets`.
+    /// `max_http_buffer_size`, `max_outbox_bytes`, `max_outbox_packets` or a limit of connections.
     #[track_caller]
     pub fn start(self) -> SocketIo {
         assert!(

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
 use super::{
-    AckSender, DisconnectReason, Socket,
+    AckSender, DisconnectReason, Pace, Socket,
     catch_all::{AnyListener, OutgoingListener},
     errors::{ConnectError, EventError},
     middleware::EventMiddleware,
@@ -37,6 +37,7 @@ pub(crate) type OnDisconnect =
     Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type OnConnection =
     Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
+pub(crate) type OnPace = Arc<dyn Fn(Socket, Pace) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
@@ -204,6 +205,15 @@ where
     Arc::new(move |socket, event| boxed(listener(socket, event)))
 }
 
+pub(crate) fn on_pace<F, Fut>(listener: F) -> OnPace
+where
+    F: Fn(Socket, Pace) -> Fut + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoOutcome,
+{
+    Arc::new(move |socket, pace| boxed(listener(socket, pace)))
+}
+
 pub(crate) fn on_connect<F, Fut>(listener: F) -> OnConnect
 where
     F: Fn(Socket) -> Fut + Send + Sync + 'static,
@@ -221,8 +231,10 @@ pub(crate) struct Listeners {
     pub(crate) any: Vec<AnyListener>,
     pub(crate) any_outgoing: Vec<OutgoingListener>,
     pub(crate) connect: Vec<OnConnect>,
+    pub(crate) expiring: Vec<OnConnect>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
+    pub(crate) pace: Vec<OnPace>,
     pub(crate) events: HashMap<String, Handlers>,
     pub(crate) fallback: Vec<Handler>,
 }

@@ -32,7 +32,9 @@ pub struct BroadcastOperator {
     pub(super) homes: Homes,
     pub(super) target: Target,
     pub(super) sender: Option<Socket>,
-    flags: Flags,
+    pub(super) flags: Flags,
+    /// Of which events the next one may be the latest.
+    pub(super) key: Option<Arc<str>>,
     timeout: Duration,
 }
 
@@ -48,6 +50,7 @@ impl OperatorBase for Arc<Home> {
             target: Target::everyone(),
             sender: None,
             flags: Flags::default(),
+            key: None,
             timeout: ACK_TIMEOUT,
         }
     }
@@ -60,6 +63,7 @@ impl OperatorBase for Arc<dyn Scope> {
             target: Target::everyone(),
             sender: None,
             flags: Flags::default(),
+            key: None,
             timeout: ACK_TIMEOUT,
         }
     }
@@ -167,7 +171,8 @@ impl BroadcastOperator {
     }
 
     fn broadcast(&self, payload: Payload, answers: Option<mpsc::UnboundedSender<Answer>>) -> usize {
-        let broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
+        broadcast.key.clone_from(&self.key);
         self.submit(move |home, origin| {
             let answers = answers.clone();
             let ack = answers.map(|answers| AckRequest { id: home.next_ack(), answers });

@@ -25,6 +25,7 @@ use super::{
     queue::Queue,
     session::CloseReason,
 };
+use crate::metrics::Metrics;
 
 /// Packets a transport may hand in before the session has taken them.
 const INBOX_PACKETS: usize = 128;
@@ -140,6 +141,7 @@ struct Shared {
     /// The worker that the session's actor lives on.
     worker: usize,
     dialect: Dialect,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
 
@@ -172,6 +174,7 @@ impl Pipe {
         transport: Transport,
         dialect: Dialect,
         bounds: Bounds,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let state = Mutex::new(State {
             outbox: Outbox::new(bounds),
@@ -199,7 +202,7 @@ impl Pipe {
             drains_watched: false,
             drained: false,
         });
-        Self(Arc::new(Shared { worker, dialect, state }))
+        Self(Arc::new(Shared { worker, dialect, metrics, state }))
     }
 
     pub(crate) fn worker(&self) -> usize {

@@ -56,6 +56,7 @@ impl Pipe {
         let mut state = self.lock();
         state.called = false;
         let look = state.look();
+        state.outbox.notice(look.fill);
         state.drained = false;
         look
     }
@@ -165,13 +166,14 @@ impl Pipe {
     }
 
     /// Closes now. What waits is still handed to a transport that can take it, unless `discard`
-    /// says that it is not wanted. Returns how many packets were dropped.
+    /// says that it is not wanted. Counts and returns how many frames were dropped.
     pub(crate) fn close_now(&self, farewell: Farewell, discard: bool) -> usize {
         let mut state = self.lock();
         state.phase = Phase::Closed(farewell);
         // Nobody comes to fetch what a polling session has left, once its id is unknown.
         let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
         let (lost, starts) = state.outbox.clear(discard || gone);
+        self.0.metrics.frames_undelivered.add(lost as u64);
         state.inbox = Queue::default();
         let wakers = [
             state.carrier.waker.take(),

@@ -83,7 +83,7 @@ impl Pipe {
         if !state.outbox.is_empty() {
             state.outbox.take(max, into);
             // The session waits for a slow client that catches up, and for the end of a close.
-            let fill = state.outbox.fill();
+            let fill = state.outbox.fill_after_pop(state.fill);
             let changed = state.note_drain() || fill != state.fill;
             state.fill = fill;
             let session = if changed { state.call_session() } else { None };
@@ -158,7 +158,7 @@ impl Pipe {
             return Poll::Pending;
         }
         state.carrier.poll_waiting = false;
-        state.fill = state.outbox.fill();
+        state.fill = state.outbox.fill_after_pop(state.fill);
         let session =
             if farewell { state.farewell_fetched(generation) } else { state.call_session() };
         drop(state);
