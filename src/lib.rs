@@ -51,7 +51,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits,
+        Request, Transport, WindowBits, start_supervised,
     },
     metrics::Snapshot,
     namespace::{
@@ -64,7 +64,7 @@ pub use crate::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
         Room, RoomSizes, RoomsOf, SocketId, Target,
     },
-    server::{ParentNamespace, SocketIo, SocketIoBuilder},
+    server::{Drain, DrainReport, ParentNamespace, Readiness, SocketIo, SocketIoBuilder},
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
         BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,

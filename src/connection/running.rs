@@ -326,14 +326,15 @@ impl End {
                 self.metrics.events_failed.increment();
                 self.fail(&error);
             }
-            Err(Panicked) => {
+            Err(Panicked(reason)) => {
                 self.metrics.panics.increment();
                 error!(
                     namespace = self.socket.namespace(),
                     event = &*self.event,
+                    reason,
                     "listener panicked"
                 );
-                self.fail(&EventError::panicked());
+                self.fail(&EventError::panicked(reason));
             }
         }
     }
@@ -357,8 +358,8 @@ pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
         warn!(namespace = socket.namespace(), %id, event, %error, "event failed");
     }
     for hook in socket.error_hooks() {
-        if enter(socket.pipe(), || hook(socket, event, error)).is_err() {
-            error!(namespace = socket.namespace(), "error hook panicked");
+        if let Err(Panicked(reason)) = enter(socket.pipe(), || hook(socket, event, error)) {
+            error!(namespace = socket.namespace(), reason, "error hook panicked");
         }
     }
 }

@@ -26,6 +26,7 @@ pub use self::{
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
+    supervision::start_supervised,
     transport::{
         Transport, UnknownTransport,
         deflate::{PerMessageDeflate, WindowBits},
@@ -43,6 +44,7 @@ pub(crate) mod compression;
 mod cookie;
 mod cors;
 pub(crate) mod dialect;
+pub(crate) mod drain;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;
@@ -55,6 +57,7 @@ pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;
 mod standalone;
+pub(crate) mod supervision;
 pub(crate) mod transport;
 use crate::{config, metrics::Metrics};
 

@@ -186,6 +186,12 @@ impl Protocol for Raw {
     fn ready(&self) -> bool {
         true
     }
+
+    fn in_flight(_: &Link<Self>) -> usize {
+        0
+    }
+
+    fn draining(_: &mut Link<Self>) {}
 }
 
 /// One session: a cheap handle that may be sent anywhere.

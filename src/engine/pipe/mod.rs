@@ -11,7 +11,10 @@ mod transport_side;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Waker},
 };
 
@@ -67,8 +70,8 @@ impl Inbound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Send what waits, then say goodbye.
-    Closing,
+    /// Send what waits, then say goodbye, for this reason.
+    Closing(CloseReason),
     Closed(Farewell),
 }
 
@@ -121,6 +124,7 @@ struct State {
     fill: Fill,
     crowded: bool,
     close_asked: bool,
+    drain_asked: bool,
     /// Somebody wants to know when nothing waits any more.
     drains_watched: bool,
     /// Nothing waits any more, and the session does not know it yet.
@@ -138,6 +142,8 @@ struct Shared {
     /// The worker that the session's actor lives on.
     worker: usize,
     dialect: Dialect,
+    /// Answers that the client waits for.
+    owed: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -150,6 +156,8 @@ pub(crate) struct Look {
     pub(crate) probing: Option<Generation>,
     /// Somebody wants the session closed.
     pub(crate) close_asked: bool,
+    /// The session is to end as soon as nothing is in flight.
+    pub(crate) drain_asked: bool,
     pub(crate) fill: Fill,
     /// Too much of what its listeners did is still on its way.
     pub(crate) crowded: bool,
@@ -195,10 +203,11 @@ impl Pipe {
             crowded: false,
             called: false,
             close_asked: false,
+            drain_asked: false,
             drains_watched: false,
             drained: false,
         });
-        Self(Arc::new(Shared { worker, dialect, state }))
+        Self(Arc::new(Shared { worker, dialect, owed: AtomicU32::new(0), state }))
     }
 
     pub(crate) fn worker(&self) -> usize {
@@ -215,6 +224,21 @@ impl Pipe {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// The client has asked for one more answer.
+    pub(crate) fn owe(&self) {
+        self.0.owed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has got one, or gets none any more.
+    pub(crate) fn settle(&self) {
+        self.0.owed.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many answers the client waits for.
+    pub(crate) fn owed(&self) -> usize {
+        self.0.owed.load(Ordering::Relaxed) as usize
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock is held would be a bug of this file; the state stays usable.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -227,6 +251,7 @@ impl State {
             current: self.carrier.generation,
             probing: self.probe.as_ref().map(|probe| probe.generation),
             close_asked: self.close_asked,
+            drain_asked: self.drain_asked,
             fill: self.fill,
             crowded: self.crowded,
             drained: self.drained,
@@ -252,8 +277,8 @@ impl State {
     }
 
     /// Tells the session that its orderly close is done.
-    fn farewell_fetched(&mut self, generation: Generation) -> Option<Waker> {
-        self.inbox.push_back((generation, Inbound::Closed(CloseReason::ForcedClose)));
+    fn farewell_fetched(&mut self, generation: Generation, reason: CloseReason) -> Option<Waker> {
+        self.inbox.push_back((generation, Inbound::Closed(reason)));
         self.call_session()
     }
 

@@ -22,6 +22,9 @@ use super::{
     Asked, Endpoint, Refused, RequestError,
 };
 
+/// Seconds after which whoever is refused may try again: by then there is another server.
+pub(crate) const RETRY_AFTER: &str = "5";
+
 /// The headers about origins, ready for a response.
 pub(crate) struct CorsHeaders {
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -127,7 +130,10 @@ impl RequestError {
         debug!(error = %self, code = self.code(), upgrade, "request refused");
         let message = self.to_string();
         let Some(code) = self.code() else {
-            return HttpResponse::ServiceUnavailable().force_close().body(message);
+            return HttpResponse::ServiceUnavailable()
+                .force_close()
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER))
+                .body(message);
         };
         if upgrade {
             // A WebSocket client cannot read a JSON body: always 400 and plain text.
