@@ -70,12 +70,13 @@ impl Namespace {
                 }
             }
         }
+        // Before anything can go wrong: what is written down has been told.
+        self.tell_rooms(events.into_iter());
         for (worker, keys) in moved {
             let (enter, exit) = (enter.iter().cloned().collect(), exit.iter().cloned().collect());
             let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
             self.post(worker, Move { keys, enter, exit, confirm }, ctx);
         }
-        self.tell_rooms(events.into_iter());
     }
 
     /// Whether another socket has this one's id: that of an old client is its session's, and the
@@ -102,9 +103,9 @@ impl Namespace {
         }
         self.engage(worker, arbiter, ctx);
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
-        let greeting = Some(greeting);
-        self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
+        let admit = Admit { key, port: socket.port(), rooms, greeting: Some(greeting) };
         self.tell_sockets(&SocketEvent::Connected(socket));
+        self.post(worker, admit, ctx);
     }
 
     /// Puts a connected socket out; whoever asks may wait until it has left.
