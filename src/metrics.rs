@@ -69,7 +69,7 @@ counters! {
     events_refused,
     /// Events that listeners of what is sent did not see, because too many waited for them.
     outgoing_unheard,
-    /// Panics of listeners and middlewares.
+    /// Panics of listeners, middlewares, hooks and parsers.
     panics,
     /// Packets that the server's parser could not write; they are not sent.
     packets_not_encoded,

@@ -104,7 +104,7 @@ fn judge(
         }
     };
     client.shared.metrics.events_refused.increment();
-    running::report(socket, &event.name, &error);
+    running::report(&client.shared.metrics, socket, &event.name, &error);
     Passage::Refused
 }
 
@@ -167,6 +167,6 @@ fn call(client: &Client, socket: &Socket, event: &Event, listener: impl FnOnce()
         client.shared.metrics.panics.increment();
         let namespace = socket.namespace();
         error!(namespace, event = &*event.name, reason, "catch-all listener panicked");
-        running::report(socket, &event.name, &EventError::panicked(reason));
+        running::report(&client.shared.metrics, socket, &event.name, &EventError::panicked(reason));
     }
 }

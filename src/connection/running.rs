@@ -340,7 +340,7 @@ impl End {
     }
 
     fn fail(&self, error: &EventError) {
-        report(&self.socket, &self.event, error);
+        report(&self.metrics, &self.socket, &self.event, error);
         if let Ok(answer) = Payload::ack(&error.answer()) {
             self.ack.send_payload(&answer);
         }
@@ -348,7 +348,7 @@ impl End {
 }
 
 /// Tells the error hooks of the namespace and of the socket.
-pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
+pub(super) fn report(metrics: &Metrics, socket: &Socket, event: &str, error: &EventError) {
     let id = socket.shown_id();
     use EventErrorKind::{Packet, Payload, Refused};
     // What clients can cause at will is no warning.
@@ -359,6 +359,7 @@ pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
     }
     for hook in socket.error_hooks() {
         if let Err(Panicked(reason)) = enter(socket.pipe(), || hook(socket, event, error)) {
+            metrics.panics.increment();
             error!(namespace = socket.namespace(), reason, "error hook panicked");
         }
     }

@@ -56,6 +56,7 @@ pub(crate) mod pipe;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;
+pub(crate) mod signals;
 mod standalone;
 pub(crate) mod supervision;
 pub(crate) mod transport;

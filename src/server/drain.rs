@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::{Door, SocketIo, end_all, signals::Signals};
+use super::{Door, SocketIo, end_all};
 use crate::{
-    engine::{Engine, drain::Plan, routes::RETRY_AFTER},
+    engine::{Engine, drain::Plan, routes::RETRY_AFTER, signals::Signals},
     packet::EncodeError,
     room::Broadcast,
 };

@@ -10,7 +10,6 @@ mod http;
 mod parent;
 mod parents;
 mod placement;
-mod signals;
 
 use std::{fmt, future::Future, sync::Arc};
 

@@ -8,14 +8,15 @@ use tracing::error;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM and SIGINT; elsewhere than on Unix, Ctrl-C.
-pub(super) struct Signals {
+#[derive(Debug)]
+pub(crate) struct Signals {
     #[cfg(unix)]
     streams: [Signal; 2],
 }
 
 impl Signals {
     /// From now on the process does not end by them any more. `None` if they cannot be heard.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         Self::listen().inspect_err(|error| error!(%error, "signals cannot be heard")).ok()
     }
 
@@ -31,14 +32,14 @@ impl Signals {
 
     /// The next of them.
     #[cfg(unix)]
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let [terminate, interrupt] = &mut self.streams;
         let (terminate, interrupt) = (terminate.recv(), interrupt.recv());
         futures_util::future::select(std::pin::pin!(terminate), std::pin::pin!(interrupt)).await;
     }
 
     #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if let Err(error) = actix_web::rt::signal::ctrl_c().await {
             error!(%error, "signals cannot be heard");
             std::future::pending::<()>().await;
