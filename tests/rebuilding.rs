@@ -505,6 +505,23 @@ async fn a_namespace_that_cannot_be_helped_ends_and_its_clients_come_back_to_ano
 }
 
 #[actix_rt::test]
+async fn room_actors_that_cannot_be_helped_are_replaced_and_their_clients_come_back() {
+    let server = TestServer::start(SocketIo::builder().namespace(busy()));
+    let client = server.connect("/", ()).await.unwrap();
+    let namespace = server.io().namespace("/").unwrap();
+    for _ in 0..=100 {
+        namespace.do_send(KillRooms);
+    }
+    assert_eq!(client.disconnected().await.as_str(), "transport close");
+    let again = server.connect("/", ()).await.unwrap();
+    again.emit_with_ack("join", "red").await;
+    assert_eq!(again.emit_with_ack("publish", ("red", 1)).await, json!([1]));
+    hears(&again, "published").await;
+    assert_eq!(server.io().members().await, [again.id()]);
+    server.close().await;
+}
+
+#[actix_rt::test]
 async fn a_namespace_that_was_started_as_an_actor_outlives_its_panics_too() {
     let namespace = busy().start();
     let client = TestSocket::connect(&namespace, ()).await.unwrap();
