@@ -138,6 +138,13 @@ impl Membership {
         }
     }
 
+    /// As after a panic in the middle of something, only worse.
+    #[cfg(feature = "testing")]
+    pub(super) fn scramble(&mut self) {
+        self.ids.clear();
+        self.rooms.clear();
+    }
+
     /// The members that have gone, as their connections see it.
     pub(super) fn over(&self) -> Vec<Key> {
         let over = self.iter().filter(|(_, member)| member.socket.is_over());

@@ -81,7 +81,16 @@ impl Namespace {
             Moment::Before => self.fuse == Some(BeforeNext),
             Moment::Within => self.fuse == Some(DuringNext),
         };
-        assert!(!dies, "a namespace dies at a message, for a test");
+        if dies {
+            self.die();
+        }
+    }
+
+    /// With nothing left but what it is rebuilt from.
+    #[cfg(feature = "testing")]
+    fn die(&mut self) -> ! {
+        self.members.scramble();
+        panic!("a namespace dies, for a test")
     }
 
     #[cfg(not(feature = "testing"))]
@@ -96,11 +105,11 @@ impl Handler<super::KillNamespace> for Namespace {
     fn handle(&mut self, kill: super::KillNamespace, ctx: &mut Self::Context) {
         use super::KillNamespace::{BeforeNext, DuringNext, ForGood, Now};
         match kill {
-            Now => panic!("a namespace dies, for a test"),
+            Now => self.die(),
             BeforeNext | DuringNext => self.fuse = Some(kill),
             ForGood => {
                 ctx.address().do_send(ForGood);
-                panic!("a namespace dies for good, for a test")
+                self.die()
             }
         }
     }
