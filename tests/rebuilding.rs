@@ -162,10 +162,10 @@ async fn run(steps: Vec<Step>) -> TestCaseResult {
         let number = model.sent.len() as u64;
         match step {
             Step::Join(client, room) => {
-                namespace.do_send(Join::socket(&clients[*client].id(), ROOMS[*room]));
+                namespace.do_send(Join::socket(clients[*client].id(), ROOMS[*room]));
             }
             Step::Leave(client, room) => {
-                namespace.do_send(Leave::socket(&clients[*client].id(), ROOMS[*room]));
+                namespace.do_send(Leave::socket(clients[*client].id(), ROOMS[*room]));
             }
             Step::Emit(Some(room)) => {
                 namespace.do_send(Broadcast::to(ROOMS[*room]).event("n", &number).unwrap());

@@ -94,7 +94,6 @@ impl Namespace {
     }
 
     #[cfg(not(feature = "testing"))]
-    #[expect(clippy::unused_self, reason = "for tests only")]
     pub(super) fn burn(&mut self, _: Moment) {}
 }
 
