@@ -139,9 +139,9 @@ pub(crate) struct Pipe(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The worker that the session's actor lives on.
-    worker: usize,
     dialect: Dialect,
+    /// The worker that the session's actor lives on.
+    worker: u32,
     /// Answers that the client waits for.
     owed: AtomicU32,
     state: Mutex<State>,
@@ -207,11 +207,12 @@ impl Pipe {
             drains_watched: false,
             drained: false,
         });
-        Self(Arc::new(Shared { worker, dialect, owed: AtomicU32::new(0), state }))
+        let worker = u32::try_from(worker).expect("there are fewer workers than that");
+        Self(Arc::new(Shared { dialect, worker, owed: AtomicU32::new(0), state }))
     }
 
     pub(crate) fn worker(&self) -> usize {
-        self.0.worker
+        self.0.worker as usize
     }
 
     /// How its client wants to be spoken to.
