@@ -51,7 +51,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits, start_supervised,
+        Request, Transport, TrustedProxies, WindowBits, start_supervised,
     },
     metrics::Snapshot,
     namespace::{
@@ -85,4 +85,6 @@ mod pages {
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
+    #[doc = include_str!("../docs/security.md")]
+    struct Security;
 }

@@ -9,6 +9,7 @@ use std::{
     env, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use actix_web::{
@@ -68,6 +69,8 @@ async fn serve() -> io::Result<()> {
     let server = HttpServer::new(move || App::new().service(io.clone()).configure(files))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        // Time for the headers of a request; that of its body is `body_timeout` of the server.
+        .client_request_timeout(Duration::from_secs(10))
         .shutdown_timeout(1)
         .shutdown_signal(drained)
         .bind((host.as_str(), port))

@@ -22,7 +22,7 @@ use super::{
     Asked, Endpoint, Refused, RequestError,
 };
 
-/// Seconds after which whoever is refused may try again: by then there is another server.
+/// When a client that found the server full or closed may try again, in seconds.
 pub(crate) const RETRY_AFTER: &str = "5";
 
 /// The headers about origins, ready for a response.
@@ -136,14 +136,17 @@ impl RequestError {
                 .body(message);
         };
         if upgrade {
-            // A WebSocket client cannot read a JSON body: always 400 and plain text.
-            return HttpResponse::BadRequest()
+            // A WebSocket client cannot read a JSON body: plain text, and 400 but for what the
+            // reference does not refuse (RFC 6455, 10.2).
+            let foreign = *self == Self::ForeignOrigin;
+            let status = if foreign { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            return HttpResponse::build(status)
                 .force_close()
                 .insert_header((header::CONTENT_TYPE, "text/html"))
                 .body(message);
         }
         let status = match self {
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
         let body = serde_json::json!({ "code": code, "message": message });
