@@ -140,9 +140,9 @@ fn found(
     result: Result<Option<Arrival>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
-    let arrival = result.unwrap_or_else(|Panicked| {
+    let arrival = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = name, "the function of a parent namespace panicked");
+        error!(namespace = name, reason, "the function of a parent namespace panicked");
         None
     });
     match arrival {
@@ -276,9 +276,9 @@ fn answer(
     result: Result<Result<(), ConnectError>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
-    let result = result.unwrap_or_else(|Panicked| {
+    let result = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = socket.namespace(), "middleware panicked");
+        error!(namespace = socket.namespace(), reason, "middleware panicked");
         Err(ConnectError::new("internal error"))
     });
     checked(link, socket, result, None, ctx);
@@ -319,7 +319,7 @@ fn checked(
     }
 }
 
-fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
+pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     if error.cause.is_some() {
         warn!(namespace, %error, "middleware failed");
     } else {
