@@ -54,7 +54,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, TrustedProxies, WhenFull, WindowBits,
+        Request, Transport, TrustedProxies, WhenFull, WindowBits, start_supervised,
     },
     metrics::Snapshot,
     namespace::{
@@ -67,7 +67,7 @@ pub use crate::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
         Room, RoomSizes, RoomsOf, SocketId, Target,
     },
-    server::{ParentNamespace, SocketIo, SocketIoBuilder},
+    server::{Drain, DrainReport, ParentNamespace, Readiness, SocketIo, SocketIoBuilder},
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
         BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,

@@ -88,7 +88,7 @@ counters! {
     events_refused,
     /// Events that listeners of what is sent did not see, because too many waited for them.
     outgoing_unheard,
-    /// Panics of listeners and middlewares.
+    /// Panics of listeners, middlewares, hooks and parsers.
     panics,
     /// Packets that the server's parser could not write; they are not sent.
     packets_not_encoded,
@@ -110,8 +110,17 @@ counters! {
     connects_refused,
     /// Messages compressed for WebSockets; one for many that is compressed once counts once.
     messages_deflated,
-    /// Room actors that died and were rebuilt.
+    /// Room actors that panicked and were rebuilt; each lost the one operation that it was at.
     rooms_rebuilt,
+    /// Namespaces that panicked and were rebuilt; each lost the one message that it was at.
+    namespaces_rebuilt,
+    /// Sessions that were closed while the server drained.
+    sessions_drained,
+    /// Answers in flight, in either direction, of sessions that were told to end while the server
+    /// drained.
+    drain_acks_awaited,
+    /// Sessions that were cut off because they had not ended when the time to drain was over.
+    drain_sessions_cut,
     /// Sockets that came back after their connection had broken.
     sockets_recovered,
     /// Clients that came back for a socket that nobody knows, or that another connection had

@@ -33,7 +33,8 @@ fn refuse(link: &mut Connection, error: &dyn Display) {
     debug!(%error, "packet refused");
     link.upper.shared.metrics.bad_packets.increment();
     for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {
-        running::report(&joined.socket, "", &EventError::packet(error.to_string()));
+        let error = EventError::packet(error.to_string());
+        running::report(&link.upper.shared.metrics, &joined.socket, "", &error);
     }
     link.close();
 }

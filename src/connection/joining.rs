@@ -140,9 +140,9 @@ fn found(
     result: Result<Option<Arrival>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
-    let arrival = result.unwrap_or_else(|Panicked| {
+    let arrival = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = name, "the function of a parent namespace panicked");
+        error!(namespace = name, reason, "the function of a parent namespace panicked");
         None
     });
     match arrival {
@@ -275,9 +275,9 @@ fn answer(
     socket: &Socket,
     result: Result<Result<(), ConnectError>, Panicked>,
 ) {
-    let result = result.unwrap_or_else(|Panicked| {
+    let result = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = socket.namespace(), "middleware panicked");
+        error!(namespace = socket.namespace(), reason, "middleware panicked");
         Err(ConnectError::new("internal error"))
     });
     checked(link, socket, result, None);
@@ -317,7 +317,7 @@ fn checked(
     }
 }
 
-fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
+pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     if error.cause.is_some() {
         warn!(namespace, %error, "middleware failed");
     } else {

@@ -206,6 +206,23 @@ impl Protocol for Client {
         // Answers come behind events: a client that its own listeners ask must be read on.
         !self.parked.is_full()
     }
+
+    fn in_flight(link: &Link<Self>) -> usize {
+        // Not the listeners as such: one may run for as long as its client is there.
+        let client = &link.upper;
+        let joined = client.joined.iter().map(|joined| {
+            let joining = matches!(joined.phase, Phase::Asking | Phase::Entering);
+            let waiting = joined.serial.as_ref().map_or(0, |serial| serial.count());
+            usize::from(joining) + waiting + joined.socket.questions().count()
+        });
+        link.pipe().owed() + client.parked.count() + client.sought.len() + joined.sum::<usize>()
+    }
+
+    fn draining(link: &mut Link<Self>) {
+        let asked: usize = link.upper.joined.iter().map(|j| j.socket.questions().count()).sum();
+        let awaited = link.pipe().owed() + asked;
+        link.upper.shared.metrics.drain_acks_awaited.add(awaited as u64);
+    }
 }
 
 impl Handler<Errand> for Link<Client> {
@@ -223,6 +240,7 @@ impl Handler<Errand> for Link<Client> {
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
             Errand::Expiring => expiring::look(self, ctx),
             Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
+            Errand::Orphaned => self.abort(CloseReason::TransportError, ctx),
         }
     }
 }

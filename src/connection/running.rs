@@ -329,20 +329,21 @@ impl End {
                 self.metrics.events_failed.increment();
                 self.fail(&error);
             }
-            Err(Panicked) => {
+            Err(Panicked(reason)) => {
                 self.metrics.panics.increment();
                 error!(
                     namespace = self.socket.namespace(),
                     event = &*self.event,
+                    reason,
                     "listener panicked"
                 );
-                self.fail(&EventError::panicked());
+                self.fail(&EventError::panicked(reason));
             }
         }
     }
 
     fn fail(&self, error: &EventError) {
-        report(&self.socket, &self.event, error);
+        report(&self.metrics, &self.socket, &self.event, error);
         if let Ok(answer) = Payload::ack(&error.answer()) {
             self.ack.send_payload(&answer);
         }
@@ -350,7 +351,7 @@ impl End {
 }
 
 /// Tells the error hooks of the namespace and of the socket.
-pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
+pub(super) fn report(metrics: &Metrics, socket: &Socket, event: &str, error: &EventError) {
     let id = socket.shown_id();
     use EventErrorKind::{Packet, Payload, Refused};
     // What clients can cause at will is no warning.
@@ -360,8 +361,9 @@ pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
         warn!(namespace = socket.namespace(), %id, event, %error, "event failed");
     }
     for hook in socket.error_hooks() {
-        if enter(socket.pipe(), || hook(socket, event, error)).is_err() {
-            error!(namespace = socket.namespace(), "error hook panicked");
+        if let Err(Panicked(reason)) = enter(socket.pipe(), || hook(socket, event, error)) {
+            metrics.panics.increment();
+            error!(namespace = socket.namespace(), reason, "error hook panicked");
         }
     }
 }

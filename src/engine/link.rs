@@ -62,6 +62,10 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn due(_link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {}
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
+    /// What is in flight: listeners under way, answers that either side waits for.
+    fn in_flight(link: &Link<Self>) -> usize;
+    /// The session is to end as soon as nothing is in flight.
+    fn draining(link: &mut Link<Self>);
 }
 
 /// What happens to a connection besides its messages and its end.
@@ -98,6 +102,8 @@ pub(crate) struct Link<P: Protocol> {
     seat: Option<Seat>,
     ended: bool,
     closing: bool,
+    /// It closes as soon as nothing is in flight.
+    draining: bool,
     /// When a client that reads too slowly, or does not fetch its farewell, is given up.
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
@@ -150,6 +156,7 @@ impl<P: Protocol> Link<P> {
             seat: Some(seat),
             ended: false,
             closing: false,
+            draining: false,
             given_up: None,
             driver: None,
             rearm: false,
@@ -206,15 +213,26 @@ impl<P: Protocol> Link<P> {
 
     /// Sends what waits, then closes: the reference's `conn.close()`.
     pub(crate) fn close(&mut self) {
+        self.close_for(CloseReason::ForcedClose);
+    }
+
+    fn close_for(&mut self, reason: CloseReason) {
         if self.ended || self.closing {
             return;
         }
         self.closing = true;
-        if self.pipe.close_gracefully() {
+        if self.pipe.close_gracefully(reason) {
             let until = self.now() + self.config.close_timeout;
-            self.given_up = Some((until, CloseReason::ForcedClose));
+            self.given_up = Some((until, reason));
         }
         self.touch();
+    }
+
+    /// Everything that came has been handled: a session that drains may close now.
+    fn close_if_drained(&mut self) {
+        if self.draining && P::in_flight(self) == 0 {
+            self.close_for(CloseReason::ServerShuttingDown);
+        }
     }
 
     /// Ends the session at once; what waits is dropped.
@@ -377,6 +395,10 @@ impl<P: Protocol> Link<P> {
         }
         if self.closing {
             return;
+        }
+        if look.drain_asked && !self.draining {
+            self.draining = true;
+            P::draining(self);
         }
         if look.drained {
             P::noticed(self, ConnectionEvent::Drained, ctx);

@@ -36,6 +36,7 @@ pub use self::{
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
+    supervision::start_supervised,
     transport::{
         Transport, UnknownTransport,
         deflate::{PerMessageDeflate, WindowBits},
@@ -49,6 +50,7 @@ pub(crate) mod compression;
 mod cookie;
 pub(crate) mod cors;
 pub(crate) mod dialect;
+pub(crate) mod drain;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;
@@ -63,7 +65,9 @@ pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;
+pub(crate) mod signals;
 mod standalone;
+pub(crate) mod supervision;
 pub(crate) mod transport;
 use crate::{config, metrics::Metrics};
 

@@ -50,6 +50,9 @@ impl Namespace {
             listing: None,
             may_retire: false,
             operations: 0,
+            admitting: None,
+            #[cfg(feature = "testing")]
+            fuse: None,
         }
     }
 

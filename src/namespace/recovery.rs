@@ -248,6 +248,17 @@ impl Namespace {
         self.keeper.as_ref().is_some_and(|keeper| keeper.store.has_absent())
     }
 
+    /// The actor has panicked: its timers are gone, and who waits for a socket would wait for ever.
+    pub(super) fn renew_keeper(&mut self, ctx: &mut Context<Self>) {
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.sweeping = false;
+        for (_, waiting) in keeper.waiting.drain() {
+            // Whoever asked may have gone; else it gets a new socket.
+            let _ = waiting.answer.send(None);
+        }
+        self.sweep_later(ctx);
+    }
+
     /// Looks from time to time what need not be kept any longer, as long as something is kept.
     pub(super) fn sweep_later(&mut self, ctx: &mut Context<Self>) {
         let Some(keeper) = &mut self.keeper else { return };

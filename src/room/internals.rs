@@ -28,6 +28,10 @@ impl Port for Nobody {
         &self.0
     }
 
+    fn greeted(&self) -> bool {
+        true
+    }
+
     fn listens(&self) -> bool {
         false
     }

@@ -339,6 +339,15 @@ pub(crate) struct Admit {
     pub(crate) greeting: Option<Frames>,
 }
 
+/// All members of the worker, as the namespace has them now, when either of them has panicked.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Roster {
+    pub(crate) members: Vec<(Admit, Option<Dismiss>)>,
+    /// The room actor has just been made: it knows nothing of what its predecessor did.
+    pub(crate) fresh: bool,
+}
+
 /// Members enter and leave rooms.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -398,6 +407,12 @@ pub(crate) struct Confirm(
 pub(crate) struct Pass(
     #[allow(dead_code, reason = "its drop is what it is for")] pub(crate) mpsc::Sender<()>,
 );
+
+/// Panic in the middle of the next delivery or move, after so many members.
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Break(pub(crate) usize);
 
 /// Panic.
 #[cfg(feature = "testing")]

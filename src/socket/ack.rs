@@ -47,6 +47,7 @@ struct Pending {
 impl AckSender {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
         Self(id.map(|id| {
+            socket.pipe().owe();
             Arc::new(Pending { socket: socket.clone(), id, sent: AtomicBool::new(false) })
         }))
     }
@@ -69,12 +70,24 @@ impl AckSender {
 
     pub(crate) fn send_payload(&self, payload: &Payload) {
         let Some(pending) = &self.0 else { return };
-        if pending.sent.swap(true, Ordering::AcqRel) || pending.socket.is_silent() {
+        if pending.sent.swap(true, Ordering::AcqRel) {
             return;
         }
         let Pending { socket, id, .. } = &**pending;
-        let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
-        socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
+        if !socket.is_silent() {
+            let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
+            socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
+        }
+        // Behind the answer: a connection that waits for the last one closes then.
+        socket.pipe().settle();
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !*self.sent.get_mut() {
+            self.socket.pipe().settle();
+        }
     }
 }
 
@@ -147,6 +160,11 @@ impl Questions {
     /// Who waits for this answer; nobody does afterwards.
     pub(crate) fn take(&self, id: u64) -> Option<Waiting> {
         self.lock().waiting.remove(&id)
+    }
+
+    /// How many answers somebody waits for.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().waiting.values().filter(|waiting| !waiting.is_abandoned()).count()
     }
 
     /// Nothing will be answered any more.

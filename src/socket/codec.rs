@@ -15,6 +15,7 @@ use crate::{
         Message,
         frame::{Frame, FrameBuffer},
         outbox::Frames,
+        supervision::panic_text,
     },
     metrics::Metrics,
     packet::{
@@ -116,9 +117,9 @@ impl Own {
     fn frames(&self, packet: &Outgoing<'_>, compress: bool) -> Result<Frames, EncodeError> {
         // Namespaces write their broadcasts themselves: they must not end with a parser.
         let encoded = catch_unwind(AssertUnwindSafe(|| self.parser.encode(packet)));
-        let messages = encoded.unwrap_or_else(|_| {
+        let messages = encoded.unwrap_or_else(|payload| {
             self.metrics.panics.increment();
-            Err(EncodeError::Parser("it panicked".into()))
+            Err(EncodeError::Parser(format!("it panicked: {}", panic_text(&*payload))))
         });
         let messages = messages.inspect_err(|error| {
             self.metrics.packets_not_encoded.increment();
@@ -147,9 +148,9 @@ impl Reader {
             Self::Msgpack => MsgpackParser::read(&message).map(Some),
             Self::Own(decoder, own) => {
                 let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
-                decoded.unwrap_or_else(|_| {
+                decoded.unwrap_or_else(|payload| {
                     own.metrics.panics.increment();
-                    error!(parser = ?own.parser, "parser panicked");
+                    error!(parser = ?own.parser, reason = panic_text(&*payload), "parser panicked");
                     Err(DecodeError::Parser("the parser panicked".into()))
                 })
             }

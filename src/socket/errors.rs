@@ -81,7 +81,7 @@ pub enum EventErrorKind {
     Refused,
     /// The listener returned another error.
     Internal,
-    /// The listener panicked.
+    /// The listener panicked. What it said is the [source](EventError::source).
     Panicked,
 }
 
@@ -126,8 +126,8 @@ impl EventError {
         Self::of(EventErrorKind::Internal, INTERNAL.into(), Some(Box::new(error)))
     }
 
-    pub(crate) fn panicked() -> Self {
-        Self::of(EventErrorKind::Panicked, INTERNAL.into(), None)
+    pub(crate) fn panicked(reason: String) -> Self {
+        Self::of(EventErrorKind::Panicked, INTERNAL.into(), Some(reason.into()))
     }
 
     pub(crate) fn packet(message: String) -> Self {

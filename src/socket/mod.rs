@@ -82,6 +82,8 @@ pub(crate) enum Errand {
     Lost(Socket),
     /// The client has come back on another connection: this one is dead.
     Outlived,
+    /// The namespace has ended unasked: the client may come back for another one.
+    Orphaned,
     /// The credentials of a socket have got a time to live.
     Expiring,
 }
@@ -348,7 +350,7 @@ impl Socket {
 
     /// Whether the socket is out of everything. An old client that comes back gets a socket with
     /// the same id: this one has no part in its life.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.0.state.load(Ordering::Acquire) >= DISCONNECTED
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Errand, GONE, Inner, Socket, Waiting};
+use super::{CONNECTING, Errand, GONE, Inner, Socket, Waiting};
 use crate::{
     engine::pipe::Pipe,
     room::{Port, Sent, messages::AckRequest},
@@ -11,6 +11,10 @@ use crate::{
 impl Port for Inner {
     fn pipe(&self) -> &Pipe {
         &self.pipe
+    }
+
+    fn greeted(&self) -> bool {
+        self.state.load(Ordering::Acquire) != CONNECTING
     }
 
     fn listens(&self) -> bool {

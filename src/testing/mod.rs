@@ -21,7 +21,7 @@ pub use self::{
     server::TestServer,
     socket::{TestEvent, TestSocket},
 };
-pub use crate::namespace::KillRooms;
+pub use crate::namespace::{BreakRooms, KillNamespace, KillRooms};
 
 /// Where a test called one of the methods that may fail it.
 type At = &'static Location<'static>;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 
 use super::{Carrier, Farewell, Generation, Inbound, Look, Phase, Pipe, register, wake};
-use crate::engine::{Transport, frame::Frame, queue::Queue};
+use crate::engine::{Transport, frame::Frame, queue::Queue, session::CloseReason};
 
 impl Pipe {
     /// Takes up to `max` things the transports have said. Pending registers the session's waker.
@@ -150,12 +150,12 @@ impl Pipe {
     }
 
     /// Sends what waits, then closes. Returns whether the farewell still has to be fetched.
-    pub(crate) fn close_gracefully(&self) -> bool {
+    pub(crate) fn close_gracefully(&self, reason: CloseReason) -> bool {
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return state.phase == Phase::Closing;
+            return matches!(state.phase, Phase::Closing(_));
         }
-        state.phase = Phase::Closing;
+        state.phase = Phase::Closing(reason);
         state.outbox.seal();
         let polling = state.carrier.transport == Transport::Polling;
         let pending = (polling && !state.carrier.poll_waiting) || !state.outbox.is_idle();
@@ -203,5 +203,19 @@ impl Pipe {
         let session = state.call_session();
         drop(state);
         wake(session);
+    }
+
+    /// Asks the session to end as soon as nothing is in flight, from wherever.
+    pub(crate) fn ask_drain(&self) {
+        let mut state = self.lock();
+        state.drain_asked = true;
+        let session = state.call_session();
+        drop(state);
+        wake(session);
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed(_))
     }
 }

@@ -94,11 +94,13 @@ impl Pipe {
         if let Phase::Closed(farewell) = state.phase {
             return Poll::Ready(Err(farewell.code()));
         }
-        if state.phase == Phase::Closing && state.outbox.is_idle() {
-            let session = state.farewell_fetched(generation);
+        if let Phase::Closing(reason) = state.phase
+            && state.outbox.is_idle()
+        {
+            let session = state.farewell_fetched(generation, reason);
             drop(state);
             wake(session);
-            return Poll::Ready(Err(1000));
+            return Poll::Ready(Err(reason.close_code()));
         }
         state.outbox.trim();
         register(&mut state.carrier.waker, cx);
@@ -140,17 +142,20 @@ impl Pipe {
             state.note_drain();
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
-        let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
+        let farewell = match state.phase {
+            Phase::Closing(reason) if body.is_empty() && state.outbox.is_idle() => Some(reason),
+            _ => None,
+        };
         let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
         if body.is_empty() {
             match state.phase {
                 Phase::Closed(Farewell::Close(_)) => body.push(Frame::text_packet("1")),
-                Phase::Closing if farewell => body.push(Frame::text_packet("1")),
+                Phase::Closing(_) if farewell.is_some() => body.push(Frame::text_packet("1")),
                 Phase::Closed(Farewell::Noop) => body.push(Frame::text_packet("6")),
-                Phase::Open | Phase::Closing if asked => {
+                Phase::Open | Phase::Closing(_) if asked => {
                     body.push(Frame::text_packet("6"));
                 }
-                Phase::Open | Phase::Closing => {}
+                Phase::Open | Phase::Closing(_) => {}
             }
         }
         if body.is_empty() {
@@ -159,8 +164,10 @@ impl Pipe {
         }
         state.carrier.poll_waiting = false;
         state.fill = state.outbox.fill_after_pop(state.fill);
-        let session =
-            if farewell { state.farewell_fetched(generation) } else { state.call_session() };
+        let session = match farewell {
+            Some(reason) => state.farewell_fetched(generation, reason),
+            None => state.call_session(),
+        };
         drop(state);
         wake(session);
         Poll::Ready(body)

@@ -16,7 +16,10 @@ use self::{
     respond::bad_websocket,
 };
 #[cfg_attr(not(feature = "client"), allow(unused_imports, reason = "for the bundles"))]
-pub(crate) use self::{error::Refused, respond::CorsHeaders};
+pub(crate) use self::{
+    error::Refused,
+    respond::{CorsHeaders, RETRY_AFTER},
+};
 use serde_json::json;
 
 use super::{

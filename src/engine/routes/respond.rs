@@ -23,7 +23,7 @@ use super::{
 };
 
 /// When a client that found the server full or closed may try again, in seconds.
-const RETRY_AFTER: &str = "5";
+pub(crate) const RETRY_AFTER: &str = "5";
 
 /// The headers about origins, ready for a response.
 pub(crate) struct CorsHeaders {
