@@ -49,6 +49,7 @@ pub mod testing;
 
 pub use crate::{
     adapter::Recovery,
+    config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
         Request, Transport, WindowBits,

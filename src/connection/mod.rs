@@ -5,20 +5,23 @@
 //! are awaited of the client.
 
 mod inbound;
+mod intake;
 mod joining;
 mod leaving;
 mod passing;
 mod returning;
 mod revision3;
 mod running;
+mod underway;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use smallvec::SmallVec;
 
-use self::running::Running;
+use self::underway::{Parked, Running};
 use crate::{
+    config::RateLimit,
     engine::{
         CloseReason, ConnectionEvent, LocalFuture, Message,
         dialect::Revision,
@@ -29,6 +32,7 @@ use crate::{
         messages::{Arrival, Entrance, Place},
         returning::Claim,
     },
+    packet::ParserLimits,
     socket::{Codec, DisconnectReason, Errand, Handshake, Reader, Socket},
 };
 
@@ -53,12 +57,22 @@ pub(crate) enum Search {
 pub(crate) struct Limits {
     /// Time to join a first namespace.
     pub(crate) connect_timeout: Duration,
-    /// Attachments of one packet.
-    pub(crate) max_attachments: usize,
+    /// Attachments of one packet, and its levels.
+    pub(crate) parser: ParserLimits,
+    /// Bytes of one packet, its attachments included.
+    pub(crate) max_packet_bytes: usize,
+    /// Time until the last attachment of a packet has come.
+    pub(crate) attachment_timeout: Duration,
+    /// How fast a client may send.
+    pub(crate) rate: RateLimit,
     /// Listeners that may be under way before no more is read.
     pub(crate) max_running: usize,
+    /// Bytes of their events.
+    pub(crate) max_running_bytes: usize,
     /// Namespaces a client may be in, or be asking to join, at the same time.
     pub(crate) max_namespaces: usize,
+    /// Bytes of what the client has said to join these, together.
+    pub(crate) max_auth_bytes: usize,
 }
 
 /// What all connections of a server share.
@@ -101,9 +115,12 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     place: Place,
     decoder: Reader,
+    intake: intake::Intake,
     joined: SmallVec<[Joined; 1]>,
     /// Names the client has asked for, and about which the application is being asked.
     sought: Vec<joining::Seeking>,
+    /// Namespaces that the client has joined with much to say, and the bytes of that.
+    auths: Vec<(Box<str>, usize)>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
@@ -111,7 +128,7 @@ pub(crate) struct Client {
     returning: Vec<joining::Returning>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
-    parked: running::Parked,
+    parked: Parked,
     connect_deadline: Option<SpawnHandle>,
     /// The whole connection is to be closed as soon as every namespace has said goodbye.
     closing: bool,
@@ -125,17 +142,20 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        let decoder = shared.codec.reader(shared.limits.max_attachments);
+        let decoder = shared.codec.reader(shared.limits.parser);
+        let intake = intake::Intake::new(&shared.limits);
         Self {
             shared,
             place,
             decoder,
+            intake,
             joined: SmallVec::new(),
             sought: Vec::new(),
+            auths: Vec::new(),
             tombstones: SmallVec::new(),
             returning: Vec::new(),
             running: Rc::default(),
-            parked: running::Parked::default(),
+            parked: Parked::default(),
             connect_deadline: None,
             closing: false,
         }
@@ -191,7 +211,7 @@ impl Protocol for Client {
 
     fn ready(&self) -> bool {
         // Answers come behind events: a client that its own listeners ask must be read on.
-        !self.parked.is_full()
+        !self.parked.is_full() && !self.intake.is_paused()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layer 8: the front door. [`SocketIo`] holds the namespaces and is mounted in actix-web.
 
+mod bounds;
 mod builder;
 mod catalog;
 #[cfg(feature = "client")]

@@ -20,11 +20,13 @@ use super::{
 };
 use crate::{
     adapter::recovery::Settings,
+    config::SocketLimits,
     engine::{
         frame::Frame,
         outbox::{Frames, Way},
         pipe::Pipe,
     },
+    metrics::Metrics,
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -57,6 +59,7 @@ pub(crate) struct Common {
     /// The size from which frames of broadcasts are compressed once for all, if that may happen.
     pub(crate) shares_from: Option<usize>,
     pub(crate) recovery: Option<Arc<Settings>>,
+    pub(crate) limits: SocketLimits,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -74,6 +77,9 @@ pub(crate) struct Description {
     pub(crate) shares_from: Option<usize>,
     /// The server's: whether clients can have their sockets back, and how.
     pub(crate) recovery: Option<Arc<Settings>>,
+    /// The server's bounds, and where it is counted what they refuse.
+    pub(crate) limits: SocketLimits,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Description {
