@@ -189,6 +189,16 @@ describe("sessions", () => {
     }, { on: own });
   });
 
+  test("CVE-2026-69185: a message that goes on for ever ends with the ping timeout", async (t) => {
+    const own = await startServer(t, { PING_INTERVAL: "300", PING_TIMEOUT: "300" });
+    const tcp = await tcpSession(t, own);
+    tcp.write(wsFrame("", { opcode: OP.binary, length: 900_000 }));
+    // It cannot answer a ping in the middle of a message.
+    const dripping = setInterval(() => tcp.write("x"), 10);
+    t.after(() => clearInterval(dripping));
+    assert.equal(await tcp.closeCode(), 1005);
+  });
+
   test("engineioxide 0.17.4: malformed payloads of revision 3", async (t) => {
     const own = await startServer(t, { ALLOW_EIO3: "1" });
     await beside(t, async () => {
