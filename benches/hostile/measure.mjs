@@ -52,7 +52,13 @@ async function measure([, command], { env = {}, run }) {
   await sleep(300);
   const before = memory(server);
   let peak = before;
-  const watch = setInterval(() => server.alive && (peak = Math.max(peak, memory(server))), 10);
+  const watch = setInterval(() => {
+    try {
+      peak = Math.max(peak, memory(server));
+    } catch {
+      // It has just died.
+    }
+  }, 10);
   const cleanups = [];
   const t = { after: (fn) => cleanups.push(fn) };
   probe.send("begin");
@@ -61,6 +67,7 @@ async function measure([, command], { env = {}, run }) {
   await Promise.race([run(t, server), server.exited.then(() => { throw new Error("the server died"); })])
     .catch((error) => (outcome = error.message.split("\n")[0].slice(0, 60)));
   const took = performance.now() - begin;
+  await sleep(50);
   const died = !server.alive;
   const measured = died ? [] : await waits();
   clearInterval(watch);
