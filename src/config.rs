@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::warn;
 
 pub use self::limits::RateLimit;
-pub(crate) use self::limits::SocketLimits;
+pub(crate) use self::limits::{Capacity, SocketLimits};
 use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.

@@ -71,12 +71,19 @@ impl RateLimit {
     }
 
     /// What a full bucket holds: packets and bytes.
-    pub(crate) fn capacity(&self) -> (f64, f64) {
+    pub(crate) fn capacity(&self) -> Capacity {
         let burst = self.burst.as_secs_f64();
-        // Infinity times zero is no number.
-        let full = |rate: f64| if rate.is_finite() { rate * burst } else { rate };
-        (full(self.events).max(1.0), full(self.bytes))
+        // Infinity times zero is no number. What is beyond 32 bits is as good as infinite.
+        let full = |rate: f64| if rate.is_finite() { (rate * burst) as u32 } else { u32::MAX };
+        Capacity { packets: full(self.events).max(1), bytes: full(self.bytes) }
     }
+}
+
+/// What may come at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    pub(crate) packets: u32,
+    pub(crate) bytes: u32,
 }
 
 impl Default for RateLimit {

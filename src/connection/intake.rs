@@ -3,81 +3,76 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Connection, Limits, inbound};
-use crate::{config::RateLimit, engine::CloseReason};
+use crate::{
+    config::{Capacity, RateLimit},
+    engine::CloseReason,
+};
 
 /// What is counted of one client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Intake {
     /// Bytes of a packet that has not come completely.
     gathered: usize,
-    /// Which packet that is.
-    number: u32,
+    buckets: Buckets,
     /// Somebody looks in time whether its attachments have come.
     watched: bool,
+    /// Another packet has begun since.
+    renewed: bool,
     /// Nothing is read because the client sent too fast.
     paused: bool,
-    buckets: Buckets,
 }
 
-/// What may still come: packets and bytes.
-#[derive(Debug)]
+/// How much is missing to full buckets. They are filled only when one seems to be empty, so ordinary
+/// clients cost no look at the clock.
+#[derive(Debug, Default)]
 struct Buckets {
-    packets: f64,
-    bytes: f64,
-    /// When they were last filled. As that is done only when one is empty, ordinary clients cost no
-    /// look at the clock.
-    filled: Instant,
+    packets: u32,
+    bytes: u32,
+    /// Until when they have been filled, in milliseconds of the session's age.
+    filled: u32,
 }
 
 impl Buckets {
-    fn new(limit: &RateLimit) -> Self {
-        let (packets, bytes) = limit.capacity();
-        Self { packets, bytes, filled: Instant::now() }
-    }
-
     /// Takes out what has come.
-    fn take(&mut self, packets: f64, bytes: f64) {
-        self.packets -= packets;
-        self.bytes -= bytes;
+    fn take(&mut self, packet: bool, bytes: usize) {
+        self.packets = self.packets.saturating_add(u32::from(packet));
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    fn are_overdrawn(&self) -> bool {
-        self.packets < 0.0 || self.bytes < 0.0
+    fn are_overdrawn(&self, burst: Capacity) -> bool {
+        self.packets > burst.packets || self.bytes > burst.bytes
     }
 
-    /// Fills in what time has brought.
-    fn fill(&mut self, limit: &RateLimit) {
-        let now = Instant::now();
-        let elapsed = (now - self.filled).as_secs_f64();
-        self.filled = now;
-        let (packets, bytes) = limit.capacity();
-        self.packets = gained(self.packets, limit.events, elapsed).min(packets);
-        self.bytes = gained(self.bytes, limit.bytes, elapsed).min(bytes);
+    /// Fills in what time has brought, in whole packets; the rest of the time counts later.
+    fn fill(&mut self, limit: &RateLimit, age: Duration) {
+        let elapsed = (age.as_millis() as u32).wrapping_sub(self.filled);
+        let mut seconds = f64::from(elapsed) / 1000.0;
+        if limit.events.is_finite() {
+            let packets = (limit.events * seconds).floor();
+            seconds = packets / limit.events;
+            self.packets = self.packets.saturating_sub(packets as u32);
+        }
+        let millis = ((seconds * 1000.0).ceil() as u32).min(elapsed);
+        self.filled = self.filled.wrapping_add(millis);
+        self.bytes = self.bytes.saturating_sub((limit.bytes * seconds) as u32);
     }
 
-    /// When nothing will be missing any more.
-    fn due(&self, limit: &RateLimit) -> Duration {
-        let wait = (-self.packets / limit.events).max(-self.bytes / limit.bytes);
-        // At least a tick of the timer; a time beyond all measure cannot come of a positive rate.
-        Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX).max(Duration::from_millis(1))
+    /// When there will be something in them again.
+    fn due(&self, limit: &RateLimit, burst: Capacity) -> Duration {
+        let wait = |missing: u32, most: u32, rate: f64| {
+            if missing > most { f64::from(missing - most) / rate } else { 0.0 }
+        };
+        let packets = wait(self.packets, burst.packets, limit.events);
+        let bytes = wait(self.bytes, burst.bytes, limit.bytes);
+        // Whole milliseconds, as they are filled.
+        Duration::from_millis((packets.max(bytes) * 1000.0).ceil() as u64 + 1)
     }
-}
-
-fn gained(level: f64, rate: f64, elapsed: f64) -> f64 {
-    // Infinity times zero is no number.
-    if rate.is_finite() { level + rate * elapsed } else { rate }
 }
 
 impl Intake {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let buckets = Buckets::new(&limits.rate);
-        Self { gathered: 0, number: 0, watched: false, paused: false, buckets }
-    }
-
     /// Whether nothing may be read for now.
     pub(super) fn is_paused(&self) -> bool {
         self.paused
@@ -98,11 +93,10 @@ impl Intake {
 pub(super) fn admit(link: &mut Connection, size: usize, ctx: &mut Context<Connection>) -> bool {
     let client = &mut link.upper;
     let (intake, limits) = (&mut client.intake, &client.shared.limits);
-    let begins = intake.gathered == 0;
-    intake.buckets.take(f64::from(u8::from(begins)), size as f64);
+    intake.buckets.take(intake.gathered == 0, size);
     intake.gathered += size;
     let too_large = intake.gathered > limits.max_packet_bytes;
-    if intake.buckets.are_overdrawn() && !pace(link, ctx) {
+    if intake.buckets.are_overdrawn(limits.burst) && !pace(link, ctx) {
         return false;
     }
     if too_large {
@@ -116,39 +110,42 @@ pub(super) fn admit(link: &mut Connection, size: usize, ctx: &mut Context<Connec
 /// Whether what has come may be taken.
 #[cold]
 fn pace(link: &mut Connection, ctx: &mut Context<Connection>) -> bool {
+    let age = link.now();
     let client = &mut link.upper;
-    let (intake, limit) = (&mut client.intake, &client.shared.limits.rate);
-    intake.buckets.fill(limit);
-    if !intake.buckets.are_overdrawn() {
+    let Limits { rate, burst, .. } = &client.shared.limits;
+    if client.intake.paused {
+        // Of the portion that was under way.
         return true;
     }
-    if limit.close {
+    client.intake.buckets.fill(rate, age);
+    if !client.intake.buckets.are_overdrawn(*burst) {
+        return true;
+    }
+    client.shared.metrics.rate_limited.increment();
+    if rate.close {
         debug!("client sends faster than its rate limit allows: closed");
-        client.shared.metrics.rate_limited.increment();
         link.abort(CloseReason::RateLimit, ctx);
         return false;
     }
-    if !intake.paused {
-        debug!("client sends faster than its rate limit allows: not read for a while");
-        client.shared.metrics.rate_limited.increment();
-        pause(link, ctx);
-    }
+    debug!("client sends faster than its rate limit allows: not read for a while");
+    pause(link, ctx);
     true
 }
 
 /// Reads nothing until the buckets have what is missing now.
 fn pause(link: &mut Connection, ctx: &mut Context<Connection>) {
     let client = &mut link.upper;
+    let Limits { rate, burst, .. } = &client.shared.limits;
     client.intake.paused = true;
-    let due = client.intake.buckets.due(&client.shared.limits.rate);
-    ctx.run_later(due, |link, ctx| {
+    ctx.run_later(client.intake.buckets.due(rate, *burst), |link, ctx| {
+        let age = link.now();
         let client = &mut link.upper;
-        client.intake.paused = false;
-        client.intake.buckets.fill(&client.shared.limits.rate);
-        if client.intake.buckets.are_overdrawn() {
-            // Of the portion that was under way more was taken.
+        let Limits { rate, burst, .. } = &client.shared.limits;
+        client.intake.buckets.fill(rate, age);
+        if client.intake.buckets.are_overdrawn(*burst) {
             pause(link, ctx);
         } else {
+            client.intake.paused = false;
             link.pipe().nudge();
         }
     });
@@ -158,7 +155,7 @@ fn pause(link: &mut Connection, ctx: &mut Context<Connection>) {
 pub(super) fn expect_more(link: &mut Connection, begins: bool, ctx: &mut Context<Connection>) {
     let intake = &mut link.upper.intake;
     if begins {
-        intake.number = intake.number.wrapping_add(1);
+        intake.renewed = true;
     }
     if !intake.watched {
         watch(link, ctx);
@@ -170,15 +167,15 @@ pub(super) fn expect_more(link: &mut Connection, begins: bool, ctx: &mut Context
 fn watch(link: &mut Connection, ctx: &mut Context<Connection>) {
     let intake = &mut link.upper.intake;
     intake.watched = true;
-    let number = intake.number;
-    ctx.run_later(link.upper.shared.limits.attachment_timeout, move |link, ctx| {
+    intake.renewed = false;
+    ctx.run_later(link.upper.shared.limits.attachment_timeout, |link, ctx| {
         let is_over = !link.is_open();
         let intake = &mut link.upper.intake;
         intake.watched = false;
         if is_over || intake.gathered == 0 {
             return;
         }
-        if intake.number != number {
+        if intake.renewed {
             watch(link, ctx);
             return;
         }

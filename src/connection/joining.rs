@@ -39,8 +39,8 @@ impl Client {
             return true;
         }
         let most = self.shared.limits.max_auth_bytes;
+        let Auths(mut auths) = self.auths.take().map(|auths| *auths).unwrap_or_default();
         let sum = |auths: &[(Box<str>, usize)]| auths.iter().map(|(_, n)| n).sum::<usize>();
-        let mut auths = std::mem::take(&mut self.auths);
         if sum(&auths) + bytes > most {
             auths.retain(|(name, _)| {
                 let is_joined = |joined: &Joined| *joined.entrance.home.name == **name;
@@ -51,10 +51,14 @@ impl Client {
         if fits {
             auths.push((name.into(), bytes));
         }
-        self.auths = auths;
+        self.auths = Some(Box::new(Auths(auths)));
         fits
     }
 }
+
+/// Namespaces that a client has joined with much to say, and the bytes of that.
+#[derive(Default)]
+pub(super) struct Auths(Vec<(Box<str>, usize)>);
 
 /// A CONNECT that waits until the client is out of the namespace.
 pub(super) struct Returning {

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use self::underway::{Parked, Running};
 use crate::{
-    config::RateLimit,
+    config::{Capacity, RateLimit},
     engine::{
         CloseReason, ConnectionEvent, LocalFuture, Message,
         dialect::Revision,
@@ -65,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) attachment_timeout: Duration,
     /// How fast a client may send.
     pub(crate) rate: RateLimit,
+    /// The same: what may come at once.
+    pub(crate) burst: Capacity,
     /// Listeners that may be under way before no more is read.
     pub(crate) max_running: usize,
     /// Bytes of their events.
@@ -120,7 +122,7 @@ pub(crate) struct Client {
     /// Names the client has asked for, and about which the application is being asked.
     sought: Vec<joining::Seeking>,
     /// Namespaces that the client has joined with much to say, and the bytes of that.
-    auths: Vec<(Box<str>, usize)>,
+    auths: Option<Box<joining::Auths>>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
@@ -143,15 +145,14 @@ impl fmt::Debug for Client {
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
         let decoder = shared.codec.reader(shared.limits.parser);
-        let intake = intake::Intake::new(&shared.limits);
         Self {
             shared,
             place,
             decoder,
-            intake,
+            intake: intake::Intake::default(),
             joined: SmallVec::new(),
             sought: Vec::new(),
-            auths: Vec::new(),
+            auths: None,
             tombstones: SmallVec::new(),
             returning: Vec::new(),
             running: Rc::default(),

@@ -70,8 +70,8 @@ pub enum DecodeError {
 /// After an error it is of no more use.
 #[derive(Debug)]
 pub struct Decoder {
-    max_attachments: usize,
-    max_depth: usize,
+    max_attachments: u32,
+    max_depth: u32,
     waiting: Option<Waiting>,
 }
 
@@ -103,13 +103,14 @@ impl Decoder {
     /// allows 10.
     #[must_use]
     pub fn new(max_attachments: usize) -> Self {
-        Self { max_attachments, max_depth: usize::MAX, waiting: None }
+        let max_attachments = u32::try_from(max_attachments).unwrap_or(u32::MAX);
+        Self { max_attachments, max_depth: u32::MAX, waiting: None }
     }
 
     /// Refuses packets whose arguments nest deeper than so many levels. Default: any depth.
     #[must_use]
     pub fn with_max_depth(mut self, max_depth: usize) -> Self {
-        self.max_depth = max_depth;
+        self.max_depth = u32::try_from(max_depth).unwrap_or(u32::MAX);
         self
     }
 
@@ -135,7 +136,7 @@ impl Decoder {
         let namespace = || header.namespace.clone();
         // The list of arguments is one level more than each of them.
         let around = usize::from(matches!(kind, '2' | '3' | '5' | '6'));
-        if scan::nests_deeper(&json, self.max_depth.saturating_add(around)) {
+        if scan::nests_deeper(&json, (self.max_depth as usize).saturating_add(around)) {
             return Err(DecodeError::TooDeep);
         }
         let packet = match kind {
@@ -205,7 +206,11 @@ impl Decoder {
             return Err(DecodeError::IllegalCount);
         }
         let count = digits.parse().unwrap_or(usize::MAX);
-        if count > self.max_attachments { Err(DecodeError::TooManyAttachments) } else { Ok(count) }
+        if count > self.max_attachments as usize {
+            Err(DecodeError::TooManyAttachments)
+        } else {
+            Ok(count)
+        }
     }
 
     /// Delivers an event or ack, or waits for its attachments.

@@ -33,6 +33,7 @@ impl SocketIoBuilder {
     /// How fast one client may send. Default: 200,000 packets and 256 MiB per second; a client that
     /// sends more is not read for a while. See [`RateLimit`].
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.limits.burst = limit.capacity();
         self.limits.rate = limit;
         self
     }

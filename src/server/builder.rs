@@ -61,6 +61,7 @@ impl Default for SocketIoBuilder {
                 max_packet_bytes: usize::MAX,
                 attachment_timeout: Duration::from_secs(60),
                 rate: RateLimit::default(),
+                burst: RateLimit::default().capacity(),
                 max_running: 1024,
                 max_running_bytes: 16 << 20,
                 max_namespaces: 1024,

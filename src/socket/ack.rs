@@ -48,7 +48,7 @@ struct Pending {
 
 impl Pending {
     fn settle(&self) {
-        if self.owed.swap(false, Ordering::AcqRel) {
+        if self.owed.load(Ordering::Acquire) && self.owed.swap(false, Ordering::AcqRel) {
             self.socket.owed().fetch_sub(1, Ordering::Relaxed);
         }
     }
