@@ -165,6 +165,18 @@ async fn the_auths_of_a_client_have_so_many_bytes_and_no_more() {
 }
 
 #[actix_rt::test]
+async fn names_that_parents_are_asked_about_are_bounded() {
+    let parent = Parent::matching("^/x+$");
+    let builder = SocketIo::builder().parent(parent).max_namespace_name(10).namespace(echoing());
+    let (server, tried, other) = two(builder).await;
+    tried.join(&format!("/{}", "x".repeat(9)), ()).await.unwrap();
+    let refused = tried.join(&format!("/{}", "x".repeat(10)), ()).await.unwrap_err();
+    assert_eq!(refused.message, "Invalid namespace");
+    assert_eq!(server.metrics().unknown_namespaces, 1);
+    is_served(&other).await;
+}
+
+#[actix_rt::test]
 async fn a_socket_is_in_so_many_rooms_and_no_more() {
     let rooms = |socket: Socket, rooms: Vec<String>| async move {
         socket.join(rooms);
