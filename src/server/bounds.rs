@@ -46,7 +46,7 @@ impl SocketIoBuilder {
     }
 
     /// Bytes of JSON that a client may have in the auths of all its sockets together; a CONNECT with
-    /// more is refused with "Too much auth". Default 64 KiB. Auths of up to 1 KiB do not count.
+    /// more is refused with "Too much auth". Default 128 KiB. Auths of up to 1 KiB do not count.
     pub fn max_auth_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_auth_bytes = bytes;
         self

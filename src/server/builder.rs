@@ -65,7 +65,7 @@ impl Default for SocketIoBuilder {
                 max_running: 1024,
                 max_running_bytes: 16 << 20,
                 max_namespaces: 1024,
-                max_auth_bytes: 64 << 10,
+                max_auth_bytes: 128 << 10,
             },
             socket_limits: SocketLimits::default(),
             max_packet_bytes: None,
