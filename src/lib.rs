@@ -52,6 +52,7 @@ pub mod testing;
 
 pub use crate::{
     adapter::Recovery,
+    config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
         Request, Transport, TrustedProxies, WhenFull, WindowBits, start_supervised,
