@@ -38,6 +38,9 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod namespace;
 pub mod packet;
