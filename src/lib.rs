@@ -42,6 +42,8 @@ pub mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metrics;
+#[cfg(test)]
+mod models;
 mod namespace;
 pub mod packet;
 mod room;

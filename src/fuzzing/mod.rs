@@ -11,6 +11,8 @@ mod frames;
 mod packets;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use self::{

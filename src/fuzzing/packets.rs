@@ -109,7 +109,7 @@ fn check(packet: &Packet, own: &dyn Parser, other: &dyn Parser) {
 }
 
 /// What the other side makes of a packet.
-fn read(parser: &dyn Parser, packet: &Outgoing<'_>) -> Result<Packet, DecodeError> {
+pub(super) fn read(parser: &dyn Parser, packet: &Outgoing<'_>) -> Result<Packet, DecodeError> {
     let messages = parser.encode(packet).expect("it can be written");
     let mut decoder = parser.decoder(ParserLimits::with_max_attachments(usize::MAX));
     let mut read = Ok(None);
