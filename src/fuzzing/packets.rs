@@ -8,8 +8,8 @@ use super::args::exercise;
 use crate::{
     engine::Message,
     packet::{
-        DecodeError, Decoder, DefaultParser, Event, MsgpackParser, Outgoing, Packet,
-        Parser, ParserLimits, Payload,
+        DecodeError, Decoder, DefaultParser, Event, MsgpackParser, Outgoing, Packet, Parser,
+        ParserLimits, Payload,
     },
 };
 

@@ -42,7 +42,10 @@ fn value() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<u64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_filter("JSON has it, and JavaScript not as an integer", |n| n.is_finite() && n.fract() != 0.0).prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("JSON has it, and JavaScript not as an integer", |n| n.is_finite()
+                && n.fract() != 0.0)
+            .prop_map(Value::from),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),

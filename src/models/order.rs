@@ -313,11 +313,7 @@ impl Model for Order {
     }
 }
 
-fn run(
-    actors: Actors,
-    kills: usize,
-    programs: [&'static [Act]; 2],
-) -> Result<Explored, String> {
+fn run(actors: Actors, kills: usize, programs: [&'static [Act]; 2]) -> Result<Explored, String> {
     let explored = explore(|| Order::new(actors, kills, programs));
     println!("{programs:?}, {kills} kills: {explored:?}");
     explored

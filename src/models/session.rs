@@ -42,8 +42,15 @@ enum Sent {
 }
 
 impl Sent {
-    const ALL: [Self; 7] =
-        [Self::Message, Self::Ping, Self::Probe, Self::Pong, Self::Upgrade, Self::Noop, Self::Close];
+    const ALL: [Self; 7] = [
+        Self::Message,
+        Self::Ping,
+        Self::Probe,
+        Self::Pong,
+        Self::Upgrade,
+        Self::Noop,
+        Self::Close,
+    ];
 
     fn packet(self) -> Packet {
         match self {
