@@ -6,7 +6,7 @@ const sockets = Array.from({ length: Number(count) }, (_, i) => io(`${url}/bench
 await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
 for (const [i, socket] of sockets.entries()) {
   const room = `room-${i % Number(rooms)}`;
-  await socket.emitWithAck("join", room);
+  await socket.emitWithAck("join", room).catch(() => process.exit(1)); // its server is too busy: nothing to kill
   let n = 0;
   (async () => {
     for (;;) {
