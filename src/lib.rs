@@ -56,7 +56,7 @@ pub use crate::{
     adapter::Recovery,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits,
+        Request, Transport, TrustedProxies, WindowBits,
     },
     metrics::Snapshot,
     namespace::{
@@ -90,4 +90,6 @@ mod pages {
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
+    #[doc = include_str!("../docs/security.md")]
+    struct Security;
 }

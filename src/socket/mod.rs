@@ -7,6 +7,7 @@ pub(crate) mod current;
 mod data;
 mod emit;
 mod errors;
+mod expiry;
 mod facts;
 mod handshake;
 pub(crate) mod home;
@@ -49,11 +50,13 @@ pub use self::{
 pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::{Codec, Reader},
+    expiry::Verdict,
     operator::OperatorBase,
     recovery::Previous,
     scope::Scope,
 };
 use self::{
+    expiry::Expiry,
     home::Home,
     listeners::{OnConnection, OnDisconnect, OwnListeners},
     watchers::{Watched, Watchers},
@@ -77,6 +80,8 @@ pub(crate) enum Errand {
     Lost(Socket),
     /// The client has come back on another connection: this one is dead.
     Outlived,
+    /// The credentials of a socket have got a time to live.
+    Expiring,
 }
 
 const CONNECTING: u8 = 0;
@@ -107,6 +112,7 @@ struct Extras {
     data: Data,
     listeners: OwnListeners,
     watchers: Option<Box<Watchers>>,
+    expiry: Option<Box<Expiry>>,
 }
 
 impl Extras {
