@@ -38,10 +38,15 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 mod metrics;
+#[cfg(test)]
+mod models;
 mod namespace;
 pub mod packet;
 mod room;
