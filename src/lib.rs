@@ -38,10 +38,15 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 mod metrics;
+#[cfg(test)]
+mod models;
 mod namespace;
 pub mod packet;
 mod room;
@@ -52,6 +57,7 @@ pub mod testing;
 
 pub use crate::{
     adapter::Recovery,
+    config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
         Request, Transport, TrustedProxies, WhenFull, WindowBits, start_supervised,

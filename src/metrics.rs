@@ -75,6 +75,11 @@ counters! {
     slow_clients_closed,
     /// Connections closed because a packet was malformed or came at the wrong time.
     bad_packets,
+    /// Of these, packets that broke a bound: too many bytes, attachments or levels, or attachments
+    /// that did not come in time.
+    packets_over_limit,
+    /// Times that a client sent more than its rate allows: it was made to wait, or closed.
+    rate_limited,
     /// Events taken from clients.
     events_received,
     /// Events for which there was no listener.
@@ -106,8 +111,17 @@ counters! {
     frames_undelivered,
     /// Namespaces asked for that do not exist.
     unknown_namespaces,
-    /// Connects refused by a middleware.
+    /// Connects refused by a middleware, or because they broke a bound.
     connects_refused,
+    /// Of these, connects to more namespaces, or with more data in their auths, than a client may
+    /// have.
+    connects_over_limit,
+    /// Rooms that a socket did not join, because it is in too many or the name is too long.
+    joins_refused,
+    /// Events that were not sent to a client because it has too many others to answer.
+    questions_refused,
+    /// Events of clients that were refused because the application owes answers to too many others.
+    events_over_limit,
     /// Messages compressed for WebSockets; one for many that is compressed once counts once.
     messages_deflated,
     /// Room actors that panicked and were rebuilt; each lost the one operation that it was at.

@@ -70,7 +70,7 @@ pub(super) fn pass(
     if let Poll::Ready(result) = running::poll_once(&mut chain) {
         return judge(&link.upper, socket, event, result);
     }
-    let underway = link.upper.running.begin(socket);
+    let underway = link.upper.running.begin(socket, Some(event));
     let passed = (socket.clone(), event.clone(), ack.clone());
     let connection = ctx.address();
     let rest = async move {

@@ -249,7 +249,8 @@ impl<P: Protocol> Link<P> {
         ctx.stop();
     }
 
-    fn now(&self) -> Duration {
+    /// The age of the session.
+    pub(crate) fn now(&self) -> Duration {
         self.opened.elapsed()
     }
 

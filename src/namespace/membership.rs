@@ -187,7 +187,12 @@ impl Membership {
         true
     }
 
-    fn is_in(&self, key: Key, room: &Room) -> bool {
+    /// How many rooms a socket is in, its own included.
+    pub(super) fn rooms_of(&self, key: Key) -> usize {
+        self.members.get(&key).map_or(0, |member| member.rooms.len())
+    }
+
+    pub(super) fn is_in(&self, key: Key, room: &Room) -> bool {
         match self.members.get(&key) {
             Some(member) if **member.socket.id() == **room => member.in_own_room(),
             // By the room's map: a socket may be in very many rooms.

@@ -118,6 +118,8 @@ impl Namespace {
         description.codec = common.codec.clone();
         description.shares_from = common.shares_from;
         description.recovery.clone_from(&common.recovery);
+        description.limits = common.limits;
+        description.metrics = Arc::clone(metrics);
     }
 
     /// A namespace of a description that others share.

@@ -39,6 +39,18 @@ impl Namespace {
         }
     }
 
+    /// Whether a socket may join a room, which it may be in already.
+    fn may_join(&self, key: Key, room: &Room) -> bool {
+        let limits = &self.description.limits;
+        let may = room.len() <= limits.room_name
+            && (self.members.rooms_of(key) <= limits.rooms || self.members.is_in(key, room));
+        if !may {
+            debug!(namespace = &*self.name, "room not joined: too many, or its name is too long");
+            self.metrics.joins_refused.increment();
+        }
+        may
+    }
+
     /// Moves sockets and tells the room actors of those that take part.
     fn relocate(
         &mut self,
@@ -50,6 +62,8 @@ impl Namespace {
     ) {
         let mut events = Vec::new();
         let mut moved: SmallVec<[(usize, SmallVec<[Key; 1]>); 1]> = SmallVec::new();
+        // Sockets that may not join all of the rooms.
+        let mut bounded: Vec<(usize, Key, SmallVec<[Room; 1]>)> = Vec::new();
         for key in keys {
             let Some(member) = self.members.get(*key) else { continue };
             let (worker, phase) = (member.place.worker, member.phase);
@@ -60,8 +74,20 @@ impl Namespace {
             for room in exit {
                 self.members.leave(*key, room, &mut events);
             }
+            let mut entered = 0;
             for room in enter {
-                self.members.join(*key, room, &mut events);
+                if self.may_join(*key, room) {
+                    self.members.join(*key, room, &mut events);
+                    entered += 1;
+                }
+            }
+            if entered < enter.len() {
+                let rooms = enter.iter().filter(|room| self.members.is_in(*key, room));
+                let rooms: SmallVec<[Room; 1]> = rooms.cloned().collect();
+                if events.len() > before && phase == Phase::Connected {
+                    bounded.push((worker, *key, rooms));
+                }
+                continue;
             }
             if events.len() > before && phase == Phase::Connected {
                 match moved.iter_mut().find(|(w, _)| *w == worker) {
@@ -72,6 +98,11 @@ impl Namespace {
         }
         // Before anything can go wrong: what is written down has been told.
         self.tell_rooms(events.into_iter());
+        for (worker, key, enter) in bounded {
+            let exit = exit.iter().cloned().collect();
+            let keys = SmallVec::from_slice(&[key]);
+            self.post(worker, Move { keys, enter, exit, confirm: None }, ctx);
+        }
         for (worker, keys) in moved {
             let (enter, exit) = (enter.iter().cloned().collect(), exit.iter().cloned().collect());
             let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();

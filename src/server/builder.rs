@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     adapter::{Recovery, recovery::Settings},
-    config::Config,
+    config::{Config, RateLimit, SocketLimits},
     connection::{Limits, Shared},
     engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::{Namespace, Parent},
-    packet::Parser,
+    packet::{Parser, ParserLimits},
     socket::{Codec, home},
 };
 
@@ -21,7 +21,10 @@ use crate::{
 #[must_use]
 pub struct SocketIoBuilder {
     pub(super) config: Config,
-    limits: Limits,
+    pub(super) limits: Limits,
+    pub(super) socket_limits: SocketLimits,
+    /// Unless it is said, it depends on another one.
+    pub(super) max_packet_bytes: Option<usize>,
     pub(super) hooks: Hooks,
     namespaces: Vec<Namespace>,
     parents: Vec<Parent>,
@@ -54,10 +57,18 @@ impl Default for SocketIoBuilder {
             config: Config::default(),
             limits: Limits {
                 connect_timeout: Duration::from_millis(45_000),
-                max_attachments: 10,
+                parser: ParserLimits::default(),
+                max_packet_bytes: usize::MAX,
+                attachment_timeout: Duration::from_secs(60),
+                rate: RateLimit::default(),
+                burst: RateLimit::default().capacity(),
                 max_running: 1024,
+                max_running_bytes: 16 << 20,
                 max_namespaces: 1024,
+                max_auth_bytes: 128 << 10,
             },
+            socket_limits: SocketLimits::default(),
+            max_packet_bytes: None,
             hooks: Hooks::new(),
             namespaces: Vec::new(),
             parents: Vec::new(),
@@ -222,7 +233,7 @@ impl SocketIoBuilder {
 
     /// Attachments that one packet may have. Default 10. Binary in msgpack is no attachment.
     pub fn max_attachments(mut self, count: usize) -> Self {
-        self.limits.max_attachments = count;
+        self.limits.parser.max_attachments = count;
         self
     }
 
@@ -233,7 +244,8 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Namespaces one client may be in at the same time. Default 1,024.
+    /// Namespaces one client may be in at the same time; a CONNECT for another one is refused with
+    /// "Too many namespaces". Default 1,024.
     pub fn max_namespaces(mut self, count: usize) -> Self {
         self.limits.max_namespaces = count;
         self
@@ -318,8 +330,13 @@ impl SocketIoBuilder {
         let mut codec = self.codec;
         codec.count_in(&metrics);
         let recovery = self.recovery.map(|options| Arc::new(Settings::new(options, &self.config)));
-        let common =
-            home::Common { shared: self.shared, codec: codec.clone(), shares_from, recovery };
+        let common = home::Common {
+            shared: self.shared,
+            codec: codec.clone(),
+            shares_from,
+            recovery,
+            limits: self.socket_limits,
+        };
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,
             metrics: Arc::clone(&metrics),
@@ -328,9 +345,11 @@ impl SocketIoBuilder {
             max_namespaces: self.max_server_namespaces,
             max_name: self.max_namespace_name,
         }));
+        let largest = self.config.max_http_buffer_size;
+        let max_packet_bytes = self.max_packet_bytes.unwrap_or(largest.saturating_mul(11));
         let connections = Arc::new(Shared {
             directory: Box::new(Arc::clone(&catalog)),
-            limits: self.limits,
+            limits: Limits { max_packet_bytes, ..self.limits },
             metrics: Arc::clone(&metrics),
             codec,
         });

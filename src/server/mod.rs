@@ -1,6 +1,7 @@
 //! Layer 8: the front door. [`SocketIo`] holds the namespaces and is mounted in actix-web.
 
 mod admission;
+mod bounds;
 mod builder;
 mod catalog;
 #[cfg(feature = "client")]

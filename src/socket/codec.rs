@@ -90,14 +90,14 @@ impl Codec {
     }
 
     /// Reads what one client sends.
-    pub(crate) fn reader(&self, max_attachments: usize) -> Reader {
+    pub(crate) fn reader(&self, limits: ParserLimits) -> Reader {
+        let ParserLimits { max_attachments, max_depth, .. } = limits;
         match self {
-            Self::Default => Reader::Default(Decoder::new(max_attachments)),
-            Self::Msgpack => Reader::Msgpack,
-            Self::Own(own) => {
-                let limits = ParserLimits::with_max_attachments(max_attachments);
-                Reader::Own(own.parser.decoder(limits), Arc::clone(own))
+            Self::Default => {
+                Reader::Default(Decoder::new(max_attachments).with_max_depth(max_depth))
             }
+            Self::Msgpack => Reader::Msgpack { max_depth },
+            Self::Own(own) => Reader::Own(own.parser.decoder(limits), Arc::clone(own)),
         }
     }
 }
@@ -136,7 +136,7 @@ impl Own {
 /// Makes packets of what one client sends.
 pub(crate) enum Reader {
     Default(Decoder),
-    Msgpack,
+    Msgpack { max_depth: usize },
     Own(Box<dyn Decode>, Arc<Own>),
 }
 
@@ -145,7 +145,7 @@ impl Reader {
     pub(crate) fn take(&mut self, message: Message) -> Result<Option<Packet>, DecodeError> {
         match self {
             Self::Default(decoder) => decoder.decode(message),
-            Self::Msgpack => MsgpackParser::read(&message).map(Some),
+            Self::Msgpack { max_depth } => MsgpackParser::read(&message, *max_depth).map(Some),
             Self::Own(decoder, own) => {
                 let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
                 decoded.unwrap_or_else(|payload| {
@@ -162,7 +162,7 @@ impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default(decoder) => decoder.fmt(f),
-            Self::Msgpack => f.write_str("Msgpack"),
+            Self::Msgpack { .. } => f.write_str("Msgpack"),
             Self::Own(_, own) => own.fmt(f),
         }
     }

@@ -156,7 +156,9 @@ impl Emitter {
         };
         let (sender, answer) = oneshot::channel();
         // Before the event, so that no answer can come too early.
-        socket.questions().ask(id, Waiting::One(sender));
+        if !socket.expect(id, Waiting::One(sender)) {
+            return AckFuture::failed(EmitError::TooManyQuestions);
+        }
         self.send_frames(frames, &payload);
         AckFuture::new(socket, id, answer, self.timeout)
     }

@@ -18,6 +18,10 @@ pub enum EmitError {
     /// The socket has left its namespace.
     #[error("the socket is disconnected")]
     Disconnected,
+    /// An answer was wanted, and the client has too many others to give:
+    /// [`SocketIoBuilder::max_pending_acks`](crate::SocketIoBuilder::max_pending_acks).
+    #[error("too many answers of this socket are awaited")]
+    TooManyQuestions,
 }
 
 /// An event was sent, but no answer came.

@@ -21,12 +21,14 @@ use super::{
 };
 use crate::{
     adapter::recovery::Settings,
+    config::SocketLimits,
     engine::{
         WhenFull,
         frame::Frame,
         outbox::{Frames, Way},
         pipe::Pipe,
     },
+    metrics::Metrics,
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -59,6 +61,7 @@ pub(crate) struct Common {
     /// The size from which frames of broadcasts are compressed once for all, if that may happen.
     pub(crate) shares_from: Option<usize>,
     pub(crate) recovery: Option<Arc<Settings>>,
+    pub(crate) limits: SocketLimits,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -79,6 +82,9 @@ pub(crate) struct Description {
     pub(crate) shares_from: Option<usize>,
     /// The server's: whether clients can have their sockets back, and how.
     pub(crate) recovery: Option<Arc<Settings>>,
+    /// The server's bounds, and where it is counted what they refuse.
+    pub(crate) limits: SocketLimits,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Default for Description {
@@ -94,6 +100,8 @@ impl Default for Description {
             copies: AtomicBool::default(),
             shares_from: None,
             recovery: None,
+            limits: SocketLimits::default(),
+            metrics: Arc::default(),
         }
     }
 }

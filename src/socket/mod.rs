@@ -16,6 +16,7 @@ pub(crate) mod listeners;
 pub(crate) mod middleware;
 mod operator;
 mod outcome;
+mod outstanding;
 mod own_listeners;
 mod port;
 mod recovery;
@@ -29,7 +30,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
 };
 
@@ -108,6 +109,8 @@ struct Inner {
     watched: Watched,
     extras: Mutex<Option<Box<Extras>>>,
     questions: Questions,
+    /// Answers that the application has kept to itself for later.
+    owed: AtomicU32,
 }
 
 /// What most sockets have not.
@@ -170,6 +173,7 @@ impl Socket {
             watched: Watched::default(),
             extras: Mutex::new(previous.and_then(Previous::extras)),
             questions: Questions::default(),
+            owed: AtomicU32::new(0),
         }))
     }
 

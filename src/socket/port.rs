@@ -44,6 +44,6 @@ impl Port for Inner {
     }
 
     fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
+        self.expect(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }

@@ -158,8 +158,5 @@ impl RequestError {
 
 pub(super) fn bad_websocket(error: &websocket::Rejected) -> HttpResponse {
     debug!(%error, "websocket handshake refused");
-    HttpResponse::BadRequest()
-        .force_close()
-        .insert_header((header::CONTENT_TYPE, "text/html"))
-        .body(error.to_string())
+    error.response().insert_header((header::CONTENT_TYPE, "text/html")).body(error.to_string())
 }
