@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) workers: usize,
+    /// Without what actix-http keeps for each WebSocket.
+    pub(crate) lean: bool,
     connect_timeout: Duration,
     cleanup: bool,
     msgpack: bool,
@@ -116,6 +118,7 @@ impl Settings {
             host: text("HOST").unwrap_or_else(|| "127.0.0.1".into()),
             port: parsed("PORT", 3000)?,
             workers: parsed("WORKERS", cores)?.max(1),
+            lean: text("LEAN_HTTP").as_deref() == Some("1"),
             connect_timeout: millis("CONNECT_TIMEOUT", Duration::from_millis(45_000))?,
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
             msgpack: text("PARSER").as_deref() == Some("msgpack"),

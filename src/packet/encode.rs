@@ -252,7 +252,7 @@ fn write_body(
     id: Option<u64>,
     payload: &Payload,
 ) {
-    out.reserve(payload.json.len() + namespace.len() + 48);
+    out.reserve(payload.json.len() + namespace.len() + 44);
     match payload.attachments() {
         [] => out.push(types[0]),
         list => {
