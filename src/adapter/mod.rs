@@ -2,6 +2,9 @@
 //! connection state recovery on one server; adapters that carry broadcasts to other servers belong
 //! here too.
 
+pub(crate) mod message;
 pub(crate) mod recovery;
+#[allow(dead_code)]
+pub(crate) mod wire;
 
 pub use self::recovery::Recovery;
