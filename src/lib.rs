@@ -48,7 +48,7 @@ mod socket;
 pub mod testing;
 
 pub use crate::{
-    adapter::Recovery,
+    adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
         Request, Transport, WindowBits,
@@ -61,8 +61,8 @@ pub use crate::{
     },
     packet::{Args, ArgsError, EncodeError, Event, MsgpackParser, Payload},
     room::{
-        Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
-        Room, RoomSizes, RoomsOf, SocketId, Target,
+        Broadcast, BroadcastTarget, CountSockets, Disconnect, Incomplete, IntoRooms, Join, Leave,
+        MembersOf, Missing, Room, RoomSizes, RoomsOf, SocketId, Target,
     },
     server::{ParentNamespace, SocketIo, SocketIoBuilder},
     socket::{

@@ -83,7 +83,7 @@ impl Default for Sending {
 impl Sending {
     /// The flags of a broadcast that another node has sent.
     pub(crate) fn flags(self) -> Flags {
-        Flags { volatile: self.volatile, compress: self.compress, local: true }
+        Flags { volatile: self.volatile, compress: self.compress, local: true, timeout: 0 }
     }
 }
 
@@ -149,6 +149,4 @@ pub(crate) enum Rejected {
     TooLarge,
     /// It is of a type that nobody knows.
     UnknownType,
-    /// It is not for this namespace, or it is one's own: nothing is wrong with it.
-    NotForUs,
 }

@@ -91,6 +91,11 @@ impl Payload {
         Self { json: json.into(), attachments, originals: Originals::default() }
     }
 
+    /// The elements of the array as arguments.
+    pub(crate) fn to_args(&self) -> Option<super::Args> {
+        super::Args::from_array(&self.json, &self.attachments)
+    }
+
     /// The same with one more argument, a text that needs no escapes.
     pub(crate) fn with_text(&self, text: &str) -> Self {
         debug_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{text:?}");

@@ -6,6 +6,7 @@
 
 mod id;
 pub(crate) mod messages;
+mod missing;
 mod sent;
 
 use std::{fmt, sync::Arc};
@@ -23,6 +24,7 @@ pub use self::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, Join, Leave, MembersOf, RoomSizes,
         RoomsOf, Target,
     },
+    missing::{Incomplete, Missing},
 };
 use crate::engine::pipe::Pipe;
 

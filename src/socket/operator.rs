@@ -32,8 +32,8 @@ pub struct BroadcastOperator {
     pub(super) homes: Homes,
     pub(super) target: Target,
     pub(super) sender: Option<Socket>,
-    flags: Flags,
-    timeout: Duration,
+    pub(super) flags: Flags,
+    pub(super) timeout: Duration,
 }
 
 /// What an operator can start from.
@@ -102,6 +102,11 @@ impl Socket {
     }
 }
 
+/// A time as other servers are told of it.
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl BroadcastOperator {
     /// Adds the members of one room or several.
     pub fn to(&self, rooms: impl IntoRooms) -> Self {
@@ -167,7 +172,9 @@ impl BroadcastOperator {
     }
 
     fn broadcast(&self, payload: Payload, answers: Option<mpsc::UnboundedSender<Answer>>) -> usize {
-        let broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
+        let timeout = answers.as_ref().map_or(0, |_| milliseconds(self.timeout));
+        let flags = Flags { timeout, ..self.flags };
+        let broadcast = Broadcast::new(self.target.clone(), payload, flags);
         self.submit(move |home, origin| {
             let answers = answers.clone();
             let ack = answers.map(|answers| AckRequest { id: home.next_ack(), answers });
@@ -209,7 +216,7 @@ impl BroadcastOperator {
 
     /// Lets the selected sockets join one room or several.
     pub fn join(&self, rooms: impl IntoRooms) {
-        let join = Join::new(self.target.clone(), rooms);
+        let join = Join { local: self.flags.local, ..Join::new(self.target.clone(), rooms) };
         self.homes.submit(self.pipe().as_ref(), false, move |home, _| {
             home.join.do_send(join.clone());
         });
@@ -217,7 +224,7 @@ impl BroadcastOperator {
 
     /// Lets the selected sockets leave one room or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
-        let leave = Leave::new(self.target.clone(), rooms);
+        let leave = Leave { local: self.flags.local, ..Leave::new(self.target.clone(), rooms) };
         self.homes.submit(self.pipe().as_ref(), true, move |home, origin| {
             home.leave.do_send(Leave { origin, ..leave.clone() });
         });
@@ -226,12 +233,12 @@ impl BroadcastOperator {
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The
     /// returned future may be dropped; it gives their number when all are gone.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
-        let target = self.target.clone();
+        let (target, local) = (self.target.clone(), self.flags.local);
         let (sender, mut done) = mpsc::unbounded_channel();
         self.submit(move |home, origin| {
             let done = Some(sender.clone());
             let message = Disconnect::new(target.clone()).close(close);
-            home.disconnect.do_send(Disconnect { origin, done, ..message });
+            home.disconnect.do_send(Disconnect { origin, done, local, ..message });
         });
         async move {
             let mut count = 0;
