@@ -214,7 +214,10 @@ impl Bus for Connected {
         inbox.linked(&seat);
         actix::spawn(async move {
             while let Some((due, message)) = queued.recv().await {
-                tokio::time::sleep_until(due).await;
+                // Without a delay no time passes, not even that of a tick.
+                if due > Instant::now() {
+                    tokio::time::sleep_until(due).await;
+                }
                 inbox.receive(&seat, envelope::parse(&message, inbox.max_bytes)).await;
             }
         });
