@@ -47,6 +47,8 @@ mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "redis")]
+pub use crate::adapter::{RedisAdapter, RedisError};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     engine::{

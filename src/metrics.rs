@@ -87,6 +87,8 @@ counters! {
     cluster_messages_received,
     /// Messages to other nodes that were not sent: the engine is away, or too much waited for it.
     cluster_messages_dropped,
+    /// Messages of other nodes that were dropped because too many bytes waited to be read.
+    cluster_messages_overrun,
     /// Messages of the cluster that could not be read; they are dropped.
     cluster_messages_malformed,
     /// Messages of the cluster that are larger than messages may be; they are dropped.

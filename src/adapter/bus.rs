@@ -165,6 +165,11 @@ impl Inbox {
         envelope.uid.as_ref() != Some(&seat.uid) && *envelope.namespace == *seat.namespace
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Counts a message that was dropped.
     pub(crate) fn reject(&self, rejected: Rejected) {
         let counter = match rejected {

@@ -17,18 +17,22 @@ pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod node;
 pub(crate) mod recovery;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod wire;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisAdapter, RedisError};
 pub use self::{node::ClusterState, recovery::Recovery};
 use self::bus::Connect;
 
 /// What connects the servers of a cluster, for
 /// [`SocketIoBuilder::adapter`](crate::SocketIoBuilder::adapter).
 ///
-/// The drivers of this crate implement it: [`Local`], which connects nothing, and those of the
-/// features.
+/// The drivers of this crate implement it: [`Local`], which connects nothing, and with the feature
+/// `redis` `RedisAdapter`.
 pub trait Adapter: fmt::Debug {
     #[doc(hidden)]
     fn into_boxed(self) -> BoxedAdapter;
