@@ -6,6 +6,8 @@
 mod support;
 
 mod faults;
+#[cfg(feature = "redis")]
+mod redis;
 mod suite;
 
 use std::time::Duration;
