@@ -5,6 +5,7 @@
 mod bare;
 #[path = "../chat/rooms/mod.rs"]
 mod chat;
+mod cluster;
 mod control;
 mod emitting;
 mod fetched;
@@ -88,6 +89,9 @@ fn socket_io(settings: &Settings) -> SocketIo {
     for parent in control::parents(&world) {
         io.spawn_parent(parent);
     }
+    if let Some(node) = &settings.node {
+        io.spawn(cluster::namespace(node, &world));
+    }
     chat::open(&io);
     io
 }
@@ -104,6 +108,11 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     let (io, engine) = (socket_io(settings), engine_io(settings));
     let services = (io.clone(), engine.clone());
     let echo = bare::Echo::new(settings.bare());
+    // What other servers send is heard before the first client comes, unless the engine is away.
+    let ready = tokio::time::timeout(Duration::from_secs(3), io.cluster_ready()).await;
+    if ready.is_err() {
+        eprintln!("testbed: the cluster's engine cannot be reached yet");
+    }
     let server = HttpServer::new(move || {
         let (io, engine) = services.clone();
         // Elsewhere: 404 with an empty body, as actix-web does by itself.

@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use redis::{Client, Pipeline, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection,
+};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -91,6 +93,19 @@ impl Publisher {
     }
 }
 
+/// How to connect so that one is told when the connection breaks: what is given is dropped then.
+fn watched() -> (AsyncConnectionConfig, oneshot::Receiver<()>) {
+    let (broken, breaks) = oneshot::channel();
+    let broken = std::sync::Mutex::new(Some(broken));
+    let config = patient().set_push_sender(move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        }
+        Ok::<(), redis::aio::SendError>(())
+    });
+    (config, breaks)
+}
+
 struct Task {
     client: Client,
     commands: mpsc::Receiver<Command>,
@@ -103,11 +118,12 @@ impl Task {
     async fn run(mut self) {
         let mut backoff = Backoff::new();
         while !self.commands.is_closed() {
-            match self.client.get_multiplexed_async_connection_with_config(&patient()).await {
+            let (config, mut breaks) = watched();
+            match self.client.get_multiplexed_async_connection_with_config(&config).await {
                 Ok(connection) => {
                     backoff = Backoff::new();
                     self.state.up(Side::Publisher);
-                    if self.serve(connection).await {
+                    if self.serve(connection, &mut breaks).await {
                         return;
                     }
                 }
@@ -130,11 +146,20 @@ impl Task {
     }
 
     /// Carries out commands as long as the connection lasts; whether there will be no more.
-    async fn serve(&mut self, mut connection: MultiplexedConnection) -> bool {
+    async fn serve(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        breaks: &mut oneshot::Receiver<()>,
+    ) -> bool {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             batch.clear();
-            if self.commands.recv_many(&mut batch, BATCH).await == 0 {
+            let taken = tokio::select! {
+                taken = self.commands.recv_many(&mut batch, BATCH) => taken,
+                // Nothing may be given to a connection that is known to be broken.
+                _ = &mut *breaks => return false,
+            };
+            if taken == 0 {
                 return true;
             }
             if let Err(error) = self.carry_out(&mut batch, &mut connection).await {
