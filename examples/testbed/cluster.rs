@@ -115,7 +115,8 @@ struct OfSocket {
 
 async fn handshakes(call: Call) -> Result<Vec<OfSocket>, Failure> {
     let operator = call.params::<Selection>()?.fetched(&call)?;
-    let sockets = operator.try_fetch_sockets().await.map_err(|incomplete| incomplete.to_string())?;
+    let sockets =
+        operator.try_fetch_sockets().await.map_err(|incomplete| incomplete.to_string())?;
     let of = |socket: &greenroom::RemoteSocket| OfSocket {
         id: socket.id().clone(),
         handshake: socket.handshake().into(),

@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
-use greenroom::{CountSockets, Handshake, FindSocket, RoomSizes, prelude::*};
+use greenroom::{CountSockets, FindSocket, Handshake, RoomSizes, prelude::*};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 

@@ -120,8 +120,13 @@ pub(crate) type Permit = OwnedSemaphorePermit;
 /// What a bus tells its link.
 #[derive(Message)]
 #[rtype(result = "()")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the largest")]
 pub(crate) enum BusEvent {
-    Received { seat: SeatNumber, envelope: Envelope, permit: Permit },
+    Received {
+        seat: SeatNumber,
+        envelope: Envelope,
+        permit: Permit,
+    },
     /// All that others send in a namespace is heard from now on.
     Linked(SeatNumber),
     /// The engine cannot be reached.

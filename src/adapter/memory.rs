@@ -275,8 +275,7 @@ impl Bus for Connected {
     fn settled(&mut self, seat: &Arc<Seat>) -> Option<LocalFuture<()>> {
         let mut hub = self.hub();
         let last = hub.subscriber(seat.number)?.rooms.values().max().copied()?;
-        (last > Instant::now())
-            .then(|| Box::pin(tokio::time::sleep_until(last)) as LocalFuture<()>)
+        (last > Instant::now()).then(|| Box::pin(tokio::time::sleep_until(last)) as LocalFuture<()>)
     }
 
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
@@ -285,8 +284,7 @@ impl Bus for Connected {
         let others = hub.seats.iter().filter(|subscriber| {
             subscriber.node != self.node.name && subscriber.seat.namespace == seat.namespace
         });
-        let names: HashSet<Uid> =
-            others.map(|subscriber| subscriber.seat.uid.clone()).collect();
+        let names: HashSet<Uid> = others.map(|subscriber| subscriber.seat.uid.clone()).collect();
         let census = (!away).then(|| Census { others: names.len(), names: Some(names) });
         Box::pin(std::future::ready(census))
     }

@@ -19,6 +19,7 @@ pub(crate) struct Uid(Arc<str>);
 
 impl Uid {
     /// 16 hexadecimal digits, as in cluster messages.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for the drivers of cluster messages"))]
     pub(crate) fn hex() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }
@@ -91,18 +92,46 @@ impl Sending {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
     /// A node is there; the first time it asks the others to say so too.
-    Heartbeat { first: bool },
+    Heartbeat {
+        first: bool,
+    },
     /// A node ends.
     Close,
-    Broadcast { payload: Payload, target: Target, sending: Sending, request: Option<Uid> },
-    Join { target: Target, rooms: Rooms },
-    Leave { target: Target, rooms: Rooms },
-    Disconnect { target: Target, close: bool },
-    Fetch { target: Target, request: Uid, wanted: Wanted },
+    Broadcast {
+        payload: Payload,
+        target: Target,
+        sending: Sending,
+        request: Option<Uid>,
+    },
+    Join {
+        target: Target,
+        rooms: Rooms,
+    },
+    Leave {
+        target: Target,
+        rooms: Rooms,
+    },
+    Disconnect {
+        target: Target,
+        close: bool,
+    },
+    Fetch {
+        target: Target,
+        request: Uid,
+        wanted: Wanted,
+    },
     /// Which rooms have members? Only some engines have a message for it.
-    AllRooms { request: Uid },
-    ServerSideEmit { payload: Payload, request: Option<Uid> },
-    Answer { request: Uid, answer: Answer },
+    AllRooms {
+        request: Uid,
+    },
+    ServerSideEmit {
+        payload: Payload,
+        request: Option<Uid>,
+    },
+    Answer {
+        request: Uid,
+        answer: Answer,
+    },
 }
 
 /// What is to be told of sockets.

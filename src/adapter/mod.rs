@@ -10,6 +10,9 @@
 //!
 //! [`recovery`] is connection state recovery on one server.
 
+// Without a driver there is nothing to drive; with some, parts are for others.
+#![cfg_attr(not(feature = "redis"), allow(dead_code))]
+
 pub(crate) mod bus;
 pub(crate) mod link;
 #[cfg(feature = "testing")]
@@ -23,10 +26,10 @@ pub(crate) mod wire;
 
 use std::{fmt, sync::Arc};
 
+use self::bus::Connect;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisAdapter, RedisError};
 pub use self::{node::ClusterState, recovery::Recovery};
-use self::bus::Connect;
 
 /// What connects the servers of a cluster, for
 /// [`SocketIoBuilder::adapter`](crate::SocketIoBuilder::adapter).

@@ -110,8 +110,7 @@ impl Cluster {
         let mut started = None;
         let node = Node::create(|ctx| {
             let ended = ctx.address().recipient();
-            let (link, wants_rooms) =
-                start_link(&*connect, max_bytes, metrics, &health, ended, 0);
+            let (link, wants_rooms) = start_link(&*connect, max_bytes, metrics, &health, ended, 0);
             started = Some((link.clone(), wants_rooms));
             Node {
                 connect,

@@ -8,9 +8,7 @@ use super::{Namespace, builder::description};
 use crate::{
     engine::LocalFuture,
     packet::Event,
-    socket::{
-        AckSender, BoxedEventMiddleware, IntoEventMiddleware, IntoOutcome, Outcome, Socket,
-    },
+    socket::{AckSender, BoxedEventMiddleware, IntoEventMiddleware, IntoOutcome, Outcome, Socket},
 };
 
 impl Namespace {

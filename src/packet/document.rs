@@ -4,11 +4,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{
-    Args, DecodeError, Payload,
-    attachments::Attachments,
-    is_reserved, msgpack, scan,
-};
+use super::{Args, DecodeError, Payload, attachments::Attachments, is_reserved, msgpack, scan};
 
 /// How deep a value in JSON may nest. In msgpack it is the bound of the parser.
 const MAX_DEPTH: usize = 1024;
@@ -150,10 +146,8 @@ mod tests {
     #[test]
     fn binary_in_json_is_what_node_makes_of_a_buffer() {
         let payload = Payload::event("e", &(Bytes::from_static(&[1, 255]), 7)).unwrap();
-        let document = Document {
-            text: payload.json().clone(),
-            attachments: payload.attachments().to_vec(),
-        };
+        let document =
+            Document { text: payload.json().clone(), attachments: payload.attachments().to_vec() };
         let read: serde_json::Value = serde_json::from_slice(&document.to_json()).unwrap();
         assert_eq!(read, json!(["e", { "type": "Buffer", "data": [1, 255] }, 7]));
     }

@@ -81,7 +81,11 @@ impl Homes {
 
 impl BroadcastOperator {
     /// Asks all other servers in each namespace.
-    async fn gather(&self, question: Question, mut each: impl FnMut(&Arc<Home>, Answer)) -> Missing {
+    async fn gather(
+        &self,
+        question: Question,
+        mut each: impl FnMut(&Arc<Home>, Answer),
+    ) -> Missing {
         let pipe = self.pipe();
         let asked = self.homes.current().into_iter().map(|home| {
             let answers =
@@ -154,7 +158,9 @@ impl BroadcastOperator {
         for (home, details) in elsewhere {
             for details in details {
                 // What is no socket was no answer.
-                let Ok(details) = serde_json::from_value::<SocketDetails>(details) else { continue };
+                let Ok(details) = serde_json::from_value::<SocketDetails>(details) else {
+                    continue;
+                };
                 let home = Arc::clone(&home);
                 sockets.push(RemoteSocket::new(details, home, self.sender.as_ref()));
             }

@@ -22,18 +22,20 @@ pub(crate) struct Redis {
 impl Redis {
     pub(crate) fn start() -> Self {
         // Another process may take the port in between: then the next one is tried.
-        (0..10).find_map(|_| {
-            let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-            let mut redis = Self { process: None, port };
-            redis.resume().then_some(redis)
-        })
-        .expect("redis-server starts: apt-get install redis-server")
+        (0..10)
+            .find_map(|_| {
+                let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+                let mut redis = Self { process: None, port };
+                redis.resume().then_some(redis)
+            })
+            .expect("redis-server starts: apt-get install redis-server")
     }
 
     /// Starts the process again; whether it answers.
     fn resume(&mut self) -> bool {
         let port = self.port.to_string();
-        let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let arguments =
+            ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let mut command = Command::new("redis-server");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.spawn().expect("redis-server: apt-get install redis-server");

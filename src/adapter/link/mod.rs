@@ -94,8 +94,15 @@ pub(crate) enum Operation {
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// Send this to clients, and say what they answer.
-    Broadcast { payload: Payload, target: Target, sending: Sending },
-    Fetch { target: Target, wanted: Wanted },
+    Broadcast {
+        payload: Payload,
+        target: Target,
+        sending: Sending,
+    },
+    Fetch {
+        target: Target,
+        wanted: Wanted,
+    },
     AllRooms,
     ServerSideEmit(Payload),
     /// Has everything that was sent before been done?
@@ -310,9 +317,8 @@ impl Link {
             Message::Answer { request, answer } => self.answered(&request, uid.as_ref(), answer),
             message => {
                 let request = match &message {
-                    Message::Broadcast { request, .. } | Message::ServerSideEmit { request, .. } => {
-                        request.clone()
-                    }
+                    Message::Broadcast { request, .. }
+                    | Message::ServerSideEmit { request, .. } => request.clone(),
                     Message::Fetch { request, .. } | Message::AllRooms { request } => {
                         Some(request.clone())
                     }
@@ -402,10 +408,8 @@ impl Handler<Attach> for Link {
         }
         let seat = Arc::new(Seat { number, namespace, uid: self.bus.uid() });
         let members = Members::default();
-        self.seats.insert(
-            number,
-            Seated { seat: Arc::clone(&seat), inbox, members, linked: false },
-        );
+        self.seats
+            .insert(number, Seated { seat: Arc::clone(&seat), inbox, members, linked: false });
         self.health.set_ready(false);
         self.bus.link(&seat);
     }
@@ -543,6 +547,3 @@ impl Handler<Die> for Link {
         panic!("the link was told to die");
     }
 }
-
-/// What a request gathers, see [`Sink::Gather`].
-pub(crate) type Gathering = mpsc::UnboundedReceiver<Gathered>;

@@ -161,9 +161,9 @@ impl Place {
     /// Whether a broadcast is this node's, told by its first bytes: a list of three whose first is a
     /// text of six bytes.
     fn is_own(&self, message: &[u8]) -> bool {
-        message.strip_prefix(b"\x93\xa6").is_some_and(|rest| {
-            rest.starts_with(self.seat.uid.as_str().as_bytes())
-        })
+        message
+            .strip_prefix(b"\x93\xa6")
+            .is_some_and(|rest| rest.starts_with(self.seat.uid.as_str().as_bytes()))
     }
 }
 

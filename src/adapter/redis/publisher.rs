@@ -28,9 +28,16 @@ const MAX_BYTES: usize = 64 << 20;
 const BATCH: usize = 256;
 
 enum Command {
-    Publish { channel: Rc<str>, message: Vec<u8> },
+    Publish {
+        channel: Rc<str>,
+        message: Vec<u8>,
+    },
     /// Any commands, and who waits for their answers.
-    Ask { pipeline: Pipeline, count: usize, answer: oneshot::Sender<Vec<Value>> },
+    Ask {
+        pipeline: Pipeline,
+        count: usize,
+        answer: oneshot::Sender<Vec<Value>>,
+    },
     /// Dropped when all before has been carried out.
     Flush(#[allow(dead_code, reason = "its drop is what it is for")] oneshot::Sender<()>),
 }
@@ -46,7 +53,8 @@ impl Publisher {
     pub(super) fn start(client: Client, state: State, metrics: Arc<Metrics>) -> Self {
         let (queue, commands) = mpsc::channel(MAX_WAITING);
         let bytes = Arc::<AtomicUsize>::default();
-        let task = Task { client, commands, bytes: Arc::clone(&bytes), state: state.clone(), metrics };
+        let task =
+            Task { client, commands, bytes: Arc::clone(&bytes), state: state.clone(), metrics };
         actix::spawn(task.run());
         Self { queue, bytes, state }
     }

@@ -89,7 +89,10 @@ impl Subscriber {
     }
 
     /// Wants these too. Done when all that is wanted now is in effect.
-    pub(super) fn want(&self, more: impl IntoIterator<Item = Subscription>) -> oneshot::Receiver<()> {
+    pub(super) fn want(
+        &self,
+        more: impl IntoIterator<Item = Subscription>,
+    ) -> oneshot::Receiver<()> {
         self.0.wanted.borrow_mut().extend(more);
         let (sender, settled) = oneshot::channel();
         self.0.waiting.borrow_mut().push(sender);

@@ -185,11 +185,7 @@ fn write_answer(request: &Uid, uid: &Uid, answer: &Answer) -> Option<(Channel, V
 // ---- reading -----------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
-struct WireBroadcast<'a>(
-    #[serde(borrow)] Cow<'a, str>,
-    #[serde(borrow)] WirePacket<'a>,
-    Opts,
-);
+struct WireBroadcast<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] WirePacket<'a>, Opts);
 
 /// Reads what came on a channel of broadcasts.
 ///
@@ -351,7 +347,11 @@ pub(crate) fn parse_response(
             (None, Err(_)) => Answer::Value(Args::new()),
         },
     };
-    Ok(Envelope { uid, namespace: namespace.to_owned(), message: Message::Answer { request, answer } })
+    Ok(Envelope {
+        uid,
+        namespace: namespace.to_owned(),
+        message: Message::Answer { request, answer },
+    })
 }
 
 #[derive(Deserialize)]

@@ -55,9 +55,10 @@ fn milliseconds(number: f64) -> Option<Duration> {
 /// Rooms are strings. In JavaScript they may be numbers too: such a room is named by its digits here.
 pub(super) fn rooms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rooms, D::Error> {
     let list = Vec::<Value>::deserialize(deserializer)?;
-    list.into_iter().map(room).collect::<Option<_>>().ok_or_else(|| {
-        serde::de::Error::custom("a room is neither a string nor a number")
-    })
+    list.into_iter()
+        .map(room)
+        .collect::<Option<_>>()
+        .ok_or_else(|| serde::de::Error::custom("a room is neither a string nor a number"))
 }
 
 fn room(value: Value) -> Option<Room> {

@@ -26,7 +26,6 @@ struct Writer {
 }
 
 impl Writer {
-
     /// Text as it is.
     fn raw(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);

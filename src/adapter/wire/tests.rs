@@ -86,7 +86,8 @@ fn cluster_messages_are_those_of_the_reference() {
     for vector in vectors() {
         let suite = vector["suite"].as_str().unwrap();
         let Some(payload) = vector["payload_hex"].as_str().map(bytes) else { continue };
-        let publishes = matches!(vector["command"].as_str(), Some("PUBLISH" | "SPUBLISH" | "NOTIFY"));
+        let publishes =
+            matches!(vector["command"].as_str(), Some("PUBLISH" | "SPUBLISH" | "NOTIFY"));
         let is_cluster = ["sharded", "streams", "postgres"].iter().any(|s| suite.starts_with(s));
         if !is_cluster || !publishes || vector["attachment"] != Value::Null {
             continue;
