@@ -214,7 +214,8 @@ impl BroadcastOperator {
         Ok(BroadcastAcks::new(receiver, namespaces, self.timeout))
     }
 
-    /// Lets the selected sockets join one room or several.
+    /// Lets the selected sockets join one room or several. On other servers of the cluster a little
+    /// later: [`join_confirmed`](Self::join_confirmed) waits for it.
     pub fn join(&self, rooms: impl IntoRooms) {
         let join = Join { local: self.flags.local, ..Join::new(self.target.clone(), rooms) };
         self.homes.submit(self.pipe().as_ref(), false, move |home, _| {
@@ -231,7 +232,8 @@ impl BroadcastOperator {
     }
 
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The
-    /// returned future may be dropped; it gives their number when all are gone.
+    /// returned future may be dropped; it gives the number of those of this server when they are
+    /// gone. Those of other servers of the cluster are told to go, and not waited for.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
         let (target, local) = (self.target.clone(), self.flags.local);
         let (sender, mut done) = mpsc::unbounded_channel();
@@ -249,7 +251,9 @@ impl BroadcastOperator {
         }
     }
 
-    /// The ids of the selected sockets, in no particular order.
+    /// The ids of the selected sockets, in no particular order: those of this server. Of all servers
+    /// of the cluster: [`fetch_sockets`](Self::fetch_sockets), and their number:
+    /// [`count_sockets`](Self::count_sockets).
     pub async fn members(&self) -> Vec<SocketId> {
         let ask = MembersOf::target(self.target.clone());
         let pipe = self.pipe();

@@ -203,7 +203,8 @@ impl RemoteSocket {
     }
 
     /// Disconnects the socket; with `close`, closes its whole connection. The returned future may
-    /// be dropped; it says whether there was such a socket, when it is gone.
+    /// be dropped; it says whether there was such a socket on this server, when it is gone. One of
+    /// another server of the cluster is told to go, and not waited for.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = bool> + use<> {
         let (sender, mut done) = mpsc::unbounded_channel();
         let id = self.id().clone();
