@@ -37,7 +37,16 @@ pub(super) struct Classic {
     inbox: Inbox,
     publisher: Publisher,
     subscriber: Subscriber,
-    seats: Rc<RefCell<HashMap<SeatNumber, Rc<Place>>>>,
+    places: Places,
+}
+
+/// The namespaces, by their numbers and by what their channels are called.
+type Places = Rc<RefCell<Index>>;
+
+#[derive(Default)]
+struct Index {
+    seats: HashMap<SeatNumber, Rc<Place>>,
+    names: HashMap<Rc<str>, Vec<Rc<Place>>>,
 }
 
 /// The channels of one namespace.
@@ -61,14 +70,14 @@ impl Classic {
             Publisher::start(adapter.client.clone(), state.clone(), Arc::clone(metrics));
         let (subscriber, messages) =
             Subscriber::start(adapter.client.clone(), state, Arc::clone(metrics));
-        let seats = Rc::default();
-        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&seats), inbox.clone()));
+        let places = Places::default();
+        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (key, answers_to_one) = (Arc::clone(&adapter.key), adapter.answers_to_one);
-        Self { key, answers_to_one, inbox, publisher, subscriber, seats }
+        Self { key, answers_to_one, inbox, publisher, subscriber, places }
     }
 
     fn place(&self, seat: &Seat) -> Option<Rc<Place>> {
-        self.seats.borrow().get(&seat.number).cloned()
+        self.places.borrow().seats.get(&seat.number).cloned()
     }
 
     fn channel(&self, place: &Place, channel: Channel, to: Option<&Uid>, value: bool) -> Rc<str> {
@@ -104,9 +113,9 @@ impl Place {
         }
     }
 
+    /// Broadcasts first: with the requests the node counts as one that hears them.
     fn subscriptions(&self) -> [Subscription; 4] {
         let channel = |name: &Rc<str>| Subscription::Channel(Rc::clone(name));
-        // Broadcasts first: with the requests the node counts as one that hears them.
         [
             Subscription::Pattern(Rc::clone(&self.pattern)),
             channel(&self.requests),
@@ -167,6 +176,31 @@ impl Place {
     }
 }
 
+impl Index {
+    fn add(&mut self, place: Rc<Place>) {
+        for subscription in place.subscriptions() {
+            let name = Rc::clone(subscription.name());
+            self.names.entry(name).or_default().push(Rc::clone(&place));
+        }
+        self.seats.insert(place.seat.number, place);
+    }
+
+    /// Returns what nobody wants any more.
+    fn remove(&mut self, number: SeatNumber) -> Vec<Subscription> {
+        let Some(place) = self.seats.remove(&number) else { return Vec::new() };
+        let mut unwanted = |subscription: &Subscription| {
+            let Some(places) = self.names.get_mut(subscription.name()) else { return false };
+            places.retain(|other| other.seat.number != number);
+            let unwanted = places.is_empty();
+            if unwanted {
+                self.names.remove(subscription.name());
+            }
+            unwanted
+        };
+        place.subscriptions().into_iter().filter(|s| unwanted(s)).collect()
+    }
+}
+
 /// A name in which nothing is special to a pattern of Redis.
 fn escaped(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
@@ -183,11 +217,13 @@ fn escaped(name: &str) -> String {
 async fn listen(
     mut messages: mpsc::UnboundedReceiver<Heard>,
     subscriber: Subscriber,
-    seats: Rc<RefCell<HashMap<SeatNumber, Rc<Place>>>>,
+    places: Places,
     inbox: Inbox,
 ) {
     while let Some(heard) = messages.recv().await {
-        let places: Vec<_> = seats.borrow().values().cloned().collect();
+        let name = heard.pattern.as_ref().unwrap_or(&heard.channel);
+        // One, but for a namespace that has a successor already.
+        let places = places.borrow().names.get(&**name).cloned().unwrap_or_default();
         for place in places {
             if let Some(read) = place.read(&heard, inbox.max_bytes) {
                 inbox.receive(&place.seat, read).await;
@@ -213,7 +249,7 @@ impl Bus for Classic {
     fn link(&mut self, seat: &Arc<Seat>) {
         let place = Rc::new(Place::new(&self.key, seat));
         let settled = self.subscriber.want(place.subscriptions());
-        self.seats.borrow_mut().insert(seat.number, place);
+        self.places.borrow_mut().add(place);
         let (inbox, seat) = (self.inbox.clone(), Arc::clone(seat));
         actix::spawn(async move {
             if settled.await.is_ok() {
@@ -223,10 +259,7 @@ impl Bus for Classic {
     }
 
     fn unlink(&mut self, seat: &Arc<Seat>) {
-        let Some(place) = self.seats.borrow_mut().remove(&seat.number) else { return };
-        let seats = self.seats.borrow();
-        let wanted: HashSet<_> = seats.values().flat_map(|other| other.subscriptions()).collect();
-        let less = place.subscriptions().into_iter().filter(|s| !wanted.contains(s));
+        let less = self.places.borrow_mut().remove(seat.number);
         self.subscriber.unwant(less);
     }
 

@@ -41,6 +41,14 @@ pub(super) enum Subscription {
     Channel(Rc<str>),
 }
 
+impl Subscription {
+    pub(super) fn name(&self) -> &Rc<str> {
+        match self {
+            Self::Pattern(name) | Self::Channel(name) => name,
+        }
+    }
+}
+
 /// A message as it came.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -246,12 +254,7 @@ async fn tell(
     patterns: bool,
     chunk: &[Subscription],
 ) -> redis::RedisResult<()> {
-    let names: Vec<&str> = chunk
-        .iter()
-        .map(|subscription| match subscription {
-            Subscription::Pattern(name) | Subscription::Channel(name) => &**name,
-        })
-        .collect();
+    let names: Vec<&str> = chunk.iter().map(|subscription| &**subscription.name()).collect();
     match (add, patterns) {
         (true, true) => connection.psubscribe(names).await,
         (true, false) => connection.subscribe(names).await,
