@@ -352,7 +352,8 @@ impl BroadcastAcks {
                 Poll::Ready(Some(Answer::ReceiversElsewhere(count))) => {
                     self.elsewhere = self.elsewhere.saturating_sub(1);
                     self.awaited = Missing::nobody();
-                    self.receivers += count;
+                    // What another server says may be anything.
+                    self.receivers = self.receivers.saturating_add(count);
                 }
                 Poll::Ready(Some(Answer::FromElsewhere(answer))) => {
                     self.answered += 1;

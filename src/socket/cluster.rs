@@ -183,11 +183,12 @@ impl BroadcastOperator {
         let mut count = 0;
         let there = self.gather(question, |_, answer| {
             if let Answer::Sockets { count: more, .. } = answer {
-                count += more;
+                count = count.saturating_add(more);
             }
         });
         let (here, missing) = futures_util::future::join(here, there).await;
-        count += here.into_iter().map(|(_, ids)| ids.len()).sum::<usize>();
+        let here = here.into_iter().map(|(_, ids)| ids.len()).sum();
+        let count = count.saturating_add(here);
         Incomplete::unless_complete(count, missing)
     }
 
@@ -220,7 +221,7 @@ impl BroadcastOperator {
         home.submit(self.pipe().as_ref(), false, move |home, _| {
             home.consult.do_send(Consult { operation, local: false });
         });
-        others.await.ok().flatten().map(|others| others + 1)
+        others.await.ok().flatten().map(|others| others.saturating_add(1))
     }
 
     // ---- joining and leaving, for those who wait for it ------------------------------------------

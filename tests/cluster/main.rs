@@ -13,7 +13,7 @@ mod suite;
 use std::time::Duration;
 
 use greenroom::{
-    SocketIoBuilder,
+    Parent, SocketIoBuilder,
     prelude::*,
     testing::{MemoryBus, TestServer, TestSocket},
 };
@@ -48,7 +48,11 @@ fn server(name: String) -> SocketIoBuilder {
                 }
             })
     };
-    SocketIo::builder().namespace(namespace("/")).namespace(namespace("/other"))
+    SocketIo::builder()
+        .namespace(namespace("/"))
+        .namespace(namespace("/other"))
+        .parent(Parent::matching("^/born-[0-9]+$"))
+        .cleanup_empty_child_namespaces(true)
 }
 
 /// A client that has a name and is in rooms.

@@ -27,6 +27,7 @@ macro_rules! for_driver {
             servers_tell_each_other,
             servers_ask_each_other,
             a_closed_server_is_not_missed,
+            a_namespace_that_is_born_takes_part_until_it_ends,
         );
     };
     ($name:ident, $driver:expr; $($case:ident,)*) => {
@@ -332,4 +333,27 @@ pub(crate) async fn a_closed_server_is_not_missed(driver: &impl Driver) {
     let main = servers[0].io().sockets();
     assert_eq!(main.server_count().await, Some(2));
     assert!(main.try_fetch_sockets().await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_namespace_that_is_born_takes_part_until_it_ends(driver: &impl Driver) {
+    let servers = driver.start(2).await;
+    let a = servers[0].connect("/born-1", ()).await.unwrap();
+    let b = servers[1].connect("/born-1", ()).await.unwrap();
+    for server in &servers {
+        server.io().cluster_ready().await;
+        // It has told the others by then, however it does so.
+        server.settle().await;
+    }
+    let born = servers[0].io().of("/born-1").unwrap();
+    while born.server_count().await != Some(2) {
+        servers[0].settle().await;
+    }
+    born.emit("hello", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "hello");
+    assert_eq!(b.next_event().await.name, "hello");
+    b.disconnect().await;
+    while born.server_count().await != Some(1) {
+        servers[0].settle().await;
+    }
+    assert_eq!(born.try_fetch_sockets().await.unwrap().len(), 1);
 }
