@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport};
+use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport, TrustedProxies};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.
 ///
@@ -52,6 +52,21 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Time a request body has to arrive completely. Default 30 s.
     pub body_timeout: Duration,
+    /// Sessions that may be open at a time; one more is refused with status 503. Default 1,000,000.
+    pub max_connections: usize,
+    /// Sessions that one address may have open at a time; one more is refused with status 503.
+    /// Default `None`: as many as there may be, because behind a proxy that is not among the
+    /// `trusted_proxies` all clients have one address.
+    pub max_connections_per_address: Option<usize>,
+    /// Clients that may be about to connect at a time: their request is being judged, or their
+    /// session is open and they have joined nothing yet. One more is refused with status 503.
+    /// Default 65,536.
+    pub max_handshakes: usize,
+    /// Bits of an IPv6 address that tell clients apart where addresses are counted. Default 64: a
+    /// network of a customer is one address.
+    pub ipv6_prefix: u8,
+    /// Proxies whose word about the address of a client is believed. Default: none.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// Bytes that may wait for one client; above it the client counts as slow. Default 1 MiB.
     pub max_outbox_bytes: usize,
     /// Packets that may wait for one client; above it the client counts as slow. Default 16,384.
@@ -80,6 +95,11 @@ impl Default for Config {
             max_http_buffer_size: 1_000_000,
             close_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            max_connections: 1_000_000,
+            max_connections_per_address: None,
+            max_handshakes: 65_536,
+            ipv6_prefix: 64,
+            trusted_proxies: None,
             max_outbox_bytes: 1 << 20,
             max_outbox_packets: 16_384,
             slow_timeout: Duration::from_secs(2),
@@ -94,7 +114,7 @@ impl Config {
     ///
     /// # Panics
     /// If there is no transport, or if the ping interval, the ping timeout, the largest request
-    /// body, or one of the bounds of the outbox is zero.
+    /// body, one of the bounds of the outbox or one of the limits of connections is zero.
     #[track_caller]
     pub(crate) fn check(&self) {
         assert!(!self.transports.is_empty(), "`transports` is empty: no client could connect");
@@ -109,6 +129,24 @@ impl Config {
         ];
         for (name, bound) in bounds {
             assert!(bound > 0, "`{name}` is zero: nothing could be sent");
+        }
+        let limits = [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.max_connections_per_address.unwrap_or(1)),
+            ("max_handshakes", self.max_handshakes),
+        ];
+        for (name, limit) in limits {
+            assert!(limit > 0, "`{name}` is zero: no client could connect");
+        }
+        assert!(
+            self.ipv6_prefix <= 128,
+            "`ipv6_prefix` is beyond 128: an address has no more bits"
+        );
+        if self.cookie.as_ref().is_some_and(Cookie::contradicts_itself) {
+            warn!(
+                "a cookie with SameSite::None or partitioned(true) goes without secure(true): browsers \
+                 do not take it"
+            );
         }
         if self.cors.as_ref().is_some_and(Cors::contradicts_itself) {
             warn!(
@@ -144,6 +182,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::engine::SameSite;
 
     #[test]
     fn the_path_has_one_slash_at_its_end_or_none() {
@@ -225,6 +264,18 @@ mod tests {
         assert_eq!(text, "`max_outbox_packets` is zero: nothing could be sent");
     }
 
+    #[test]
+    fn limits_under_which_nobody_could_connect_are_refused() {
+        let text = complaint(|config| config.max_connections = 0);
+        assert_eq!(text, "`max_connections` is zero: no client could connect");
+        let text = complaint(|config| config.max_handshakes = 0);
+        assert_eq!(text, "`max_handshakes` is zero: no client could connect");
+        let text = complaint(|config| config.max_connections_per_address = Some(0));
+        assert_eq!(text, "`max_connections_per_address` is zero: no client could connect");
+        let text = complaint(|config| config.ipv6_prefix = 129);
+        assert_eq!(text, "`ipv6_prefix` is beyond 128: an address has no more bits");
+    }
+
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -238,16 +289,32 @@ mod tests {
         }
     }
 
+    /// What the check logs.
+    fn warning(config: &Config) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || config.check());
+        let lines = log.0.lock().unwrap();
+        String::from_utf8_lossy(&lines).into_owned()
+    }
+
+    #[test]
+    fn a_cookie_that_browsers_do_not_take_is_warned_of() {
+        let logged = |cookie| warning(&Config { cookie: Some(cookie), ..Config::default() });
+        for cookie in
+            [Cookie::default().same_site(SameSite::None), Cookie::default().partitioned(true)]
+        {
+            let warning = logged(cookie.clone());
+            assert!(warning.contains("WARN") && warning.contains("secure(true)"), "{warning}");
+            assert_eq!(logged(cookie.secure(true)), "");
+        }
+        assert_eq!(logged(Cookie::default()), "");
+    }
+
     #[test]
     fn any_origin_with_credentials_is_warned_of() {
-        let logged = |cors| {
-            let (log, config) = (Log::default(), Config { cors, ..Config::default() });
-            let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-            tracing::subscriber::with_default(subscriber, || config.check());
-            let lines = log.0.lock().unwrap();
-            String::from_utf8_lossy(&lines).into_owned()
-        };
+        let logged = |cors| warning(&Config { cors, ..Config::default() });
         let warning = logged(Some(Cors::any().credentials(true)));
         assert!(warning.contains("WARN") && warning.contains("Cors::any()"), "{warning}");
         for cors in [

@@ -38,6 +38,9 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod metrics;
 mod namespace;
 pub mod packet;
@@ -53,7 +56,7 @@ pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, WindowBits,
+        Request, Transport, TrustedProxies, WindowBits,
     },
     metrics::Snapshot,
     namespace::{
@@ -87,4 +90,6 @@ mod pages {
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
     struct Actors;
+    #[doc = include_str!("../docs/security.md")]
+    struct Security;
 }

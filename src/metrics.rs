@@ -46,12 +46,31 @@ impl Counter {
 counters! {
     /// Requests refused before a session was opened or found.
     requests_refused,
+    /// Sessions not opened because as many were open as may be. These and the next three are among
+    /// the refused requests.
+    connections_refused,
+    /// Sessions not opened because their address had as many open as it may have.
+    address_connections_refused,
+    /// Sessions not opened because as many clients were about to connect as may be.
+    handshakes_refused,
+    /// WebSocket and JSONP requests of pages of foreign origins.
+    foreign_origins_refused,
     /// Refused requests that an actor was not told of, because its mailbox was full or it has ended.
     connection_errors_lost,
     /// Sessions opened.
     sessions_opened,
     /// Sessions that ended.
     sessions_closed,
+    /// Connections closed because they had joined no namespace in time.
+    connect_timeouts,
+    /// Sessions that ended because their client did not answer a ping in time.
+    ping_timeouts,
+    /// Upgrades that were not finished in time; their sessions went on.
+    upgrade_timeouts,
+    /// Request bodies that were not complete in time; their sessions ended.
+    body_timeouts,
+    /// Sockets put out of their namespace because their credentials had expired.
+    credentials_expired,
     /// Sessions that ended because their client did not read what was sent to it.
     slow_clients_closed,
     /// Connections closed because a packet was malformed or came at the wrong time.

@@ -25,7 +25,7 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 15] = [
+const PURE: [&str; 17] = [
     "packet/",
     "engine/dialect",
     "engine/packet",
@@ -34,6 +34,8 @@ const PURE: [&str; 15] = [
     "engine/outbox",
     "engine/transport/frame",
     "engine/cors",
+    "engine/admission",
+    "engine/proxies",
     "engine/compression",
     "engine/transport/deflate",
     "adapter/recovery/",

@@ -10,6 +10,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     process::ExitCode,
+    time::Duration,
 };
 
 use actix_web::{
@@ -72,6 +73,8 @@ async fn serve() -> io::Result<()> {
     let server = HttpServer::new(move || App::new().service(service.clone()).configure(files))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        // Time for the headers of a request; that of its body is `body_timeout` of the server.
+        .client_request_timeout(Duration::from_secs(10))
         .shutdown_timeout(1)
         .shutdown_signal(async move {
             select(pin!(terminate.recv()), pin!(interrupt.recv())).await;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tracing::{debug, error, warn};
 
 use super::{
-    Client, Connection, Joined, Phase, Search,
+    Client, Connection, Joined, Phase, Search, expiring,
     leaving::{abandon, force_close},
     returning::{self, Wish},
     running,
@@ -180,7 +180,8 @@ pub(super) fn settle(
     let entrance = Arc::clone(arrival.entrance());
     let home = Arc::clone(&entrance.home);
     let previous = claim.as_mut().map(Claim::previous);
-    let passes = previous.is_some()
+    // Nobody knows any more how long the credentials last that it had shown.
+    let passes = previous.as_ref().is_some_and(|previous| !previous.expires)
         && home.description.recovery.as_ref().is_some_and(|recovery| recovery.skips_middlewares());
     let id = match (&previous, link.revision()) {
         (Some(previous), _) => previous.id.clone(),
@@ -307,6 +308,7 @@ fn checked(
             joined.entrance.addr.do_send(Connect { socket, place, arrival, claim });
             if let Some(deadline) = link.upper.connect_deadline.take() {
                 ctx.cancel_future(deadline);
+                link.settle();
             }
         }
         Err(error) => {
@@ -354,5 +356,8 @@ pub(super) fn admitted(link: &mut Connection, socket: &Socket, ctx: &mut Context
     for listener in &socket.home().description.listeners.connect {
         let called = socket.clone();
         running::run_hook(&link.upper, socket, "connect", || listener(called), ctx);
+    }
+    if socket.has_expiry() {
+        expiring::look(link, ctx);
     }
 }

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tracing::{debug, error};
 
 use super::{
-    Client, Connection, Phase,
+    Client, Connection, Phase, expiring,
     joining::{Returning, connect, refuse_unknown},
     passing, running,
 };
@@ -42,7 +42,7 @@ pub(super) fn leave_all(
         let Some(index) = link.upper.position(&socket) else { continue };
         match link.upper.joined[index].phase {
             Phase::Asking => abandon(link, index),
-            Phase::Entering | Phase::Joined => leave(link, index, reason, ctx),
+            Phase::Entering | Phase::Joined | Phase::Expired => leave(link, index, reason, ctx),
             Phase::Leaving => {}
         }
     }
@@ -56,7 +56,8 @@ pub(super) fn leave(
     ctx: &mut Context<Connection>,
 ) {
     let joined = &mut link.upper.joined[index];
-    let greeted = joined.phase == Phase::Joined;
+    let greeted = matches!(joined.phase, Phase::Joined | Phase::Expired);
+    let reason = expiring::reason(joined.phase, reason);
     joined.phase = Phase::Leaving;
     let waiting = joined.serial.take().map_or(0, |serial| serial.count());
     let socket = joined.socket.clone();
@@ -126,6 +127,18 @@ fn depart(link: &Connection, socket: &Socket, reason: DisconnectReason) {
     }
 }
 
+/// What its client still sends to this socket is no fault of the client's.
+pub(super) fn remember(client: &mut Client, socket: &Socket) {
+    let name = &socket.home().name;
+    if client.tombstones.contains(name) {
+        return;
+    }
+    if client.tombstones.len() >= MAX_TOMBSTONES {
+        client.tombstones.remove(0);
+    }
+    client.tombstones.push(Arc::clone(name));
+}
+
 /// The server has put the socket out; its farewell has been queued.
 pub(super) fn dismissed(
     link: &mut Connection,
@@ -134,13 +147,12 @@ pub(super) fn dismissed(
     ctx: &mut Context<Connection>,
 ) {
     if let Some(index) = link.upper.position(socket)
-        && matches!(link.upper.joined[index].phase, Phase::Entering | Phase::Joined)
+        && matches!(
+            link.upper.joined[index].phase,
+            Phase::Entering | Phase::Joined | Phase::Expired
+        )
     {
-        let client = &mut link.upper;
-        if client.tombstones.len() >= MAX_TOMBSTONES {
-            client.tombstones.remove(0);
-        }
-        client.tombstones.push(Arc::clone(&socket.home().name));
+        remember(&mut link.upper, socket);
         leave(link, index, DisconnectReason::ServerNamespaceDisconnect, ctx);
     }
     if close && !link.upper.closing {
@@ -174,7 +186,7 @@ pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Con
             finish_if_done(link, ctx);
         }
         Phase::Leaving => departed(link, socket, ctx),
-        Phase::Asking | Phase::Joined => {}
+        Phase::Asking | Phase::Joined | Phase::Expired => {}
     }
 }
 

@@ -4,6 +4,7 @@
 //! hands them on, runs middlewares and listeners on its own worker, and keeps the answers that
 //! are awaited of the client.
 
+mod expiring;
 mod inbound;
 mod joining;
 mod leaving;
@@ -77,6 +78,8 @@ enum Phase {
     /// The namespace has been told, its welcome is on its way.
     Entering,
     Joined,
+    /// The credentials of its client have expired; its goodbye is on its way.
+    Expired,
     /// Its `disconnecting` listeners run, or the namespace takes it out.
     Leaving,
 }
@@ -113,6 +116,8 @@ pub(crate) struct Client {
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: running::Parked,
     connect_deadline: Option<SpawnHandle>,
+    /// Only where credentials expire.
+    alarm: Option<Box<expiring::Alarm>>,
     /// The whole connection is to be closed as soon as every namespace has said goodbye.
     closing: bool,
 }
@@ -137,6 +142,7 @@ impl Client {
             running: Rc::default(),
             parked: running::Parked::default(),
             connect_deadline: None,
+            alarm: None,
             closing: false,
         }
     }
@@ -148,6 +154,7 @@ impl Protocol for Client {
         let timeout = link.upper.shared.limits.connect_timeout;
         let deadline = ctx.run_later(timeout, |link, ctx| {
             tracing::debug!("no namespace joined in time");
+            link.upper.shared.metrics.connect_timeouts.increment();
             leaving::force_close(link, ctx);
         });
         link.upper.connect_deadline = Some(deadline);
@@ -170,8 +177,10 @@ impl Protocol for Client {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
         metrics.volatile_dropped.add(link.pipe().dropped_volatile());
-        if reason == CloseReason::SlowClient {
-            metrics.slow_clients_closed.increment();
+        match reason {
+            CloseReason::SlowClient => metrics.slow_clients_closed.increment(),
+            CloseReason::PingTimeout => metrics.ping_timeouts.increment(),
+            _ => {}
         }
         if let Some(deadline) = link.upper.connect_deadline.take() {
             ctx.cancel_future(deadline);
@@ -208,6 +217,7 @@ impl Handler<Errand> for Link<Client> {
             }
             Errand::Departed(socket) => leaving::departed(self, &socket, ctx),
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
+            Errand::Expiring => expiring::look(self, ctx),
             Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
         }
     }

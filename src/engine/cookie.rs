@@ -151,6 +151,11 @@ impl Cookie {
         self
     }
 
+    /// Whether it asks for what browsers do not take without [`Cookie::secure`].
+    pub(crate) fn contradicts_itself(&self) -> bool {
+        !self.secure && (self.partitioned || self.same_site == Some(SameSite::None))
+    }
+
     /// The value of `Set-Cookie`, with the attributes in the order of the npm package `cookie`.
     pub(crate) fn header(&self, sid: &str) -> String {
         let mut text = format!("{}={}", self.name, Encoded(sid));

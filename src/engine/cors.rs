@@ -9,11 +9,9 @@ type Judge<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
 
 /// Which pages of other origins may talk to the server, and how.
 ///
-/// A browser asks the server and keeps to the answer; the server itself refuses nobody because of
-/// its origin, as in the reference. Use
-/// [`SocketIoBuilder::allow_request`](crate::SocketIoBuilder::allow_request) for that, or
-/// [`Hooks::allow_request`](super::Hooks::allow_request) of Engine.IO alone; a WebSocket is stopped
-/// by nothing else.
+/// Of most that goes over HTTP, a browser asks the server and keeps to the answer. About a WebSocket
+/// and about scripts (JSONP) it does not ask, so the server itself refuses these requests to pages of
+/// other origins, with status 403; see [`refuse_foreign`](Self::refuse_foreign).
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,6 +32,7 @@ pub struct Cors {
     credentials: bool,
     max_age: Option<u64>,
     preflight_status: u16,
+    refuses_foreign: bool,
 }
 
 #[derive(Clone)]
@@ -68,6 +67,7 @@ impl Cors {
             credentials: false,
             max_age: None,
             preflight_status: 204,
+            refuses_foreign: true,
         }
     }
 
@@ -170,6 +170,22 @@ impl Cors {
         self.preflight_status = status;
         self
     }
+
+    /// Whether WebSocket and JSONP requests of pages that may not talk to the server are refused:
+    /// status 403, reported with code 4. Default `true`; the reference lets them pass.
+    ///
+    /// Let in are requests without `Origin`, as of clients that are no browsers; those of a page of
+    /// the server itself, whose origin names the same host and port as the request's `Host` (and
+    /// `https`, if the server ends TLS itself); and those whose origin is one of these here. Behind
+    /// a proxy that rewrites `Host`, name the origin of your own pages as well.
+    ///
+    /// A script (JSONP) is asked for without `Origin`: if the browser says that it is for a page of
+    /// another origin (`Sec-Fetch-Site`), that page is the one in `Referer`. A browser that says
+    /// neither cannot be told from other clients.
+    pub fn refuse_foreign(mut self, refuse: bool) -> Self {
+        self.refuses_foreign = refuse;
+        self
+    }
 }
 
 /// Visible characters, spaces and tabs (RFC 9110, 5.5).
@@ -203,6 +219,38 @@ pub(crate) struct Question<'a> {
     pub(crate) preflight: bool,
     /// `Access-Control-Request-Headers`.
     pub(crate) wanted_headers: Option<&'a [u8]>,
+}
+
+/// The page that a request comes from, and where the request went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page<'a> {
+    pub(crate) origin: &'a [u8],
+    /// The `Host` of the request.
+    pub(crate) host: &'a [u8],
+    /// The server ends TLS itself.
+    pub(crate) secure: bool,
+}
+
+impl Page<'_> {
+    /// Whether the page is the server's own. Only a server that ends TLS itself knows the scheme:
+    /// any other may have a proxy in front that does it.
+    fn is_own(&self) -> bool {
+        let (https, http) = (&b"https://"[..], &b"http://"[..]);
+        let (page, port) = match (self.origin.strip_prefix(https), self.origin.strip_prefix(http)) {
+            (Some(page), _) => (page, &b":443"[..]),
+            (None, Some(page)) if !self.secure => (page, &b":80"[..]),
+            _ => return false,
+        };
+        let bare = |authority| <[u8]>::strip_suffix(authority, port).unwrap_or(authority);
+        !page.is_empty() && bare(page).eq_ignore_ascii_case(bare(self.host))
+    }
+}
+
+/// The origin of a page, given its address as browsers write it.
+pub(crate) fn origin_of(url: &[u8]) -> Option<&[u8]> {
+    let authority = memchr::memmem::find(url, b"://")? + 3;
+    let path = url[authority..].iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
+    Some(path.map_or(url, |path| &url[..authority + path]))
 }
 
 /// What the response gets.
@@ -279,6 +327,22 @@ impl Cors {
             }
         };
         Some(asking.filter(|origin| accepted && !origin.is_empty()).map(Cow::Borrowed))
+    }
+
+    /// Whether a request is refused because of the page it comes from.
+    pub(crate) fn refuses(&self, page: &Page<'_>) -> bool {
+        self.refuses_foreign && !page.is_own() && !self.lists(page.origin)
+    }
+
+    fn lists(&self, origin: &[u8]) -> bool {
+        let text = || String::from_utf8_lossy(origin).into_owned();
+        match &self.origin {
+            Origin::Any | Origin::Reflected => true,
+            Origin::Fixed(own) => own.as_bytes() == origin,
+            Origin::List(list) => list.iter().any(|own| own.as_bytes() == origin),
+            Origin::Matching(matches) => matches(text()),
+            Origin::Decided(accepts) => accepts(Some(text())),
+        }
     }
 
     /// Whether the answer depends on who asks, as caches have to know.

@@ -2,16 +2,19 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     net::SocketAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
+use subtle::ConstantTimeEq;
 
 use super::{Transport, config::Config, dialect::Revision};
 
-/// Random bytes of a session id: 144 bits, from the operating system's generator.
+/// Random bytes of a session id: 144 bits, of a cryptographic generator that is seeded by the
+/// operating system.
 const RANDOM_BYTES: usize = 18;
 /// Characters of a session id that name the worker it was opened on.
 const WORKER_CHARS: usize = 2;
@@ -21,8 +24,25 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 ///
 /// Its first two characters name the worker that holds the session, so that a request which
 /// reaches another worker is handed over without a table that all workers share.
-#[derive(Clone, PartialEq, Eq, Hash)]
+///
+/// It is found by a hash with a random seed; what has the same hash is compared in constant
+/// time.
+#[derive(Clone)]
 pub(crate) struct SessionId(Box<str>);
+
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SessionId {}
+
+impl Hash for SessionId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl SessionId {
     pub(crate) fn random(worker: usize) -> Self {
@@ -132,7 +152,9 @@ pub struct Request {
     pub url: String,
     /// The parameters of the query, decoded, in order.
     pub query: Vec<(String, String)>,
-    /// The address of the peer on the network; a proxy's, if there is one in between.
+    /// The address of the peer on the network; a proxy's, if there is one in between, unless it is
+    /// one of the [`TrustedProxies`](super::TrustedProxies): then that of the client, with port 0 if
+    /// the proxy names none.
     pub address: Option<SocketAddr>,
     /// Whether the server itself ends TLS.
     pub secure: bool,
@@ -199,6 +221,19 @@ mod tests {
             assert_eq!(id.as_str().len(), 26);
             assert_ne!(id, SessionId::random(worker));
         }
+    }
+
+    #[test]
+    fn every_bit_of_an_id_is_random() {
+        let draw =
+            |_| URL_SAFE_NO_PAD.decode(&SessionId::random(0).as_str()[WORKER_CHARS..]).unwrap();
+        let ids: Vec<Vec<u8>> = (0..256).map(draw).collect();
+        for (byte, bit) in (0..RANDOM_BYTES).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+            let set = ids.iter().filter(|id| id[byte] >> bit & 1 == 1).count();
+            // 128 are expected; this far off it is once in 10^14 times.
+            assert!((64..=192).contains(&set), "bit {bit} of byte {byte}: {set} of 256");
+        }
+        const { assert!(RANDOM_BYTES * 8 >= 120) };
     }
 
     #[test]

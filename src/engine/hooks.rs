@@ -18,7 +18,7 @@ type TakeError = Box<dyn Fn(ConnectionError) -> bool + Send + Sync>;
 /// A request was refused: what the reference reports as `connection_error`.
 ///
 /// Not reported are requests that fail for other reasons than the protocol: a WebSocket handshake
-/// with broken headers, a body that is too large, a server that is closed.
+/// with broken headers, a body that is too large, a server that is closed or full.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub struct ConnectionError {
     /// The protocol's text for the code. What [`Hooks::allow_request`] said is in the context.
     pub message: &'static str,
     /// What was wrong, an object with the reference's keys: for code 0 `transport`, for 1 `sid`,
-    /// for 2 `method`, for 4 `message` if there is one, for 5 `protocol`; for 3 `name` and what
+    /// for 2 `method`, for 4 `message` if there is one, or `name` (`FOREIGN_ORIGIN`) and `origin`; for 5 `protocol`; for 3 `name` and what
     /// belongs to it: `INVALID_ORIGIN` (`origin`), `TRANSPORT_MISMATCH` (`transport`,
     /// `previousTransport`), `PROTOCOL_MISMATCH` (`protocol`, `previousProtocol`),
     /// `TRANSPORT_HANDSHAKE_ERROR`, `MIDDLEWARE_FAILURE` (`error` if it said something) and

@@ -23,6 +23,7 @@ use tracing::{Span, debug, debug_span, trace, warn};
 
 use self::driver::Driver;
 use super::{
+    admission::Seat,
     config::Config,
     dialect::Revision,
     frame::Frame,
@@ -80,6 +81,8 @@ pub(crate) struct Link<P: Protocol> {
     session: Session,
     opened: Instant,
     sessions: Sessions,
+    /// Until the session ends.
+    seat: Option<Seat>,
     ended: bool,
     closing: bool,
     /// When a client that reads too slowly, or does not fetch its farewell, is given up.
@@ -103,11 +106,12 @@ pub(crate) struct Opening {
     pub(crate) pipe: Pipe,
     pub(crate) config: Arc<Config>,
     pub(crate) sessions: Sessions,
+    pub(crate) seat: Seat,
 }
 
 impl<P: Protocol> Link<P> {
     pub(crate) fn new(opening: Opening, upper: P) -> Self {
-        let Opening { sid, request, pipe, config, sessions } = opening;
+        let Opening { sid, request, pipe, config, sessions, seat } = opening;
         // A number, as session ids are secrets.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let span = debug_span!("connection", number, address = request.address.map(display));
@@ -126,6 +130,7 @@ impl<P: Protocol> Link<P> {
             session,
             opened: Instant::now(),
             sessions,
+            seat: Some(seat),
             ended: false,
             closing: false,
             given_up: None,
@@ -156,6 +161,13 @@ impl<P: Protocol> Link<P> {
     /// Whether messages still reach the client.
     pub(crate) fn is_open(&self) -> bool {
         !self.ended && !self.closing
+    }
+
+    /// The client has joined something: it is no handshake any more.
+    pub(crate) fn settle(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.settle();
+        }
     }
 
     /// What was sent before this has reached the client.
@@ -224,6 +236,7 @@ impl<P: Protocol> Link<P> {
         );
         let lost = self.pipe.close_now(farewell, discard);
         self.sessions.remove(&self.sid);
+        self.seat = None;
         debug!(%reason, lost, "session closed");
         P::closed(self, reason, ctx);
     }
@@ -309,6 +322,11 @@ impl<P: Protocol> Link<P> {
                 Action::SendPing if self.closing => {}
                 Action::Close(CloseReason::PingTimeout)
                     if self.pipe.is_behind() && self.session.postpone_timeout(now) => {}
+                Action::DropProbe => {
+                    debug!("an upgrade took too long");
+                    self.sessions.metrics().upgrade_timeouts.increment();
+                    self.act(Action::DropProbe, ctx);
+                }
                 action => self.act(action, ctx),
             }
         }

@@ -9,6 +9,7 @@
 use std::{
     fmt,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -16,6 +17,12 @@ use std::{
     },
 };
 
+use self::{
+    admission::{Admission, Seat},
+    link::{Opening, Protocol},
+    registry::{Sessions, Workers},
+    transport::websocket,
+};
 pub use self::{
     cookie::{Cookie, CookiePriority, SameSite},
     cors::Cors,
@@ -23,6 +30,7 @@ pub use self::{
     hooks::{BoxedErrorListener, ConnectionError, Hooks, OnConnectionError},
     link::ConnectionEvent,
     packet::Message,
+    proxies::TrustedProxies,
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
@@ -32,16 +40,12 @@ pub use self::{
         websocket::bare_websocket,
     },
 };
-use self::{
-    link::{Opening, Protocol},
-    registry::{Sessions, Workers},
-    transport::websocket,
-};
 pub use crate::config::Config;
 
+mod admission;
 pub(crate) mod compression;
 mod cookie;
-mod cors;
+pub(crate) mod cors;
 pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
@@ -51,6 +55,7 @@ pub(crate) mod outbox;
 pub(crate) mod packet;
 pub(crate) mod payload;
 pub(crate) mod pipe;
+mod proxies;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;
@@ -96,6 +101,7 @@ pub(crate) struct Engine<S> {
     pub(crate) workers: Workers,
     pub(crate) service: S,
     pub(crate) websocket: websocket::Setup,
+    admission: Arc<Admission>,
     accepting: AtomicBool,
 }
 
@@ -109,9 +115,10 @@ impl<S: Service> Engine<S> {
     pub(crate) fn new(config: Config, hooks: Hooks, service: S) -> Self {
         Self {
             websocket: websocket::Setup::new(&config, service.metrics()),
+            admission: Arc::new(Admission::new(&config)),
+            workers: Workers::new(service.metrics()),
             config: Arc::new(config),
             hooks,
-            workers: Workers::default(),
             service,
             accepting: AtomicBool::new(true),
         }
@@ -122,6 +129,16 @@ impl<S: Service> Engine<S> {
         let sessions = self.workers.join();
         self.service.worker_joined(sessions.worker());
         sessions
+    }
+
+    /// A place for a client of this address, if there is one.
+    pub(crate) fn admit(&self, address: Option<SocketAddr>) -> Result<Seat, RequestError> {
+        self.admission.admit(address)
+    }
+
+    /// Whether [`Engine::admit`] wants to know the address.
+    pub(crate) fn counts_addresses(&self) -> bool {
+        self.admission.counts_addresses()
     }
 
     pub(crate) fn is_accepting(&self) -> bool {

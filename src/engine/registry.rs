@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::{handshake::SessionId, pipe::Pipe, session::CloseReason};
+use crate::metrics::Metrics;
 
 /// The sessions that one worker holds. Cheap to clone, bound to its thread.
 #[derive(Clone, Debug)]
@@ -35,11 +36,17 @@ struct Census {
     actors: AtomicUsize,
     /// The last actor has ended.
     empty: Notify,
+    metrics: Arc<Metrics>,
 }
 
 impl Sessions {
     pub(crate) fn worker(&self) -> usize {
         self.worker
+    }
+
+    /// The counters of the server.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.census.metrics
     }
 
     /// Adds a session, unless there is one of that id.
@@ -122,6 +129,12 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    /// None, of a server with these counters.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        let census = Census { metrics, ..Census::default() };
+        Self { list: RwLock::default(), census: Arc::new(census) }
+    }
+
     /// Makes the current arbiter a worker; returns its own sessions.
     pub(crate) fn join(&self) -> Sessions {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);

@@ -79,7 +79,7 @@ impl EngineIo {
     ///
     /// # Panics
     /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
-    /// `max_http_buffer_size`, `max_outbox_bytes` or `max_outbox_packets`.
+    /// `max_http_buffer_size`, `max_outbox_bytes`, `max_outbox_packets` or a limit of connections.
     #[track_caller]
     pub fn new(
         config: Config,
@@ -166,7 +166,9 @@ pub(crate) struct Raw {
 }
 
 impl Protocol for Raw {
-    fn opened(_link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {}
+    fn opened(link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {
+        link.settle();
+    }
 
     fn message(link: &mut Link<Self>, message: Data, _ctx: &mut Context<Link<Self>>) {
         (link.upper.listeners.on_message)(message);

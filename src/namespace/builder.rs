@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use actix::prelude::*;
@@ -75,6 +76,23 @@ impl Namespace {
     #[must_use]
     pub fn on_connect<M>(mut self, listener: impl IntoConnect<M>) -> Self {
         self.describe().listeners.connect.push(listener.into_connect());
+        self
+    }
+
+    /// Calls `listener` with every socket whose [time to live](Socket::expire_in) is about to end,
+    /// [`expiry_warning`](Self::expiry_warning) before. More time may be given there and then, or
+    /// later by the listener of an event.
+    #[must_use]
+    pub fn on_expiring<M>(mut self, listener: impl IntoConnect<M>) -> Self {
+        self.describe().listeners.expiring.push(listener.into_connect());
+        self
+    }
+
+    /// How long before the end of a [time to live](Socket::expire_in)
+    /// [`on_expiring`](Self::on_expiring) is told; at once, if there is less. Default 30 s.
+    #[must_use]
+    pub fn expiry_warning(mut self, before: Duration) -> Self {
+        self.describe().expiry_warning = before;
         self
     }
 

@@ -13,7 +13,7 @@ use super::{
     returning::Waiting,
 };
 use crate::{
-    adapter::recovery::{Audience, Departure, Failure, Moment, Settings, Store},
+    adapter::recovery::{Audience, Departure, Failure, Moment, Returned, Settings, Store},
     engine::outbox::Frames,
     packet::{Outgoing, Payload},
     room::{Broadcast, Key, SocketId},
@@ -211,7 +211,8 @@ impl Namespace {
     /// The disconnect listeners of a socket have been called: its client may have it back now.
     pub(super) fn parted(&mut self, socket: &Socket, ctx: &mut Context<Self>) {
         let Some(keeper) = &mut self.keeper else { return };
-        keeper.store.parted(socket.id(), || socket.data_values());
+        let left = || Returned { data: socket.data_values(), expires: socket.has_expiry() };
+        keeper.store.parted(socket.id(), left);
         if let Some(waiting) = keeper.waiting.remove(socket.id()) {
             let claim = self.claim(socket.id(), waiting.offset.as_deref(), ctx);
             // If whoever asked has gone, the claim gives the socket back.

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{Namespace, membership::Phase};
 use crate::{
-    adapter::recovery::{Failure, Whereabouts},
+    adapter::recovery::{Failure, Returned, Whereabouts},
     engine::pipe::Pipe,
     room::SocketId,
     socket::{Errand, Previous},
@@ -35,14 +34,15 @@ pub(crate) struct Restore {
 /// it gives the socket back, for the next attempt.
 pub(crate) struct Claim {
     id: SocketId,
-    data: Map<String, Value>,
+    belongings: Returned,
     release: Option<Recipient<Release>>,
 }
 
 impl Claim {
     /// What the socket had.
     pub(crate) fn previous(&mut self) -> Previous {
-        Previous { id: self.id.clone(), data: std::mem::take(&mut self.data) }
+        let Returned { data, expires } = std::mem::take(&mut self.belongings);
+        Previous { id: self.id.clone(), data, expires }
     }
 
     /// The namespace has the socket again.
@@ -153,9 +153,9 @@ impl Namespace {
         let keeper = self.keeper.as_mut()?;
         let now = keeper.now();
         match keeper.store.claim(id, offset, now) {
-            Ok(data) => {
+            Ok(belongings) => {
                 let release = Some(ctx.address().recipient());
-                Some(Claim { id: id.clone(), data, release })
+                Some(Claim { id: id.clone(), belongings, release })
             }
             Err(failure) => {
                 self.failed(failure);

@@ -5,6 +5,8 @@
 //! everything the namespace sends to one client goes through one chain of mailboxes.
 
 mod id;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 pub(crate) mod messages;
 mod missing;
 mod sent;

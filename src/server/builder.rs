@@ -312,7 +312,7 @@ impl SocketIoBuilder {
     /// one, `#[tokio::main]` does not.
     ///
     /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
-    /// `max_http_buffer_size`, `max_outbox_bytes` or `max_outbox_packets`.
+    /// `max_http_buffer_size`, `max_outbox_bytes`, `max_outbox_packets` or a limit of connections.
     #[track_caller]
     pub fn start(self) -> SocketIo {
         assert!(

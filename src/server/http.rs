@@ -15,9 +15,9 @@ impl SocketIoBuilder {
         self
     }
 
-    /// What pages of other origins may do. Default: no headers about it, and preflights are
-    /// refused. It refuses nobody, and stops no WebSocket: that is for
-    /// [`allow_request`](Self::allow_request).
+    /// What pages of other origins may do. Default: no headers about it, preflights are refused, and
+    /// WebSocket requests of every page are let in; with it, those of other origins are refused, see
+    /// [`Cors::refuse_foreign`].
     pub fn cors(mut self, cors: Cors) -> Self {
         self.config.cors = Some(cors);
         self

@@ -1,5 +1,6 @@
 //! Layer 8: the front door. [`SocketIo`] holds the namespaces and is mounted in actix-web.
 
+mod admission;
 mod builder;
 mod catalog;
 #[cfg(feature = "client")]
@@ -92,8 +93,17 @@ impl Service for Door {
         self.catalog.worker_joined(Arbiter::current());
     }
 
-    fn refused(&self, _error: &RequestError, untold: usize) {
+    fn refused(&self, error: &RequestError, untold: usize) {
         self.metrics.requests_refused.increment();
+        match error {
+            RequestError::TooManyConnections => self.metrics.connections_refused.increment(),
+            RequestError::TooManyConnectionsOfAddress => {
+                self.metrics.address_connections_refused.increment();
+            }
+            RequestError::TooManyHandshakes => self.metrics.handshakes_refused.increment(),
+            RequestError::ForeignOrigin => self.metrics.foreign_origins_refused.increment(),
+            _ => {}
+        }
         self.metrics.connection_errors_lost.add(untold as u64);
     }
 }

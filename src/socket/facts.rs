@@ -19,6 +19,8 @@ pub enum DisconnectReason {
     ClientNamespaceDisconnect,
     /// The server put the socket out of the namespace.
     ServerNamespaceDisconnect,
+    /// The credentials of its client have expired, see [`Socket::expire_in`](crate::Socket::expire_in).
+    CredentialsExpired,
 }
 
 impl DisconnectReason {
@@ -29,6 +31,7 @@ impl DisconnectReason {
             Self::ForcedServerClose => "forced server close",
             Self::ClientNamespaceDisconnect => "client namespace disconnect",
             Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::CredentialsExpired => "credentials expired",
         }
     }
 
@@ -37,7 +40,8 @@ impl DisconnectReason {
         match self {
             Self::Session(CloseReason::ParseError)
             | Self::ClientNamespaceDisconnect
-            | Self::ServerNamespaceDisconnect => false,
+            | Self::ServerNamespaceDisconnect
+            | Self::CredentialsExpired => false,
             Self::Session(_) | Self::ForcedServerClose => true,
         }
     }

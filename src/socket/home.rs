@@ -7,6 +7,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use actix::{dev::RecipientRequest, prelude::*};
@@ -62,11 +63,12 @@ pub(crate) struct Common {
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
-#[derive(Default)]
 pub(crate) struct Description {
     pub(crate) listeners: Listeners,
     pub(crate) shared: Shared,
     pub(crate) serial: bool,
+    /// How long before the end of its credentials a socket is told of.
+    pub(crate) expiry_warning: Duration,
     pub(crate) error_hook: Option<ErrorHook>,
     /// The server's.
     pub(crate) codec: Codec,
@@ -76,6 +78,22 @@ pub(crate) struct Description {
     pub(crate) shares_from: Option<usize>,
     /// The server's: whether clients can have their sockets back, and how.
     pub(crate) recovery: Option<Arc<Settings>>,
+}
+
+impl Default for Description {
+    fn default() -> Self {
+        Self {
+            listeners: Listeners::default(),
+            shared: Shared::default(),
+            serial: false,
+            expiry_warning: Duration::from_secs(30),
+            error_hook: None,
+            codec: Codec::default(),
+            copies: AtomicBool::default(),
+            shares_from: None,
+            recovery: None,
+        }
+    }
 }
 
 impl Description {

@@ -222,6 +222,7 @@ pub(crate) struct Listeners {
     pub(crate) any: Vec<AnyListener>,
     pub(crate) any_outgoing: Vec<OutgoingListener>,
     pub(crate) connect: Vec<OnConnect>,
+    pub(crate) expiring: Vec<OnConnect>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
     pub(crate) events: HashMap<String, Handlers>,

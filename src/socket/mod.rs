@@ -8,6 +8,7 @@ pub(crate) mod current;
 mod data;
 mod emit;
 mod errors;
+mod expiry;
 mod facts;
 mod handshake;
 pub(crate) mod home;
@@ -50,11 +51,13 @@ pub use self::{
 pub(crate) use self::{
     ack::{Questions, Waiting},
     codec::{Codec, Reader},
+    expiry::Verdict,
     operator::OperatorBase,
     recovery::Previous,
     scope::Scope,
 };
 use self::{
+    expiry::Expiry,
     home::Home,
     listeners::{OnConnection, OnDisconnect, OwnListeners},
     watchers::{Watched, Watchers},
@@ -78,6 +81,8 @@ pub(crate) enum Errand {
     Lost(Socket),
     /// The client has come back on another connection: this one is dead.
     Outlived,
+    /// The credentials of a socket have got a time to live.
+    Expiring,
 }
 
 const CONNECTING: u8 = 0;
@@ -108,6 +113,7 @@ struct Extras {
     data: Data,
     listeners: OwnListeners,
     watchers: Option<Box<Watchers>>,
+    expiry: Option<Box<Expiry>>,
 }
 
 impl Extras {

@@ -17,6 +17,8 @@ const AWAY: u8 = DISCONNECTED + 1;
 pub(crate) struct Previous {
     pub(crate) id: SocketId,
     pub(crate) data: Map<String, Value>,
+    /// Its credentials had a time to live.
+    pub(crate) expires: bool,
 }
 
 impl Previous {

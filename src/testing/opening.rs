@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use super::{Refused, TestServer};
 use crate::{
     engine::{
-        Engine, Headers, Request, RequestError, Service, Transport, pipe::Pipe, registry::Sessions,
+        Config, Engine, Headers, Request, RequestError, Service, Transport, cors::Page, pipe::Pipe,
+        registry::Sessions,
     },
     namespace::{Namespace, messages::Describe},
     server::{Door, SocketIo},
@@ -54,18 +55,25 @@ impl TestRequest {
         self
     }
 
-    fn build(self, path: &str) -> Request {
+    fn build(self, path: &str, config: &Config) -> Request {
         let own = [("EIO", "4"), ("transport", "websocket")];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let added = self.query.into_iter().filter(|(name, _)| name != "EIO");
         let query: Vec<_> = own.into_iter().chain(added).collect();
         let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(&query).finish();
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let address = match &config.trusted_proxies {
+            None => self.address,
+            Some(proxies) => {
+                let said = headers.clone().filter(|(name, _)| *name == proxies.header());
+                proxies.client(self.address, said.map(|(_, value)| value))
+            }
+        };
         Request {
             headers: Headers::collect(headers),
             url: format!("{path}?{text}"),
             query,
-            address: self.address,
+            address,
             secure: false,
             time: SystemTime::now(),
             transport: Transport::WebSocket,
@@ -140,18 +148,25 @@ pub(super) fn join_worker(io: &SocketIo) -> Sessions {
 /// Opens a session on the present thread, after the checks of a real request.
 async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused> {
     let engine = io.engine();
-    let request = Arc::new(request.build(&io.path()));
+    let request = Arc::new(request.build(&io.path(), &engine.config));
     let opened = async {
+        let seat = engine.admit(request.address)?;
         engine.hooks.run_middlewares(&request).await?;
         if !engine.config.transports.contains(&Transport::WebSocket) {
             let asked = json!({ "transport": Transport::WebSocket.as_str() });
             return Err(RequestError::UnknownTransport.because(asked));
         }
+        if let Some(origin) = request.headers.get("origin") {
+            let host = request.headers.get("host").unwrap_or_default();
+            let (origin, host) = (origin.as_bytes(), host.as_bytes());
+            engine.config.check_page(&Page { origin, host, secure: false })?;
+        }
         engine.hooks.ask_permission(&request).await?;
         if !engine.is_accepting() {
             return Err(RequestError::Closed.into());
         }
-        engine.open_session(&join_worker(io), Arc::clone(&request), Transport::WebSocket).await
+        let (sessions, request) = (join_worker(io), Arc::clone(&request));
+        engine.open_session(&sessions, request, Transport::WebSocket, seat).await
     };
     opened.await.map(|(_, pipe)| pipe).map_err(|refused| {
         engine.service.refused(&refused.error, engine.hooks.report(&refused, &request));

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom::{
-    ClusterState,
-    prelude::*,
-    testing::{MemoryBus, TestServer},
-};
+use greenroom::{ClusterState, prelude::*, testing::TestServer};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -230,20 +226,4 @@ async fn a_server_without_an_adapter_is_a_cluster_of_one() {
     let before = Instant::now();
     assert!(main.to("empty").emit_with_ack("ask", &()).unwrap().all().await.unwrap().is_empty());
     assert_eq!(before.elapsed(), Duration::ZERO);
-}
-
-/// What `docs/testing.md` shows.
-#[actix_rt::test]
-async fn a_room_spans_two_servers() {
-    let bus = MemoryBus::new();
-    let [one, two] =
-        ["one", "two"].map(|name| TestServer::start(SocketIo::builder().adapter(bus.node(name))));
-    let client = two.connect("/", ()).await.unwrap();
-    two.io().sockets().join_confirmed("lobby").await.unwrap();
-    one.io().to("lobby").emit("hello", &1).unwrap();
-    assert_eq!(client.next_event().await, ("hello".into(), json!([1])));
-
-    bus.isolate("two", true);
-    let incomplete = one.io().sockets().try_fetch_sockets().await.unwrap_err();
-    assert_eq!(incomplete.missing.count, Some(1));
 }

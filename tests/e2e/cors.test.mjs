@@ -1,7 +1,9 @@
 // CORS (option O11): which headers go with which answer, for CORS_ORIGIN unset, *, one origin and several; preflights.
 import {
-  test, assert, describe, useServer, http, Polling, Tcp, upgradeRequest, engineWs, client, ask, expectEcho, DEADLINE,
+  test, assert, describe, isReference, greenroomOnly, useServer, http, Polling, Tcp, upgradeRequest, engineWs, client, ask, expectEcho, DEADLINE,
 } from "./support.mjs";
+import { once } from "node:events";
+import { io } from "socket.io-client";
 
 const A = "http://a.example";
 const B = "https://b.example:8443";
@@ -23,15 +25,16 @@ const ONE = { "access-control-allow-origin": A, "access-control-allow-credential
 const reflected = (value) => ({ "access-control-allow-origin": value, "access-control-allow-credentials": "true", vary: "Origin" });
 const NONE_OF_SEVERAL = { "access-control-allow-credentials": "true", vary: "Origin" };
 const SETTINGS = [
+  // `pages`: whose WebSocket requests are let in, where not everybody's are (a deliberate deviation)
   { title: "CORS_ORIGIN unset", env: {}, cases: [[undefined, {}], [A, {}], ["null", {}]] },
   { title: "CORS_ORIGIN=*", env: { CORS_ORIGIN: "*" }, methods: ALL_METHODS, cases: [[undefined, STAR], [A, STAR], ["null", STAR], ["http://ä", STAR]] },
   {
     // the origin is announced, not compared: the browser does that
-    title: "one origin", env: { CORS_ORIGIN: A }, methods: ALL_METHODS,
+    title: "one origin", env: { CORS_ORIGIN: A }, methods: ALL_METHODS, pages: [A],
     cases: [[undefined, ONE], [A, ONE], [FOREIGN, ONE], ["null", ONE], [A.toUpperCase(), ONE]],
   },
   {
-    title: "several origins", env: { CORS_ORIGIN: `${A},${B}` }, methods: "GET,POST",
+    title: "several origins", env: { CORS_ORIGIN: `${A},${B}` }, methods: "GET,POST", pages: [A, B],
     cases: [
       [A, reflected(A)], [B, reflected(B)], [undefined, NONE_OF_SEVERAL], [FOREIGN, NONE_OF_SEVERAL], ["null", NONE_OF_SEVERAL],
       [`${A}/`, NONE_OF_SEVERAL], ["HTTP://a.example", NONE_OF_SEVERAL], [`${A}.evil.example`, NONE_OF_SEVERAL], ["https://b.example", NONE_OF_SEVERAL],
@@ -40,7 +43,9 @@ const SETTINGS = [
   },
 ];
 
-for (const { title, env, methods, cases } of SETTINGS) {
+for (const { title, env, methods, pages, cases } of SETTINGS) {
+  const letsIn = (from) => isReference || pages === undefined || from === undefined || pages.includes(from);
+
   describe(title, () => {
     const server = useServer({ ...env, MAX_HTTP_BUFFER_SIZE: String(MAX) });
 
@@ -79,9 +84,14 @@ for (const { title, env, methods, cases } of SETTINGS) {
             }
           });
 
-          test(`${name}: a WebSocket opens, its answer has them`, async (t) => {
+          test(`${name}: a WebSocket ${letsIn(from) ? "opens, its answer has them" : "is refused"}`, async (t) => {
             const tcp = await Tcp.connect(t, server);
             const head = await tcp.upgrade(`${path}?EIO=4&transport=websocket`, origin(from));
+            if (!letsIn(from)) {
+              await tcp.ended;
+              assert.deepEqual([head.status, tcp.received.toString(), corsOf(head)], [403, "Origin not allowed", {}]);
+              return;
+            }
             assert.equal(head.status, 101);
             assert.deepEqual(corsOf(head), expected);
             assert.equal((await tcp.frame()).payload.toString()[0], "0");
@@ -184,9 +194,16 @@ for (const { title, env, methods, cases } of SETTINGS) {
           }
         });
 
-        test("CORS blocks no request by itself: a foreign origin gets its session", async (t) => {
+        test("CORS blocks no request over HTTP by itself: a foreign origin gets its session", async (t) => {
           const session = await Polling.open(server, { path, headers: { origin: FOREIGN } });
           assert.ok(session.sid);
+          if (!letsIn(FOREIGN)) {
+            const tcp = await Tcp.connect(t, server);
+            const head = await tcp.upgrade(`${path}?EIO=4&transport=websocket&sid=${session.sid}`, { Origin: FOREIGN });
+            assert.equal(head.status, 403);
+            await session.send("4still-there");
+            return;
+          }
           const ws = await engineWs(t, server, { path, headers: { origin: FOREIGN } });
           if (path === "/engine.io/") await expectEcho(ws);
         });
@@ -205,6 +222,21 @@ for (const { title, env, methods, cases } of SETTINGS) {
           assert.equal(answer.status, 413);
           assert.equal(answer.headers["access-control-allow-origin"], env.CORS_ORIGIN === "*" ? "*" : A);
         });
+      });
+    }
+
+    if (pages !== undefined) {
+      greenroomOnly("the official client of a foreign page gets no WebSocket", "the reference lets it pass", async (t) => {
+        const extraHeaders = { origin: FOREIGN };
+        const alone = io(server.url, { transports: ["websocket"], extraHeaders, reconnection: false, forceNew: true });
+        t.after(() => alone.close());
+        const [error] = await once(alone, "connect_error");
+        assert.equal(error.type, "TransportError");
+        const own = await client(t, server, "/", { transports: ["websocket"], extraHeaders: { origin: pages[0] } });
+        assert.ok(own.connected);
+        // A page of the server itself names its host.
+        const home = await client(t, server, "/", { transports: ["websocket"], extraHeaders: { origin: server.url } });
+        assert.ok(home.connected);
       });
     }
 
@@ -247,8 +279,8 @@ for (const { title, env, methods, cases } of SETTINGS) {
       }
     });
 
-    test("an official client of any origin works", async (t) => {
-      for (const transports of [["polling"], ["websocket"]]) {
+    test("an official client of any origin works over HTTP, and over WebSocket if it is one of those", async (t) => {
+      for (const transports of [["polling"], ["websocket"]].slice(0, letsIn(B) ? 2 : 1)) {
         const socket = await client(t, server, "/rc", { transports, extraHeaders: { origin: B } });
         assert.equal((await ask(socket, "handshake")).headers.origin, B);
         assert.equal(await socket.timeout(DEADLINE).emitWithAck("echo", "x"), "x");

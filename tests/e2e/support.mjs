@@ -114,8 +114,9 @@ export class Inbox {
 // ---------------------------------------------------------------- the server
 
 export class Server {
-  /** `allowPanics`: the test provokes them. Otherwise a panic on stderr fails `stop()`. */
-  constructor(env = {}, { allowPanics = false } = {}) {
+  /** `allowPanics`: the test provokes them. Otherwise a panic on stderr fails `stop()`. `openFiles`: as many as the process may have. */
+  constructor(env = {}, { allowPanics = false, openFiles } = {}) {
+    this.openFiles = openFiles;
     this.env = env;
     this.allowPanics = allowPanics;
     this.stderr = "";
@@ -132,7 +133,8 @@ export class Server {
     const [command, args] = this.command;
     const env = { ...process.env, RUST_BACKTRACE: "1", PORT: "0", HOST: "127.0.0.1", ...this.env };
     delete env.NODE_TEST_CONTEXT;
-    this.child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const limited = ["-c", `ulimit -n ${this.openFiles} && exec "$0" "$@"`, command, ...args];
+    this.child = spawn(...(this.openFiles ? ["sh", limited] : [command, args]), { env, stdio: ["ignore", "pipe", "pipe"] });
     this.exited = new Promise((resolve) => {
       this.child.once("exit", (code, signal) => resolve({ code, signal }));
       this.child.once("error", (error) => resolve({ error: error.message }));

@@ -45,6 +45,19 @@ impl Server {
         })
     }
 
+    /// A server that waits so long for the headers of a request.
+    pub(crate) fn impatient(
+        patience: Duration,
+        start: impl FnOnce() -> SocketIo + Send + 'static,
+    ) -> Self {
+        Self::run(move |sender| async move {
+            let io = start();
+            let server = HttpServer::new(move || App::new().service(io.clone())).workers(1);
+            let server = server.client_request_timeout(patience);
+            serve!(server, sender)
+        })
+    }
+
     /// A server of Engine.IO alone, under `/engine.io`.
     pub(crate) fn engine(start: impl FnOnce() -> EngineIo + Send + 'static) -> Self {
         Self::run(|sender| async move {
@@ -301,6 +314,15 @@ impl WebSocket {
         let (first, payload) = self.next();
         assert_eq!(first, 0x81, "{payload:?}");
         String::from_utf8(payload).unwrap()
+    }
+
+    /// Reads to the end of the stream, though the client answers no close frame.
+    pub(crate) fn is_ended(&mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => assert!(rest.is_empty(), "{rest:?}"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+        }
     }
 
     /// The code of the close frame that comes next, 1005 for none; then the end of the stream.

@@ -1,21 +1,32 @@
-//! WebSocket frames: masked text out, unmasked whatever in.
+//! WebSocket frames: masked out, unmasked in.
 use crate::Result;
 
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
+pub const CLOSE: u8 = 8;
 
-/// Appends one text frame, masked as a client must.
-pub fn push_text(out: &mut Vec<u8>, text: &[u8], mask: [u8; 4]) {
-    out.push(0x80 | TEXT);
-    match text.len() {
+/// Appends one frame, masked as a client must.
+pub fn push(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
+    out.push(0x80 | opcode);
+    match payload.len() {
         short @ 0..126 => out.push(0x80 | short as u8),
-        longer => {
-            let length = u16::try_from(longer).expect("no message of ours is longer than 64 KiB");
+        middle @ 126..0x1_0000 => {
             out.push(0x80 | 126);
-            out.extend(length.to_be_bytes());
+            out.extend((middle as u16).to_be_bytes());
+        }
+        long => {
+            out.push(0x80 | 127);
+            out.extend((long as u64).to_be_bytes());
         }
     }
     out.extend(mask);
-    out.extend(text.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    let start = out.len();
+    out.extend_from_slice(payload);
+    for four in out[start..].chunks_mut(4) {
+        for (byte, key) in four.iter_mut().zip(mask) {
+            *byte ^= key;
+        }
+    }
 }
 
 /// One frame of the server.
@@ -52,16 +63,22 @@ mod tests {
     #[test]
     fn text_is_masked() {
         let mut out = Vec::new();
-        push_text(&mut out, b"abc", [1, 2, 3, 4]);
-        assert_eq!(out, [0x81, 0x83, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2, b'c' ^ 3]);
+        push(&mut out, TEXT, b"abcde", [1, 2, 3, 4]);
+        let masked = [b'a' ^ 1, b'b' ^ 2, b'c' ^ 3, b'd' ^ 4, b'e' ^ 1];
+        assert_eq!(out[..6], [0x81, 0x85, 1, 2, 3, 4]);
+        assert_eq!(out[6..], masked);
     }
 
     #[test]
-    fn lengths_above_125_take_two_bytes() {
-        let mut out = Vec::new();
-        push_text(&mut out, &[b'x'; 300], [0; 4]);
-        assert_eq!(out[..8], [0x81, 0x80 | 126, 1, 44, 0, 0, 0, 0]);
-        assert_eq!(out.len(), 308);
+    fn a_length_takes_as_few_bytes_as_it_can() {
+        let header = |length: usize| {
+            let mut out = Vec::new();
+            push(&mut out, BINARY, &vec![b'x'; length], [0; 4]);
+            assert_eq!(out.split_off(out.len() - length), vec![b'x'; length]);
+            out
+        };
+        assert_eq!(header(300), [0x82, 0x80 | 126, 1, 44, 0, 0, 0, 0]);
+        assert_eq!(header(70_000), [0x82, 0x80 | 127, 0, 0, 0, 0, 0, 1, 17, 112, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -1,91 +1,84 @@
-//! Measures Socket.IO servers from outside: memory per connection, CPU per echo and per delivery.
+//! Measures Socket.IO servers from outside: CPU per message and per connection, memory per
+//! connection, latencies, and whether everything arrives once and in order.
 //!
-//! Servers are named on the command line, get `PORT=0` and `WORKERS`, and say `listening on
-//! HOST:PORT`. Every round starts every server anew, one after the other. `run` calls this program
-//! with the usual servers; the README says what is measured and how.
-mod broadcast;
+//! Servers are named on the command line, get `PORT=0`, and say `listening on HOST:PORT`. Every
+//! round starts every server anew for every workload. `run` calls this program with the usual
+//! servers; benches/README.md says what is measured and how.
 mod client;
-mod echo;
+mod codec;
 mod frame;
+mod growth;
+mod histogram;
+mod machine;
 mod memory;
+mod msgpack;
 mod options;
+mod payload;
+mod report;
+mod results;
 mod server;
+mod suite;
 mod swarm;
-mod table;
+mod targets;
+mod workloads;
 
-use options::{Options, Subject};
-use server::Command;
-use table::Table;
+use growth::CHECKS;
+use options::Options;
+use results::Results;
+use std::{process::ExitCode, time::Instant};
 
-type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The namespace of the testbed that all of this happens in.
 const NAMESPACE: &str = "/bench";
 
-fn main() {
-    if let Err(error) = Options::parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
-        eprintln!("measure: {error}");
-        std::process::exit(1);
-    }
-}
-
-fn run(options: &Options) -> Result<()> {
-    for subject in &options.subjects {
-        println!("\n{}\n", table_of(*subject, options)?);
-    }
-    Ok(())
-}
-
-fn table_of(subject: Subject, options: &Options) -> Result<Table> {
-    match subject {
-        Subject::Memory => {
-            let title =
-                format!("KiB of resident memory per connection, {} of them", options.clients);
-            measure(title, options, |server| memory::measure(server, options.clients))
-        }
-        Subject::Echo => {
-            let title = "µs of server CPU per echo with ack, 128 bytes".to_owned();
-            measure(title, options, |server| echo::measure(server, options.time))
-        }
-        Subject::Broadcast => {
-            let title = "µs of server CPU per delivery, 128 bytes to 1,000 connections".to_owned();
-            measure(title, options, |server| broadcast::measure(server, options.time))
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("measure: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-/// One figure of one round, and what it is about.
-struct Figure {
-    about: String,
-    value: f64,
-}
-
-/// All rounds of one subject. Odd rounds take the servers in reverse, so that none is always first.
-fn measure(
-    title: String,
-    options: &Options,
-    mut one: impl FnMut(&Command) -> Result<Vec<Figure>>,
-) -> Result<Table> {
-    let mut table = Table::new(title, options.servers.iter().map(|server| server.name.clone()));
+/// Whether greenroom did everything right. What breaks a peer is a line of the report.
+fn run(options: &Options) -> Result<bool> {
+    let begun = Instant::now();
+    let mut results = Results::default();
     for round in 0..options.rounds {
-        let mut order: Vec<_> = (0..options.servers.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
+        for row in &options.rows {
+            for server in in_turn(options, round) {
+                if row.suits(&server.name) {
+                    let sample = suite::measure(&row.load, server, options.time, options.clients);
+                    results.add(round, row, &server.name, sample);
+                }
+            }
         }
-        for column in order {
-            let server = &options.servers[column];
-            let figures = one(server).map_err(|error| format!("{}: {error}", server.name))?;
-            for figure in figures {
-                eprintln!(
-                    "round {}: {}, {}: {:.2}",
-                    round + 1,
-                    server.name,
-                    figure.about,
-                    figure.value
-                );
-                table.add(&figure.about, column, figure.value);
+        if options.growth {
+            for (number, check) in CHECKS.iter().enumerate() {
+                for server in in_turn(options, round) {
+                    if options.grows(&server.name, check.whose) {
+                        let figures = check.measure(server, options.time);
+                        results.add_growth(round, number, &server.name, figures);
+                    }
+                }
             }
         }
     }
-    Ok(table)
+    let report = report::Report { options, results: &results, took: begun.elapsed() }.to_string();
+    println!("\n{report}");
+    if let Some(page) = &options.write {
+        report::write_to(page, &report)?;
+    }
+    let ours = |name: &str| options.servers.len() == 1 || name.starts_with("greenroom");
+    Ok(!results.failures.iter().any(|failure| ours(&failure.server)))
+}
+
+/// Odd rounds take the servers in reverse, so that none is always first.
+fn in_turn(options: &Options, round: usize) -> Vec<&server::Command> {
+    let servers = options.servers.iter();
+    if round % 2 == 1 { servers.rev().collect() } else { servers.collect() }
 }

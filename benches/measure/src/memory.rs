@@ -1,44 +1,39 @@
-//! Resident memory of idle connections that have joined a namespace.
+//! Memory of a server that has come to rest.
 use crate::{
-    Figure, Result,
+    Result,
     client::{Way, open_many},
-    echo::Echo,
-    server::{Command, Server},
+    codec::Codec,
+    server::{Command, Environment, Server},
     swarm::{Swarm, Writes},
 };
 use std::time::{Duration, Instant};
 
-/// How long a server must use no CPU to count as idle, and how long it may take until then.
-const QUIET: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A server that uses next to no CPU for so long is idle.
+const QUIET: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// KiB per connection, for both ways to open one: when all have joined, and when each has made one echo.
-pub fn measure(command: &Command, clients: usize) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for (way, name) in [(Way::Direct, "WebSocket"), (Way::Upgraded, "polling, upgraded")] {
-        let server = command.start()?;
-        let before = idle_memory(&server, &mut Swarm::new(Vec::new(), Writes::Single)?)?;
-        let mut swarm = Swarm::new(open_many(server.address, clients, way)?, Writes::Single)?;
-        let mut per_connection = |about: String, swarm: &mut Swarm| -> Result<()> {
-            let value = (idle_memory(&server, swarm)? - before) / clients as f64;
-            figures.push(Figure { about, value });
-            Ok(())
-        };
-        per_connection(format!("{name}, joined"), &mut swarm)?;
-        swarm.run(&mut Echo::new(clients, 1, Duration::ZERO))?;
-        per_connection(format!("{name}, after one echo each"), &mut swarm)?;
-    }
-    Ok(figures)
+/// KiB for each connection that has joined the namespace and is silent.
+pub fn of_idle(
+    command: &Command,
+    clients: usize,
+    way: Way,
+    environment: Environment,
+) -> Result<f64> {
+    let server = command.start(environment)?;
+    let before = at_rest(&server, &mut Swarm::new(Vec::new(), Writes::Single)?)?;
+    let opened = open_many(server.address, clients, way, Codec::Text)?;
+    let after = at_rest(&server, &mut Swarm::new(opened, Writes::Single)?)?;
+    Ok((after - before) / clients as f64)
 }
 
-/// The memory of a server that has come to rest.
-fn idle_memory(server: &Server, swarm: &mut Swarm) -> Result<f64> {
+/// KiB of a server that has come to rest; the connections go on answering heartbeats.
+pub fn at_rest(server: &Server, swarm: &mut Swarm) -> Result<f64> {
     let begun = Instant::now();
     let mut used = server.cpu()?;
     while begun.elapsed() < PATIENCE {
         swarm.rest(QUIET)?;
         let now = server.cpu()?;
-        if now == used {
+        if Server::was_idle(now - used, QUIET) {
             return server.memory();
         }
         used = now;

@@ -1,61 +1,114 @@
 //! The command line.
-use crate::{Result, server::Command};
-use std::time::Duration;
-
-#[derive(Clone, Copy)]
-pub enum Subject {
-    Memory,
-    Echo,
-    Broadcast,
-}
+use crate::{
+    Result,
+    growth::Whose,
+    server::Command,
+    suite::{ROWS, Row, Set},
+};
+use std::{path::PathBuf, time::Duration};
 
 pub struct Options {
-    pub subjects: Vec<Subject>,
-    /// The first one is compared with each of the others.
+    pub rows: Vec<&'static Row>,
+    pub growth: bool,
     pub servers: Vec<Command>,
     pub rounds: usize,
     /// How long one workload runs in one round.
     pub time: Duration,
-    /// Connections of the memory measurement.
+    /// Connections of the memory rows.
     pub clients: usize,
+    /// The page whose generated section is replaced.
+    pub write: Option<PathBuf>,
+    /// Of the server whose memory is looked at.
+    pub allocator: String,
+    /// All words, to be shown.
+    pub command: String,
 }
 
 impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut options = Self {
-            subjects: Vec::new(),
+            rows: Vec::new(),
+            growth: false,
             servers: Vec::new(),
             rounds: 3,
-            time: Duration::from_secs(3),
-            clients: 4000,
+            time: Duration::from_secs(2),
+            clients: 8000,
+            write: None,
+            allocator: "that of the system".into(),
+            command: String::new(),
         };
-        let mut workers = 1;
-        let mut arguments = arguments;
+        let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "memory" => options.subjects.push(Subject::Memory),
-                "echo" => options.subjects.push(Subject::Echo),
-                "broadcast" => options.subjects.push(Subject::Broadcast),
                 "all" => {
-                    options.subjects.extend([Subject::Memory, Subject::Echo, Subject::Broadcast])
+                    options.ask_for(|row| row.set != Set::Extra)?;
+                    options.growth = true;
                 }
+                "short" => options.ask_for(|row| row.set == Set::Daily)?,
+                "memory" => options.ask_for(Row::is_memory)?,
+                "growth" => options.growth = true,
                 "--server" => options.servers.push(Command::parse(&value()?)?),
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.time = Duration::from_secs_f64(value()?.parse()?),
                 "--clients" => options.clients = value()?.parse()?,
-                "--workers" => workers = value()?.parse()?,
-                other => return Err(format!("what is {other}?").into()),
+                "--write" => options.write = Some(value()?.into()),
+                "--allocator" => options.allocator = value()?,
+                "--shown-as" => options.command = value()?,
+                key if key.starts_with('-') => return Err(format!("what is {key}?").into()),
+                // a key by itself is that row; with a star it is all that begin so
+                key => match key.strip_suffix('*') {
+                    Some(start) => options.ask_for(|row| row.key.starts_with(start))?,
+                    None => options.ask_for(|row| row.key == key)?,
+                },
             }
-        }
-        for server in &mut options.servers {
-            server.workers = workers;
         }
         match options {
             Self { rounds: 0, .. } | Self { clients: 0, .. } => Err("nothing to measure".into()),
+            _ if options.time.is_zero() => Err("--seconds must be more than nothing".into()),
             _ if options.servers.is_empty() => Err("no --server NAME=COMMAND".into()),
-            _ if options.subjects.is_empty() => Err("memory, echo, broadcast or all?".into()),
+            _ if options.rows.is_empty() && !options.growth => Err("nothing to measure".into()),
             _ => Ok(options),
         }
+    }
+
+    /// Adds rows, each once, in the order of the suite.
+    fn ask_for(&mut self, wanted: impl Fn(&Row) -> bool) -> Result<()> {
+        let has = |row: &Row| self.rows.iter().any(|other| other.key == row.key);
+        let rows: Vec<_> = ROWS.iter().filter(|row| has(row) || wanted(row)).collect();
+        if rows.len() == self.rows.len() && !ROWS.iter().any(&wanted) {
+            let keys: Vec<_> = ROWS.iter().map(|row| row.key).collect();
+            let keys = keys.join(", ");
+            return Err(format!("workloads are all, short, memory, growth, {keys}").into());
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Whether this server is looked at: all, if there is none of the usual ones.
+    pub fn grows(&self, server: &str, whose: Whose) -> bool {
+        let usual = self.servers.iter().any(|server| server.name.starts_with("greenroom"));
+        !usual || whose.includes(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(words: &str) -> Result<Vec<&'static str>> {
+        let words = format!("{words} --server x=true");
+        let options = Options::parse(words.split_whitespace().map(str::to_owned))?;
+        Ok(options.rows.iter().map(|row| row.key).collect())
+    }
+
+    #[test]
+    fn rows_are_asked_for_by_name_and_come_once_in_order() {
+        assert_eq!(keys("echo-4 broadcast").unwrap(), ["broadcast", "echo-4"]);
+        assert_eq!(keys("echo echo-4*").unwrap(), ["echo", "echo-4"]);
+        assert!(keys("short").unwrap().len() < keys("all").unwrap().len());
+        assert!(!keys("all").unwrap().contains(&"echo-joined"));
+        assert!(keys("nonsense").is_err());
+        assert!(keys("").is_err());
     }
 }

@@ -1,5 +1,10 @@
 //! Many open connections in one thread, which must cost less than any server.
-use crate::{Result, client::Opened, frame};
+use crate::{
+    Result,
+    client::Opened,
+    codec::{Codec, Event},
+    frame::{self, BINARY, TEXT},
+};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use std::{
     io::{ErrorKind, Read, Write},
@@ -13,17 +18,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub trait Workload {
     /// Sends what is sent unasked.
     fn start(&mut self, outgoing: &mut Outgoing) -> Result<()>;
-    /// A message for connection `who`, heartbeats excepted.
-    fn receive(&mut self, who: usize, message: &[u8], outgoing: &mut Outgoing) -> Result<()>;
+    /// A frame for connection `who`, heartbeats excepted.
+    fn receive(
+        &mut self,
+        who: usize,
+        opcode: u8,
+        payload: &[u8],
+        outgoing: &mut Outgoing,
+    ) -> Result<()>;
     /// How many messages must still come.
     fn outstanding(&self) -> usize;
     /// Whether it has ended, when nothing is outstanding.
-    fn done(&self) -> bool;
+    fn done(&self, now: Instant) -> bool;
+    /// When it wants to send something unasked, if it does.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// That moment has come.
+    fn tick(&mut self, _: &mut Outgoing) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How messages that could go together are written: a server that gets several in one read, and
 /// may answer with one write, has much less to do.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Writes {
     /// All answers to what one read brought in one write.
     Joined,
@@ -47,12 +66,21 @@ pub struct Outgoing {
     pending: Vec<Vec<u8>>,
     changed: Vec<usize>,
     mask: u32,
+    packet: Vec<u8>,
+    /// When what is being handled now was read.
+    pub now: Instant,
 }
 
 impl Outgoing {
-    pub fn send(&mut self, who: usize, message: &[u8]) -> Result<()> {
-        self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        frame::push_text(&mut self.pending[who], message, self.mask.to_be_bytes());
+    /// Sends an event.
+    pub fn emit(&mut self, who: usize, codec: Codec, event: &Event) -> Result<()> {
+        let mut packet = std::mem::take(&mut self.packet);
+        let (opcode, attached) = codec.encode(event, &mut packet);
+        self.push(who, opcode, &packet);
+        if let Some(payload) = event.payload.filter(|_| attached) {
+            self.push(who, BINARY, payload);
+        }
+        self.packet = packet;
         match self.writes {
             Writes::Single => self.write(who),
             Writes::Joined => {
@@ -60,6 +88,11 @@ impl Outgoing {
                 Ok(())
             }
         }
+    }
+
+    fn push(&mut self, who: usize, opcode: u8, payload: &[u8]) {
+        self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        frame::push(&mut self.pending[who], opcode, payload, self.mask.to_be_bytes());
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -71,14 +104,16 @@ impl Outgoing {
 
     fn write(&mut self, who: usize) -> Result<()> {
         let pending = &mut self.pending[who];
-        while !pending.is_empty() {
-            match self.sockets[who].write(pending) {
-                Ok(size) => drop(pending.drain(..size)),
+        let mut written = 0;
+        while written < pending.len() {
+            match self.sockets[who].write(&pending[written..]) {
+                Ok(size) => written += size,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        pending.drain(..written);
         Ok(())
     }
 }
@@ -95,9 +130,15 @@ impl Swarm {
             sockets.push(socket);
             partial.push(received);
         }
-        let pending = vec![Vec::new(); sockets.len()];
-        let outgoing =
-            Outgoing { sockets, writes, pending, changed: Vec::new(), mask: 0x9e37_79b9 };
+        let outgoing = Outgoing {
+            pending: vec![Vec::new(); sockets.len()],
+            sockets,
+            writes,
+            changed: Vec::new(),
+            mask: 0x9e37_79b9,
+            packet: Vec::new(),
+            now: Instant::now(),
+        };
         let mut swarm = Self { poll, partial, outgoing, buffer: vec![0; 1 << 16] };
         swarm.answer_early_heartbeats()?;
         Ok(swarm)
@@ -116,20 +157,29 @@ impl Swarm {
     /// Until the workload is done and all its answers have come.
     pub fn run(&mut self, workload: &mut impl Workload) -> Result<()> {
         let mut events = Events::with_capacity(1024);
-        let mut heard = Instant::now();
+        self.outgoing.now = Instant::now();
+        let mut heard = self.outgoing.now;
         workload.start(&mut self.outgoing)?;
         self.outgoing.flush()?;
-        while !(workload.outstanding() == 0 && workload.done()) {
-            self.poll.poll(&mut events, Some(Duration::from_millis(100)))?;
-            if events.is_empty() && workload.outstanding() > 0 && heard.elapsed() > PATIENCE {
+        while !(workload.outstanding() == 0 && workload.done(self.outgoing.now)) {
+            let patience = Duration::from_millis(100);
+            let due = workload.due().map(|due| due.saturating_duration_since(Instant::now()));
+            self.poll.poll(&mut events, Some(due.unwrap_or(patience).min(patience)))?;
+            self.outgoing.now = Instant::now();
+            if workload.due().is_some_and(|due| due <= self.outgoing.now) {
+                workload.tick(&mut self.outgoing)?;
+                self.outgoing.flush()?;
+            }
+            if workload.outstanding() > 0 && self.outgoing.now - heard > PATIENCE {
                 return Err(format!("{} messages never came", workload.outstanding()).into());
             }
             for event in &events {
-                heard = Instant::now();
                 if event.is_writable() {
                     self.outgoing.write(event.token().0)?;
                 }
                 if event.is_readable() {
+                    self.outgoing.now = Instant::now();
+                    heard = self.outgoing.now;
                     self.read(event.token().0, workload)?;
                     self.outgoing.flush()?;
                 }
@@ -182,10 +232,15 @@ fn take(
     while let Some(frame) = frame::first(&bytes[taken..])? {
         taken += frame.size;
         match (frame.opcode, frame.payload) {
-            (frame::TEXT, b"2") => outgoing.send(who, b"3")?,
+            (TEXT, b"2") => {
+                outgoing.push(who, TEXT, b"3");
+                outgoing.write(who)?;
+            }
             // a noop, as a server may send after an upgrade
-            (frame::TEXT, b"6") => {}
-            (frame::TEXT, message) => workload.receive(who, message, outgoing)?,
+            (TEXT, b"6") => {}
+            (opcode @ (TEXT | BINARY), payload) => {
+                workload.receive(who, opcode, payload, outgoing)?;
+            }
             (opcode, _) => return Err(format!("a frame with opcode {opcode}").into()),
         }
     }
@@ -201,15 +256,19 @@ impl Workload for Rest {
         Ok(())
     }
 
-    fn receive(&mut self, _: usize, message: &[u8], _: &mut Outgoing) -> Result<()> {
-        Err(format!("unasked: {}", String::from_utf8_lossy(message)).into())
+    fn receive(&mut self, _: usize, _: u8, payload: &[u8], _: &mut Outgoing) -> Result<()> {
+        Err(format!("unasked: {}", String::from_utf8_lossy(payload)).into())
     }
 
     fn outstanding(&self) -> usize {
         0
     }
 
-    fn done(&self) -> bool {
-        Instant::now() >= self.until
+    fn done(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.until)
     }
 }

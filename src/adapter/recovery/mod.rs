@@ -20,7 +20,7 @@ pub(crate) use self::{
     log::Audience,
     options::Settings,
     pid::Pid,
-    sessions::Whereabouts,
+    sessions::{Returned, Whereabouts},
     store::{Departure, Failure, Store},
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use serde_json::{Map, Value};
 
-use super::{Moment, Pid, Position};
+use super::{Moment, Pid, Position, pid};
 use crate::room::{Room, SocketId};
 
 /// Where the socket of a session is.
@@ -28,7 +28,15 @@ pub(super) struct Belongings {
     pub(super) since: Moment,
     /// In the order they were joined.
     pub(super) rooms: Vec<Room>,
-    pub(super) data: Map<String, Value>,
+    pub(super) returned: Returned,
+}
+
+/// What a socket has left behind that its client gets when it comes back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Returned {
+    pub(crate) data: Map<String, Value>,
+    /// Its credentials had a time to live.
+    pub(crate) expires: bool,
 }
 
 /// One socket that has a secret.
@@ -81,7 +89,7 @@ impl Sessions {
     }
 
     pub(super) fn find(&self, pid: &str) -> Option<&SocketId> {
-        self.by_pid.get(pid)
+        self.by_pid.get(&pid::Claimed(pid))
     }
 
     /// How many are not in the namespace.

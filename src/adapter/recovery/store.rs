@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::{
     Moment, Pid, Position, Settings, Whereabouts,
     log::{Audience, Log},
     options::LAG,
-    sessions::{Belongings, Session, Sessions},
+    sessions::{Belongings, Returned, Session, Sessions},
 };
 use crate::{
     engine::outbox::Frames,
@@ -173,17 +171,17 @@ impl Store {
             // What a ping before its admission says is nothing about what was sent at it.
             session.sure = heard;
         }
-        session.kept = Belongings { since: now, rooms, data: Map::new() };
+        session.kept = Belongings { since: now, rooms, returned: Returned::default() };
         self.sessions.set(id, Whereabouts::Parting);
         self.sessions.end_beyond(self.settings.recovery.max_sessions)
     }
 
-    /// The disconnect listeners of a socket that has left have been called; this is its data now.
-    pub(crate) fn parted(&mut self, id: &SocketId, data: impl FnOnce() -> Map<String, Value>) {
+    /// The disconnect listeners of a socket that has left have been called; this is what it leaves.
+    pub(crate) fn parted(&mut self, id: &SocketId, left: impl FnOnce() -> Returned) {
         if let Some(session) = self.sessions.get_mut(id)
             && session.whereabouts == Whereabouts::Parting
         {
-            session.kept.data = data();
+            session.kept.returned = left();
             self.sessions.set(id, Whereabouts::Away);
         }
     }
@@ -213,19 +211,19 @@ impl Store {
         Some((id.clone(), self.sessions.get(id)?.whereabouts))
     }
 
-    /// A client comes back for its socket. Returns the socket's data; the session waits for
+    /// A client comes back for its socket. Returns what it left; the session waits for
     /// [`Store::admit`] or [`Store::release`].
     pub(crate) fn claim(
         &mut self,
         id: &SocketId,
         offset: Option<&str>,
         now: Moment,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<Returned, Failure> {
         let after = self.may_claim(id, offset, now);
         let found = after.and_then(|after| {
             let session = self.sessions.get_mut(id).ok_or(Failure::Unknown)?;
             session.after = Some(after);
-            Ok(session.kept.data.clone())
+            Ok(session.kept.returned.clone())
         });
         match &found {
             Ok(_) => self.sessions.set(id, Whereabouts::Claimed),

@@ -3,10 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Map, json};
+use serde_json::json;
 use smallvec::smallvec;
 
-use super::{Audience, Departure, Failure, Moment, Recovery, Settings, Store, Whereabouts};
+use super::{
+    Audience, Departure, Failure, Moment, Recovery, Returned, Settings, Store, Whereabouts,
+};
 use crate::{
     config::Config,
     engine::{frame::Frame, outbox::Frames},
@@ -47,7 +49,7 @@ impl Store {
     fn leave(&mut self, who: &str, now: u64, heard: u64, rooms: &[&str]) -> usize {
         let rooms = [who].iter().chain(rooms).map(|room| Room::from(*room)).collect();
         let ended = self.depart(&id(who), Departure { now: at(now), heard: at(heard), rooms });
-        self.parted(&id(who), Map::new);
+        self.parted(&id(who), Returned::default);
         ended
     }
 
@@ -301,9 +303,10 @@ fn a_claimed_session_is_given_back_with_all_it_had() {
     let rooms = ["ann", "red", "blue"].map(Room::from).to_vec();
     store.depart(&id("ann"), Departure { now: at(1), heard: at(0), rooms: rooms.clone() });
     let data = json!({ "name": "Ann" }).as_object().unwrap().clone();
-    store.parted(&id("ann"), || data.clone());
+    let left = Returned { data, expires: true };
+    store.parted(&id("ann"), || left.clone());
     for now in [2, 3] {
-        assert_eq!(store.claim(&id("ann"), None, at(now)).unwrap(), data);
+        assert_eq!(store.claim(&id("ann"), None, at(now)).unwrap(), left);
         assert_eq!(store.rooms_of_claimed(&id("ann")), rooms);
         store.release(&id("ann"));
         assert!(store.rooms_of_claimed(&id("ann")).is_empty());

@@ -151,3 +151,43 @@ fn what_no_header_may_have_is_refused_at_once() {
     assert!(refused(|| Cors::any().exposed_headers(["x\x7f"])));
     assert!(refused(|| Cors::any().options_success_status(99)));
 }
+
+#[test]
+fn the_origin_of_an_address_ends_with_its_authority() {
+    let origin = |url: &'static str| origin_of(url.as_bytes()).map(|o| str::from_utf8(o).unwrap());
+    assert_eq!(origin("https://a.example:8443/x?y"), Some("https://a.example:8443"));
+    assert_eq!(origin("https://a.example"), Some("https://a.example"));
+    assert_eq!(origin("https://a.example?x=https://b"), Some("https://a.example"));
+    assert_eq!(origin("about:blank"), None);
+    assert_eq!(origin(""), None);
+}
+
+#[test]
+fn a_page_is_the_server_s_own_if_it_names_the_host_that_was_asked() {
+    let is_own = |origin: &str, host: &str, secure| {
+        Page { origin: origin.as_bytes(), host: host.as_bytes(), secure }.is_own()
+    };
+    for (origin, host) in [
+        ("http://a.example", "a.example"),
+        ("https://a.example", "a.example:443"),
+        ("http://a.example:80", "A.Example"),
+        ("https://a.example:8443", "a.example:8443"),
+        ("https://[::1]", "[::1]"),
+    ] {
+        assert!(is_own(origin, host, false), "{origin} {host}");
+    }
+    for (origin, host) in [
+        ("http://a.example", "b.example"),
+        ("http://a.example:443", "a.example"),
+        ("http://a.example", "a.example:8080"),
+        ("https://", ""),
+        ("null", "null"),
+        ("a.example", "a.example"),
+        ("http://a.example/", "a.example"),
+        ("file://a.example", "a.example"),
+    ] {
+        assert!(!is_own(origin, host, false), "{origin} {host}");
+    }
+    assert!(is_own("https://a.example", "a.example", true));
+    assert!(!is_own("http://a.example", "a.example", true), "a page that TLS did not guard");
+}

@@ -1,18 +1,21 @@
 //! The checks of a request, in the reference's order, and its facts.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use actix_web::{
     HttpRequest,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 
 use serde_json::json;
 
 use super::{
     super::{
-        Service, Transport,
-        cors::is_field_value,
+        Config, Service, Transport,
+        cors::{Page, is_field_value, origin_of},
         dialect::Revision,
         handshake::{Headers, Request, SessionId},
         pipe::Pipe,
@@ -45,6 +48,16 @@ impl<S: Service> Endpoint<S> {
         if let Some(origin) = origin.filter(|origin| !is_field_value(origin)) {
             let origin = String::from_utf8_lossy(origin);
             return Err(bad_request("INVALID_ORIGIN", json!({ "origin": origin })));
+        }
+        let page = match &self.engine.config.cors {
+            None => None,
+            Some(_) if upgrade => origin,
+            Some(_) => find("j").and_then(|_| page_of_script(req)),
+        };
+        if let Some(origin) = page {
+            let host = req.headers().get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
+            let page = Page { origin, host, secure: req.app_config().secure() };
+            self.engine.config.check_page(&page)?;
         }
         let sid = get("sid");
         if sid.is_empty() {
@@ -81,6 +94,39 @@ impl<S: Service> Endpoint<S> {
     }
 }
 
+impl Config {
+    /// Refuses requests of pages that [`Cors`](super::super::Cors) does not have.
+    pub(crate) fn check_page(&self, page: &Page<'_>) -> Result<(), Refused> {
+        let cors = self.cors.as_ref();
+        if cors.is_some_and(|cors| cors.refuses(page)) {
+            let origin = String::from_utf8_lossy(page.origin);
+            let context = json!({ "name": "FOREIGN_ORIGIN", "origin": origin });
+            return Err(RequestError::ForeignOrigin.because(context));
+        }
+        Ok(())
+    }
+}
+
+/// The origin of the page that asks for a script, or sends a form, as far as the browser says so.
+fn page_of_script(req: &HttpRequest) -> Option<&[u8]> {
+    let value = |name| req.headers().get(name).map(HeaderValue::as_bytes);
+    if let Some(origin) = value(header::ORIGIN) {
+        return Some(origin);
+    }
+    let site = value(HeaderName::from_static("sec-fetch-site"))?;
+    let foreign = matches!(site, b"cross-site" | b"same-site");
+    // A page may keep its address to itself.
+    foreign.then(|| value(header::REFERER).and_then(origin_of).unwrap_or(b"null"))
+}
+
+/// Whom the request comes from, as far as proxies are believed.
+fn client_address(req: &HttpRequest, config: &Config) -> Option<SocketAddr> {
+    let peer = req.peer_addr();
+    let Some(proxies) = &config.trusted_proxies else { return peer };
+    let values = req.headers().get_all(proxies.header());
+    proxies.client(peer, values.map(|value| value.as_bytes()))
+}
+
 /// Code 3, with the name that the reference gives the reason.
 fn bad_request(name: &str, mut context: serde_json::Value) -> Refused {
     context["name"] = name.into();
@@ -91,13 +137,14 @@ fn bad_request(name: &str, mut context: serde_json::Value) -> Refused {
 pub(super) struct Asked<'a> {
     pub(super) req: &'a HttpRequest,
     pub(super) upgrade: bool,
+    config: &'a Config,
     query: Vec<(String, String)>,
     facts: Option<Arc<Request>>,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn new(req: &'a HttpRequest, upgrade: bool) -> Self {
-        Self { req, upgrade, query: parse_query(req.query_string()), facts: None }
+    pub(super) fn new(req: &'a HttpRequest, config: &'a Config, upgrade: bool) -> Self {
+        Self { req, upgrade, config, query: parse_query(req.query_string()), facts: None }
     }
 
     pub(super) fn query(&self) -> &[(String, String)] {
@@ -110,12 +157,12 @@ impl<'a> Asked<'a> {
     }
 
     pub(super) fn facts(&mut self) -> Arc<Request> {
-        let (req, query) = (self.req, &mut self.query);
+        let (req, config, query) = (self.req, self.config, &mut self.query);
         let facts = self.facts.get_or_insert_with(|| {
             let asked = query.iter().rev().find(|(name, _)| name == "transport");
             let came = if self.upgrade { Transport::WebSocket } else { Transport::Polling };
             let transport = asked.and_then(|(_, name)| name.parse().ok()).unwrap_or(came);
-            Arc::new(facts(req, std::mem::take(query), transport))
+            Arc::new(facts(req, config, std::mem::take(query), transport))
         });
         Arc::clone(facts)
     }
@@ -125,13 +172,18 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-fn facts(req: &HttpRequest, query: Vec<(String, String)>, transport: Transport) -> Request {
+fn facts(
+    req: &HttpRequest,
+    config: &Config,
+    query: Vec<(String, String)>,
+    transport: Transport,
+) -> Request {
     let headers = req.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     Request {
         headers: Headers::collect(headers),
         url: req.uri().path_and_query().map_or_else(String::new, |url| url.as_str().to_owned()),
         query,
-        address: req.peer_addr(),
+        address: client_address(req, config),
         secure: req.app_config().secure(),
         time: SystemTime::now(),
         transport,

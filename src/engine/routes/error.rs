@@ -20,14 +20,25 @@ pub enum RequestError {
     Forbidden(Option<String>),
     /// Code 5: another revision of the protocol than 4, or than 3 and 4 if both are allowed.
     UnsupportedVersion,
+    /// Code 4: a WebSocket or JSONP request of a page whose origin [`Cors`](crate::engine::Cors) does not
+    /// have. Status 403.
+    ForeignOrigin,
     /// The server is closing or closed. Not a code of the protocol: status 503.
     Closed,
+    /// As many sessions are open as may be. Not a code of the protocol, as those that follow: status
+    /// 503, with `Retry-After`.
+    TooManyConnections,
+    /// The address of the client has as many sessions open as it may have.
+    TooManyConnectionsOfAddress,
+    /// As many clients are about to connect, or have joined nothing yet, as may be.
+    TooManyHandshakes,
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forbidden(Some(message)) => f.write_str(message),
+            Self::ForeignOrigin => f.write_str("Origin not allowed"),
             _ => f.write_str(self.text()),
         }
     }
@@ -43,9 +54,12 @@ impl RequestError {
             Self::UnknownSession => Some(1),
             Self::BadHandshakeMethod => Some(2),
             Self::BadRequest => Some(3),
-            Self::Forbidden(_) => Some(4),
+            Self::Forbidden(_) | Self::ForeignOrigin => Some(4),
             Self::UnsupportedVersion => Some(5),
-            Self::Closed => None,
+            Self::Closed
+            | Self::TooManyConnections
+            | Self::TooManyConnectionsOfAddress
+            | Self::TooManyHandshakes => None,
         }
     }
 
@@ -56,9 +70,12 @@ impl RequestError {
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
-            Self::Forbidden(_) => "Forbidden",
+            Self::Forbidden(_) | Self::ForeignOrigin => "Forbidden",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::Closed => "Server is closed",
+            Self::TooManyConnections => "Too many connections",
+            Self::TooManyConnectionsOfAddress => "Too many connections from this address",
+            Self::TooManyHandshakes => "Too many handshakes",
         }
     }
 

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::{
     Engine, Service, Transport,
+    admission::Seat,
     dialect::Dialect,
     handshake::{Request, SessionId},
     hooks,
@@ -63,7 +64,7 @@ impl<S: Service> Endpoint<S> {
         let upgrade = req.head().upgrade()
             && req.headers().contains_key(header::UPGRADE)
             && self.engine.config.transports.contains(&Transport::WebSocket);
-        let mut asked = Asked::new(req, upgrade);
+        let mut asked = Asked::new(req, &self.engine.config, upgrade);
         let mut cors = CorsHeaders::of(&self.engine.config, req);
         if let Some(cors) = cors.take_if(|cors| cors.is_preflight()) {
             return cors.answer(upgrade);
@@ -79,15 +80,26 @@ impl<S: Service> Endpoint<S> {
         asked: &mut Asked<'_>,
         payload: Payload,
     ) -> Result<HttpResponse, Refused> {
+        // Before anything is asked: what a full server says costs it nothing more.
+        let seat = if asked.is_initial() { Some(self.admit(asked)?) } else { None };
         if self.engine.hooks.has_middlewares() {
             self.engine.hooks.run_middlewares(&asked.facts()).await?;
         }
         let (req, upgrade) = (asked.req, asked.upgrade);
         match self.check(req, asked.query(), upgrade).await? {
-            Checked::Open(transport) => self.open(req, payload, asked.facts(), transport).await,
+            Checked::Open(transport) => {
+                let seat = seat.map_or_else(|| self.admit(asked), Ok)?;
+                self.open(req, payload, asked.facts(), transport, seat).await
+            }
             Checked::Session(pipe) if upgrade => self.upgrade(req, payload, pipe),
             Checked::Session(pipe) => Ok(self.serve(req, payload, pipe).await),
         }
+    }
+
+    /// A place for whoever wants to open a session.
+    fn admit(&self, asked: &mut Asked<'_>) -> Result<Seat, Refused> {
+        let known = self.engine.counts_addresses();
+        Ok(self.engine.admit(if known { asked.facts().address } else { None })?)
     }
 
     /// A request of an open session over HTTP.
@@ -97,7 +109,7 @@ impl<S: Service> Endpoint<S> {
             Method::GET => polling::receive(req, pipe, config.http_compression).await,
             Method::POST => {
                 let (limit, timeout) = (config.max_http_buffer_size, config.body_timeout);
-                polling::send(req, payload, pipe, limit, timeout).await
+                polling::send(req, payload, pipe, limit, timeout, self.sessions.metrics()).await
             }
             _ => HttpResponse::InternalServerError().finish(),
         }
@@ -129,6 +141,7 @@ impl<S: Service> Endpoint<S> {
         payload: Payload,
         request: Arc<Request>,
         transport: Transport,
+        seat: Seat,
     ) -> Result<HttpResponse, Refused> {
         self.engine.hooks.ask_permission(&request).await?;
         if transport == Transport::WebSocket
@@ -142,7 +155,7 @@ impl<S: Service> Endpoint<S> {
         if !self.engine.is_accepting() {
             return Err(RequestError::Closed.into());
         }
-        let (sid, pipe) = self.start(request, transport).await?;
+        let (sid, pipe) = self.start(request, transport, seat).await?;
         let config = &self.engine.config;
         Ok(match transport {
             Transport::Polling => {
@@ -162,8 +175,9 @@ impl<S: Service> Endpoint<S> {
         &self,
         request: Arc<Request>,
         transport: Transport,
+        seat: Seat,
     ) -> Result<(SessionId, Pipe), Refused> {
-        self.engine.open_session(&self.sessions, request, transport).await
+        self.engine.open_session(&self.sessions, request, transport, seat).await
     }
 }
 
@@ -177,6 +191,7 @@ impl<S: Service> Engine<S> {
         sessions: &Sessions,
         request: Arc<Request>,
         transport: Transport,
+        seat: Seat,
     ) -> Result<(SessionId, Pipe), Refused> {
         let sid = match self.hooks.make_id(&request).await? {
             Some(id) => SessionId::given(sessions.worker(), &id),
@@ -202,6 +217,7 @@ impl<S: Service> Engine<S> {
             pipe: pipe.clone(),
             config: Arc::clone(config),
             sessions: sessions.clone(),
+            seat,
         };
         let upper = self.service.open(sessions.worker(), &opening);
         actix::Actor::start(Link::new(opening, upper));

@@ -22,6 +22,9 @@ use super::{
     Asked, Endpoint, Refused, RequestError,
 };
 
+/// When a client that found the server full or closed may try again, in seconds.
+const RETRY_AFTER: &str = "5";
+
 /// The headers about origins, ready for a response.
 pub(crate) struct CorsHeaders {
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -127,17 +130,23 @@ impl RequestError {
         debug!(error = %self, code = self.code(), upgrade, "request refused");
         let message = self.to_string();
         let Some(code) = self.code() else {
-            return HttpResponse::ServiceUnavailable().force_close().body(message);
+            return HttpResponse::ServiceUnavailable()
+                .force_close()
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER))
+                .body(message);
         };
         if upgrade {
-            // A WebSocket client cannot read a JSON body: always 400 and plain text.
-            return HttpResponse::BadRequest()
+            // A WebSocket client cannot read a JSON body: plain text, and 400 but for what the
+            // reference does not refuse (RFC 6455, 10.2).
+            let foreign = *self == Self::ForeignOrigin;
+            let status = if foreign { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            return HttpResponse::build(status)
                 .force_close()
                 .insert_header((header::CONTENT_TYPE, "text/html"))
                 .body(message);
         }
         let status = match self {
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
         let body = serde_json::json!({ "code": code, "message": message });

@@ -14,6 +14,7 @@ use futures_util::{
     future::{Either, select},
 };
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use crate::engine::{
     compression::Encoding,
@@ -21,6 +22,7 @@ use crate::engine::{
     pipe::{Generation, Inbound, Pipe, Refused},
     session::CloseReason,
 };
+use crate::metrics::Metrics;
 
 /// Largest body that is compressed on the worker itself, in bytes; it takes well under a
 /// millisecond. Others are compressed by threads that no client waits for.
@@ -89,6 +91,7 @@ pub(crate) async fn send(
     pipe: Pipe,
     limit: usize,
     timeout: Duration,
+    metrics: &Metrics,
 ) -> HttpResponse {
     let generation = match pipe.begin_post() {
         Ok(generation) => generation,
@@ -111,7 +114,14 @@ pub(crate) async fn send(
         }
         // The request is broken or too slow, and with it the session (see `Underway`), or the session
         // has ended meanwhile.
-        Either::Left((Ok(Err(BodyError::Broken)) | Err(_), _)) | Either::Right(_) => {
+        Either::Left((late, _)) => {
+            if late.is_err() {
+                debug!("a request body took too long");
+                metrics.body_timeouts.increment();
+            }
+            return HttpResponse::BadRequest().force_close().finish();
+        }
+        Either::Right(_) => {
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
