@@ -180,7 +180,7 @@ impl BroadcastOperator {
             return Ok(here.await.into_iter().map(|(_, ids)| ids.len()).sum());
         }
         let question = Question::Fetch { target: self.target.clone(), wanted: Wanted::Count };
-        let mut count = 0;
+        let mut count = 0_usize;
         let there = self.gather(question, |_, answer| {
             if let Answer::Sockets { count: more, .. } = answer {
                 count = count.saturating_add(more);
