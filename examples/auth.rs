@@ -25,9 +25,12 @@ async fn main() -> std::io::Result<()> {
         },
     );
     let io = SocketIo::builder().namespace(vault).start();
+    let drained = io.drain_on_signal(Drain::new());
     HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        .shutdown_signal(drained)
+        .shutdown_timeout(1)
         .bind(("127.0.0.1", 3000))?
         .run()
         .await

@@ -41,9 +41,12 @@ async fn main() -> std::io::Result<()> {
     let io = SocketIo::builder().start();
     Clock { io: io.clone(), every: Duration::from_millis(number("EVERY_MS", 5000)) }.start();
     let port = u16::try_from(number("PORT", 3000)).unwrap_or(3000);
+    let drained = io.drain_on_signal(Drain::new());
     let server = HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        .shutdown_signal(drained)
+        .shutdown_timeout(1)
         .bind(("127.0.0.1", port))?;
     for address in server.addrs() {
         println!("listening on http://{address}");

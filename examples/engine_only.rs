@@ -1,4 +1,6 @@
 //! Engine.IO by itself, without the protocol of Socket.IO on it: every message goes back.
+use std::time::Duration;
+
 use actix_web::{App, HttpServer};
 use greenroom::engine::{Config, EngineIo, Opened};
 
@@ -11,9 +13,12 @@ async fn main() -> std::io::Result<()> {
         Opened::new(move |message| socket.send(message))
             .on_close(|reason| println!("closed: {reason}"))
     });
+    let drained = engine.drain_on_signal(Duration::from_secs(20), 1000);
     HttpServer::new(move || App::new().service(engine.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        .shutdown_signal(drained)
+        .shutdown_timeout(1)
         .bind(("127.0.0.1", 3000))?
         .run()
         .await

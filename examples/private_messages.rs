@@ -71,9 +71,12 @@ async fn main() -> std::io::Result<()> {
         .on_disconnect(|socket: Socket, _: DisconnectReason| tell_users(socket))
         .on("private message", private_message);
     let io = SocketIo::new(people);
+    let drained = io.drain_on_signal(Drain::new());
     let server = HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
+        .shutdown_signal(drained)
+        .shutdown_timeout(1)
         .bind(("127.0.0.1", port))?;
     for address in server.addrs() {
         println!("listening on http://{address}");

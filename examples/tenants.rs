@@ -68,6 +68,7 @@ async fn main() -> std::io::Result<()> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
     let io = SocketIo::builder().cleanup_empty_child_namespaces(true).start();
     let all = io.spawn_parent(tenants());
+    let drained = io.drain_on_signal(Drain::new());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(all.clone()))
@@ -78,6 +79,8 @@ async fn main() -> std::io::Result<()> {
     })
     .h1_allow_half_closed(false)
     .tcp_nodelay(true)
+    .shutdown_signal(drained)
+    .shutdown_timeout(1)
     .bind(("127.0.0.1", port))?;
     for address in server.addrs() {
         println!("listening on http://{address}");

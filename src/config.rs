@@ -2,10 +2,14 @@
 //!
 //! The defaults of the options that the Node.js reference also has are the reference's own.
 
+mod limits;
+
 use std::time::Duration;
 
 use tracing::warn;
 
+pub use self::limits::RateLimit;
+pub(crate) use self::limits::{Capacity, SocketLimits};
 use crate::engine::{Cookie, Cors, Message, PerMessageDeflate, Transport, TrustedProxies};
 
 /// Options of the Engine.IO layer: transports, heartbeat, sizes.

@@ -38,10 +38,15 @@ mod adapter;
 mod config;
 mod connection;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 mod metrics;
+#[cfg(test)]
+mod models;
 mod namespace;
 pub mod packet;
 mod room;
@@ -54,9 +59,10 @@ pub mod testing;
 pub use crate::adapter::{RedisAdapter, RedisError};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
+    config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, TrustedProxies, WindowBits,
+        Request, Transport, TrustedProxies, WhenFull, WindowBits, start_supervised,
     },
     metrics::Snapshot,
     namespace::{
@@ -69,12 +75,12 @@ pub use crate::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, Incomplete, IntoRooms, Join, Leave,
         MembersOf, Missing, Room, RoomSizes, RoomsOf, SocketId, Target,
     },
-    server::{ParentNamespace, SocketIo, SocketIoBuilder},
+    server::{Drain, DrainReport, ParentNamespace, Readiness, SocketIo, SocketIoBuilder},
     socket::{
         Ack, AckError, AckFuture, AckSender, Answered, BoxedEventMiddleware, BoxedListener,
         BroadcastAcks, BroadcastOperator, ConnectError, Data, DisconnectReason, EmitError, Emitter,
         EventError, EventErrorKind, FromSocket, Handshake, IntoEventMiddleware, IntoOutcome,
-        Listener, ListenerId, NoAnswer, Outcome, Receiving, RemoteAck, RemoteSocket, Socket,
+        Listener, ListenerId, NoAnswer, Outcome, Pace, Receiving, RemoteAck, RemoteSocket, Socket,
         SocketDetails,
     },
 };

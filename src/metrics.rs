@@ -75,6 +75,11 @@ counters! {
     slow_clients_closed,
     /// Connections closed because a packet was malformed or came at the wrong time.
     bad_packets,
+    /// Of these, packets that broke a bound: too many bytes, attachments or levels, or attachments
+    /// that did not come in time.
+    packets_over_limit,
+    /// Times that a client sent more than its rate allows: it was made to wait, or closed.
+    rate_limited,
     /// Events taken from clients.
     events_received,
     /// Events for which there was no listener.
@@ -88,16 +93,35 @@ counters! {
     events_refused,
     /// Events that listeners of what is sent did not see, because too many waited for them.
     outgoing_unheard,
-    /// Panics of listeners and middlewares.
+    /// Panics of listeners, middlewares, hooks and parsers.
     panics,
     /// Packets that the server's parser could not write; they are not sent.
     packets_not_encoded,
     /// Volatile packets that were dropped because they would have had to wait.
     volatile_dropped,
+    /// Events dropped because too much waited for their receiver, to make room for newer ones. Here and
+    /// below, once for each receiver.
+    slow_dropped_oldest,
+    /// Events dropped because there was no room for them, or for what may not be dropped.
+    slow_dropped_newest,
+    /// Events dropped because a newer one of the same key waited for a slow receiver.
+    slow_superseded,
+    /// Packets (each attachment counts as one) that waited when their session ended, and that nobody
+    /// could be given any more.
+    frames_undelivered,
     /// Namespaces asked for that do not exist.
     unknown_namespaces,
-    /// Connects refused by a middleware.
+    /// Connects refused by a middleware, or because they broke a bound.
     connects_refused,
+    /// Of these, connects to more namespaces, or with more data in their auths, than a client may
+    /// have.
+    connects_over_limit,
+    /// Rooms that a socket did not join, because it is in too many or the name is too long.
+    joins_refused,
+    /// Events that were not sent to a client because it has too many others to answer.
+    questions_refused,
+    /// Events of clients that were refused because the application owes answers to too many others.
+    events_over_limit,
     /// Messages compressed for WebSockets; one for many that is compressed once counts once.
     messages_deflated,
     /// Messages to other nodes of the cluster that the driver took.
@@ -122,8 +146,17 @@ counters! {
     cluster_disconnections,
     /// Links to the cluster that died and were started again.
     cluster_links_restarted,
-    /// Room actors that died and were rebuilt.
+    /// Room actors that panicked and were rebuilt; each lost the one operation that it was at.
     rooms_rebuilt,
+    /// Namespaces that panicked and were rebuilt; each lost the one message that it was at.
+    namespaces_rebuilt,
+    /// Sessions that were closed while the server drained.
+    sessions_drained,
+    /// Answers in flight, in either direction, of sessions that were told to end while the server
+    /// drained.
+    drain_acks_awaited,
+    /// Sessions that were cut off because they had not ended when the time to drain was over.
+    drain_sessions_cut,
     /// Sockets that came back after their connection had broken.
     sockets_recovered,
     /// Clients that came back for a socket that nobody knows, or that another connection had

@@ -1,7 +1,7 @@
 //! What most applications use: `use greenroom::prelude::*`.
 
 pub use crate::{
-    Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, EmitError, Event,
-    EventError, FromSocket, Handshake, Namespace, Parent, Recovery, Refusal, Room, Socket,
+    Ack, AckError, AckSender, Args, Broadcast, ConnectError, DisconnectReason, Drain, EmitError,
+    Event, EventError, FromSocket, Handshake, Namespace, Parent, Recovery, Refusal, Room, Socket,
     SocketId, SocketIo, Target,
 };

@@ -143,6 +143,8 @@ async fn an_error_hook_that_panics_changes_no_answer() {
     assert_eq!(client.emit_with_ack("at once", ()).await, internal_error());
     is_well(&client).await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+    // The listener, and the hook twice.
+    assert_eq!(server.metrics().panics, 3);
 }
 
 #[actix_rt::test]
@@ -205,6 +207,120 @@ async fn an_actor_that_dies_of_an_event_answers_with_an_error_and_breaks_no_conn
     assert_eq!(client.emit_with_ack("break", 0).await, internal_error());
     // It is the application's actor: nobody but the application can start another one.
     assert_eq!(client.emit_with_ack("break", 1).await, internal_error());
+    is_well(&client).await;
+}
+
+// ---- why it panicked ---------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_ack() {
+    let (log, output) = (Log::default(), Output::default());
+    let notes = log.clone();
+    let namespace = fragile()
+        .on("number", |_: Socket, n: u64| async move { die(&format!("{n} is too much")) })
+        .before_event(|socket: Socket, event: Event| async move {
+            assert_ne!(event.name, "refused", "no such thing for {}", socket.namespace());
+            Ok::<_, EventError>(())
+        })
+        .on_any(|_: &Socket, event: &Event, _: &AckSender| {
+            assert_ne!(event.name, "any", "whatever");
+        })
+        .on_error(move |_: &Socket, event: &str, error: &EventError| {
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            notes.note(format!("{event}: {error}; {source}"));
+        });
+    let writer = output.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let client = server.connect("/", ()).await.unwrap();
+    assert_eq!(client.emit_with_ack("number", 7).await, internal_error());
+    assert_eq!(client.emit_with_ack("later", ()).await, internal_error());
+    client.emit("refused", ());
+    client.emit("any", ());
+    server.settle().await;
+    let told = log.take();
+    assert_eq!(told[0], "number: internal error: 7 is too much; 7 is too much");
+    assert_eq!(told[1], "later: internal error: later; later");
+    assert!(told[2].contains("no such thing for /"), "{told:?}");
+    assert!(told[3].contains("whatever"), "{told:?}");
+    let logged = output.take();
+    for line in [
+        r#"listener panicked namespace="/" event="number" reason="7 is too much""#,
+        r#"listener panicked namespace="/" event="later" reason="later""#,
+        "middleware of events panicked",
+        "no such thing for /",
+        "catch-all listener panicked",
+        "whatever",
+    ] {
+        assert!(logged.contains(line), "{line} is not in {logged}");
+    }
+}
+
+/// What was logged, without colours.
+#[derive(Clone, Default)]
+struct Output(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Output {
+    fn take(&self) -> String {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        let mut plain = String::new();
+        let mut rest = &*text;
+        while let Some((before, after)) = rest.split_once('\u{1b}') {
+            plain.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, after)| after);
+        }
+        plain + rest
+    }
+}
+
+impl std::io::Write for Output {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Careful {
+    sum: u64,
+}
+
+impl Actor for Careful {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Careful {}
+
+impl Handler<Break> for Careful {
+    type Result = Result<Ack<u64>, EventError>;
+
+    fn handle(&mut self, message: Break, _: &mut Self::Context) -> Self::Result {
+        assert_ne!(message.data, 0, "the actor would die");
+        self.sum += message.data;
+        Ok(Ack(self.sum))
+    }
+}
+
+#[actix_rt::test]
+async fn a_supervised_actor_loses_one_event_by_a_panic() {
+    let actor = greenroom::start_supervised(Careful::default());
+    let namespace = fragile().on("add", actor.recipient::<Break>());
+    let server = TestServer::start(SocketIo::builder().namespace(namespace));
+    let client = server.connect("/", ()).await.unwrap();
+    let answers = [1, 0, 2, 0, 3].map(|n| client.emit_with_ack("add", n));
+    let mut texts = Vec::new();
+    for answer in answers {
+        texts.push(answer.await.raw_json().to_string());
+    }
+    let error = r#"{"error":"internal error"}"#;
+    assert_eq!(texts, ["1", error, "3", error, "6"]);
+    assert_eq!(server.metrics().events_failed, 2);
     is_well(&client).await;
 }
 

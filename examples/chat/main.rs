@@ -8,7 +8,6 @@ mod rooms;
 use std::{
     env, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -16,11 +15,9 @@ use std::{
 use actix_web::{
     App, HttpResponse, HttpServer, Responder,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
-    rt::signal::unix::{SignalKind, signal},
     web,
 };
-use futures_util::future::select;
-use greenroom::SocketIo;
+use greenroom::{Drain, SocketIo};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -67,20 +64,15 @@ async fn serve() -> io::Result<()> {
 
     let io = SocketIo::builder().start();
     rooms::open(&io);
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let service = io.clone();
-    let server = HttpServer::new(move || App::new().service(service.clone()).configure(files))
+    // The HTTP server waits for open connections: ours are closed first, at the next deploy.
+    let drained = io.drain_on_signal(Drain::new());
+    let server = HttpServer::new(move || App::new().service(io.clone()).configure(files))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         // Time for the headers of a request; that of its body is `body_timeout` of the server.
         .client_request_timeout(Duration::from_secs(10))
         .shutdown_timeout(1)
-        .shutdown_signal(async move {
-            select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
-            // The HTTP server waits for open connections: ours are closed first.
-            io.close().await;
-        })
+        .shutdown_signal(drained)
         .bind((host.as_str(), port))
         .map_err(|error| not_bound(&host, port, &error))?;
     for address in server.addrs() {

@@ -33,7 +33,7 @@ use actix_web::{
 };
 use futures_util::future::{join, select};
 use greenroom::{
-    SocketIo,
+    Drain, SocketIo,
     engine::{EngineIo, Hooks, Opened},
 };
 use tracing_subscriber::EnvFilter;
@@ -82,7 +82,7 @@ fn socket_io(settings: &Settings) -> SocketIo {
     }
     let world = Arc::new(World { io: io.clone(), logs, refused });
     io.spawn(plain::echoing("/custom"));
-    io.spawn(plain::bench());
+    io.spawn(plain::bench(settings.when_full));
     for name in ["/rc", "/rc2"] {
         io.spawn(control::namespace(name, &world));
     }
@@ -139,9 +139,12 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     writeln!(io::stdout(), "{}", settings.announce(&addresses))?;
 
     stop.await;
-    // The HTTP server waits for open connections: ours are closed first.
-    let closed = join(io.close(), engine.close());
-    if tokio::time::timeout(Duration::from_millis(800), closed).await.is_err() {
+    // The HTTP server waits for open connections: ours are closed first. Those who measure and test
+    // wait for the end, so all at once, and not for long.
+    let deadline = Duration::from_millis(500);
+    let drained = io.drain(Drain::new().deadline(deadline).rate(u32::MAX));
+    let (report, ()) = join(drained, engine.drain(deadline, u32::MAX)).await;
+    if report.cut > 0 || !report.complete {
         eprintln!("testbed: not every client could be closed in time");
     }
     let stopped = handle.stop(true);

@@ -1,6 +1,6 @@
 //! The namespaces without remote control: `/`, `/custom` and `/bench`.
 
-use greenroom::prelude::*;
+use greenroom::{WhenFull, prelude::*};
 
 /// `/` and `/custom`: everything comes back.
 pub(crate) fn echoing(name: &str) -> Namespace {
@@ -14,8 +14,9 @@ pub(crate) fn echoing(name: &str) -> Namespace {
 }
 
 /// `/bench`: the paths that are measured. Payloads are passed on as they came, never parsed.
-pub(crate) fn bench() -> Namespace {
+pub(crate) fn bench(when_full: WhenFull) -> Namespace {
     Namespace::new("/bench")
+        .when_full(when_full)
         .on("echo", |_: Socket, payload: Args| async move { Ack(payload.take(1)) })
         .on("join", |socket: Socket, room: Room| async move {
             socket.join(room);

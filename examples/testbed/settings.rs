@@ -3,7 +3,7 @@
 use std::{env, fmt::Display, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use greenroom::{
-    Recovery, SocketIo, SocketIoBuilder,
+    Recovery, SocketIo, SocketIoBuilder, WhenFull,
     engine::{Config, Cookie, Cors, PerMessageDeflate, Refusal, Request, Transport},
     packet::MsgpackParser,
 };
@@ -20,6 +20,9 @@ pub(crate) struct Settings {
     redis: Option<greenroom::RedisAdapter>,
     /// The name of this server in its cluster; none if it is alone.
     pub(crate) node: Option<String>,
+    /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
+    /// not keep up.
+    pub(crate) when_full: WhenFull,
     engine: Config,
 }
 
@@ -71,6 +74,16 @@ fn cors(origins: &str) -> Cors {
     }
 }
 
+fn when_full() -> Result<WhenFull, String> {
+    match text("WHEN_FULL").as_deref() {
+        None | Some("close") => Ok(WhenFull::Close),
+        Some("drop-oldest") => Ok(WhenFull::DropOldest),
+        Some("drop-newest") => Ok(WhenFull::DropNewest),
+        Some("keep-latest") => Ok(WhenFull::KeepLatest),
+        Some(other) => Err(format!("WHEN_FULL={other}: unknown")),
+    }
+}
+
 fn recovery() -> Result<Option<Recovery>, String> {
     let duration = millis("RECOVERY_MS", Duration::ZERO)?;
     let skip = text("RECOVERY_SKIP_MIDDLEWARES").is_none_or(|value| value != "0");
@@ -101,6 +114,8 @@ impl Settings {
         engine.ping_interval = millis("PING_INTERVAL", engine.ping_interval)?;
         engine.ping_timeout = millis("PING_TIMEOUT", engine.ping_timeout)?;
         engine.upgrade_timeout = millis("UPGRADE_TIMEOUT", engine.upgrade_timeout)?;
+        // Of this server alone.
+        engine.max_outbox_bytes = parsed("MAX_OUTBOX_BYTES", engine.max_outbox_bytes)?;
         engine.max_http_buffer_size = parsed("MAX_HTTP_BUFFER_SIZE", engine.max_http_buffer_size)?;
         engine.cors = text("CORS_ORIGIN").map(|origins| cors(&origins));
         engine.cookie = text("COOKIE").map(Cookie::named);
@@ -123,6 +138,7 @@ impl Settings {
             node: text("ADAPTER")
                 .filter(|adapter| adapter != "memory")
                 .map(|_| text("NODE_NAME").unwrap_or_else(|| "node".into())),
+            when_full: when_full()?,
             engine,
         })
     }
@@ -159,6 +175,7 @@ impl Settings {
             .ping_timeout(ping_timeout)
             .upgrade_timeout(self.engine.upgrade_timeout)
             .max_http_buffer_size(self.engine.max_http_buffer_size)
+            .max_outbox_bytes(self.engine.max_outbox_bytes)
             .connect_timeout(self.connect_timeout)
             .cleanup_empty_child_namespaces(self.cleanup)
             .allow_request(allow_request)

@@ -84,7 +84,7 @@ impl Default for Sending {
 impl Sending {
     /// The flags of a broadcast that another node has sent.
     pub(crate) fn flags(self) -> Flags {
-        Flags { volatile: self.volatile, compress: self.compress, local: true, timeout: 0 }
+        Flags { volatile: self.volatile, compress: self.compress, local: true, ..Flags::default() }
     }
 }
 

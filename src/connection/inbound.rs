@@ -6,16 +6,24 @@ use actix::prelude::*;
 use bytestring::ByteString;
 use tracing::debug;
 
-use super::{Connection, Phase, joining, leaving, revision3, running};
+use super::{Connection, Phase, intake, joining, leaving, revision3, running};
 use crate::{
     engine::{Message, dialect::Revision},
-    packet::{Args, Packet},
+    packet::{Args, DecodeError, Packet},
     socket::EventError,
 };
 
 /// A message of the session: a packet, or part of one.
 pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context<Connection>) {
-    match link.upper.decoder.take(message) {
+    let begins = link.upper.intake.is_between();
+    if !intake::admit(link, message.len(), ctx) {
+        return;
+    }
+    let taken = link.upper.decoder.take(message);
+    if !matches!(taken, Ok(None)) {
+        link.upper.intake.completed();
+    }
+    match taken {
         Ok(Some(packet)) if link.revision() == Revision::Three => {
             match revision3::translate(packet) {
                 Some(packet) => take(link, packet, ctx),
@@ -23,17 +31,23 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
             }
         }
         Ok(Some(packet)) => take(link, packet, ctx),
-        Ok(None) => {}
-        Err(error) => refuse(link, &error),
+        Ok(None) => intake::expect_more(link, begins, ctx),
+        Err(error) => {
+            if matches!(error, DecodeError::TooDeep | DecodeError::TooManyAttachments) {
+                link.upper.shared.metrics.packets_over_limit.increment();
+            }
+            refuse(link, &error);
+        }
     }
 }
 
 /// The packet cannot be decoded: every socket is told, and the connection closes.
-fn refuse(link: &mut Connection, error: &dyn Display) {
+pub(super) fn refuse(link: &mut Connection, error: &dyn Display) {
     debug!(%error, "packet refused");
     link.upper.shared.metrics.bad_packets.increment();
     for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {
-        running::report(&joined.socket, "", &EventError::packet(error.to_string()));
+        let error = EventError::packet(error.to_string());
+        running::report(&link.upper.shared.metrics, &joined.socket, "", &error);
     }
     link.close();
 }
@@ -55,7 +69,11 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
         }
         (Packet::Event { id, event, .. }, _, Some(index)) => {
             link.upper.shared.metrics.events_received.increment();
-            running::take(link, index, event, id, ctx);
+            if id.is_some() && link.upper.joined[index].socket.is_owed_too_much() {
+                running::turn_away(link, index, &event, id);
+            } else {
+                running::take(link, index, event, id, ctx);
+            }
         }
         (Packet::Ack { id, args, .. }, _, Some(index)) => answered(link, index, id, args),
         (Packet::Disconnect { .. }, _, Some(index)) => {

@@ -28,6 +28,38 @@ use crate::{
     },
 };
 
+/// Auths of up to so many bytes are bounded by the number of namespaces alone.
+const SMALL_AUTH: usize = 1024;
+
+impl Client {
+    /// Whether the client may join with an auth of so many bytes: sockets keep theirs, and parsed it
+    /// takes many times as much. Notes it if so.
+    fn has_room_for(&mut self, name: &str, bytes: usize) -> bool {
+        if bytes <= SMALL_AUTH {
+            return true;
+        }
+        let most = self.shared.limits.max_auth_bytes;
+        let Auths(mut auths) = self.auths.take().map(|auths| *auths).unwrap_or_default();
+        let sum = |auths: &[(Box<str>, usize)]| auths.iter().map(|(_, n)| n).sum::<usize>();
+        if sum(&auths) + bytes > most {
+            auths.retain(|(name, _)| {
+                let is_joined = |joined: &Joined| *joined.entrance.home.name == **name;
+                self.is_sought(name) || self.joined.iter().any(is_joined)
+            });
+        }
+        let fits = sum(&auths) + bytes <= most;
+        if fits {
+            auths.push((name.into(), bytes));
+        }
+        self.auths = Some(Box::new(Auths(auths)));
+        fits
+    }
+}
+
+/// Namespaces that a client has joined with much to say, and the bytes of that.
+#[derive(Default)]
+pub(super) struct Auths(Vec<(Box<str>, usize)>);
+
 /// A CONNECT that waits until the client is out of the namespace.
 pub(super) struct Returning {
     pub(super) name: ByteString,
@@ -54,10 +86,18 @@ pub(super) fn connect(
     }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
-    let metrics = &client.shared.metrics;
+    let shared = Arc::clone(&client.shared);
+    let metrics = &shared.metrics;
     if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces {
         metrics.connects_refused.increment();
+        metrics.connects_over_limit.increment();
         refuse(link, &name, &ConnectError::new("Too many namespaces"));
+        return;
+    }
+    if !client.has_room_for(&name, auth.as_deref().unwrap_or_default().len()) {
+        metrics.connects_refused.increment();
+        metrics.connects_over_limit.increment();
+        refuse(link, &name, &ConnectError::new("Too much auth"));
         return;
     }
     let auth = match auth.map(|text| serde_json::from_str(&text)) {
@@ -140,9 +180,9 @@ fn found(
     result: Result<Option<Arrival>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
-    let arrival = result.unwrap_or_else(|Panicked| {
+    let arrival = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = name, "the function of a parent namespace panicked");
+        error!(namespace = name, reason, "the function of a parent namespace panicked");
         None
     });
     match arrival {
@@ -276,9 +316,9 @@ fn answer(
     result: Result<Result<(), ConnectError>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
-    let result = result.unwrap_or_else(|Panicked| {
+    let result = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
-        error!(namespace = socket.namespace(), "middleware panicked");
+        error!(namespace = socket.namespace(), reason, "middleware panicked");
         Err(ConnectError::new("internal error"))
     });
     checked(link, socket, result, None, ctx);
@@ -319,7 +359,7 @@ fn checked(
     }
 }
 
-fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
+pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
     if error.cause.is_some() {
         warn!(namespace, %error, "middleware failed");
     } else {

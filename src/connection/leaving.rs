@@ -7,13 +7,13 @@ use tracing::{debug, error};
 
 use super::{
     Client, Connection, Phase, expiring,
-    joining::{Returning, connect, refuse_unknown},
+    joining::{Returning, connect, refuse, refuse_unknown},
     passing, running,
 };
 use crate::{
     engine::link::Link,
     namespace::messages::{Depart, Departed, Told},
-    socket::{DisconnectReason, Socket, current::Guarded},
+    socket::{ConnectError, DisconnectReason, Socket, current::Guarded},
 };
 
 /// Namespaces that a connection remembers having been put out of.
@@ -174,15 +174,19 @@ pub(super) fn dismissed(
     }
 }
 
-/// The namespace ended with what it was told still in its mailbox.
+/// The namespace ended with what it was told still in its mailbox, or panicked at it.
 pub(super) fn lost(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
     let Some(index) = link.upper.position(socket) else { return };
     match link.upper.joined[index].phase {
         Phase::Entering => {
-            link.upper.joined.remove(index);
-            socket.set_disconnected();
-            socket.questions().close();
-            refuse_unknown(link, socket.namespace());
+            let open = link.upper.joined[index].entrance.is_open();
+            // It may know of the client from before.
+            abandon(link, index);
+            if open {
+                refuse(link, socket.namespace(), &ConnectError::new("internal error"));
+            } else {
+                refuse_unknown(link, socket.namespace());
+            }
             finish_if_done(link, ctx);
         }
         Phase::Leaving => departed(link, socket, ctx),
@@ -202,7 +206,8 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
             running::run_hook(&link.upper, socket, "disconnect", || listener(called, reason), ctx);
         }
     }
-    joined.entrance.addr.do_send(Departed(socket.clone()));
+    let (reason, heard) = (joined.reason, link.heard());
+    joined.entrance.addr.do_send(Departed { socket: socket.clone(), reason, heard });
     let waiting = &mut link.upper.returning;
     if let Some(index) = waiting.iter().position(|back| *back.name == *joined.entrance.home.name) {
         let Returning { name, auth } = waiting.remove(index);

@@ -6,20 +6,23 @@
 
 mod expiring;
 mod inbound;
+mod intake;
 mod joining;
 mod leaving;
 mod passing;
 mod returning;
 mod revision3;
 mod running;
+mod underway;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use smallvec::SmallVec;
 
-use self::running::Running;
+use self::underway::{Parked, Running};
 use crate::{
+    config::{Capacity, RateLimit},
     engine::{
         CloseReason, ConnectionEvent, LocalFuture, Message,
         dialect::Revision,
@@ -30,6 +33,7 @@ use crate::{
         messages::{Arrival, Entrance, Place},
         returning::Claim,
     },
+    packet::ParserLimits,
     socket::{Codec, DisconnectReason, Errand, Handshake, Reader, Socket},
 };
 
@@ -54,12 +58,24 @@ pub(crate) enum Search {
 pub(crate) struct Limits {
     /// Time to join a first namespace.
     pub(crate) connect_timeout: Duration,
-    /// Attachments of one packet.
-    pub(crate) max_attachments: usize,
+    /// Attachments of one packet, and its levels.
+    pub(crate) parser: ParserLimits,
+    /// Bytes of one packet, its attachments included.
+    pub(crate) max_packet_bytes: usize,
+    /// Time until the last attachment of a packet has come.
+    pub(crate) attachment_timeout: Duration,
+    /// How fast a client may send.
+    pub(crate) rate: RateLimit,
+    /// The same: what may come at once.
+    pub(crate) burst: Capacity,
     /// Listeners that may be under way before no more is read.
     pub(crate) max_running: usize,
+    /// Bytes of their events.
+    pub(crate) max_running_bytes: usize,
     /// Namespaces a client may be in, or be asking to join, at the same time.
     pub(crate) max_namespaces: usize,
+    /// Bytes of what the client has said to join these, together.
+    pub(crate) max_auth_bytes: usize,
 }
 
 /// What all connections of a server share.
@@ -104,9 +120,12 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     place: Place,
     decoder: Reader,
+    intake: intake::Intake,
     joined: SmallVec<[Joined; 1]>,
     /// Names the client has asked for, and about which the application is being asked.
     sought: Vec<joining::Seeking>,
+    /// Namespaces that the client has joined with much to say, and the bytes of that.
+    auths: Option<Box<joining::Auths>>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
@@ -114,7 +133,7 @@ pub(crate) struct Client {
     returning: Vec<joining::Returning>,
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
-    parked: running::Parked,
+    parked: Parked,
     connect_deadline: Option<SpawnHandle>,
     /// Only where credentials expire.
     alarm: Option<Box<expiring::Alarm>>,
@@ -130,17 +149,19 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        let decoder = shared.codec.reader(shared.limits.max_attachments);
+        let decoder = shared.codec.reader(shared.limits.parser);
         Self {
             shared,
             place,
             decoder,
+            intake: intake::Intake::default(),
             joined: SmallVec::new(),
             sought: Vec::new(),
+            auths: None,
             tombstones: SmallVec::new(),
             returning: Vec::new(),
             running: Rc::default(),
-            parked: running::Parked::default(),
+            parked: Parked::default(),
             connect_deadline: None,
             alarm: None,
             closing: false,
@@ -200,7 +221,24 @@ impl Protocol for Client {
 
     fn ready(&self) -> bool {
         // Answers come behind events: a client that its own listeners ask must be read on.
-        !self.parked.is_full()
+        !self.parked.is_full() && !self.intake.is_paused()
+    }
+
+    fn in_flight(link: &Link<Self>) -> usize {
+        // Not the listeners as such: one may run for as long as its client is there.
+        let client = &link.upper;
+        let joined = client.joined.iter().map(|joined| {
+            let joining = matches!(joined.phase, Phase::Asking | Phase::Entering);
+            let waiting = joined.serial.as_ref().map_or(0, |serial| serial.count());
+            usize::from(joining) + waiting + joined.socket.questions().count()
+        });
+        link.pipe().owed() + client.parked.count() + client.sought.len() + joined.sum::<usize>()
+    }
+
+    fn draining(link: &mut Link<Self>) {
+        let asked: usize = link.upper.joined.iter().map(|j| j.socket.questions().count()).sum();
+        let awaited = link.pipe().owed() + asked;
+        link.upper.shared.metrics.drain_acks_awaited.add(awaited as u64);
     }
 }
 
@@ -219,6 +257,7 @@ impl Handler<Errand> for Link<Client> {
             Errand::Lost(socket) => leaving::lost(self, &socket, ctx),
             Errand::Expiring => expiring::look(self, ctx),
             Errand::Outlived => self.abort(CloseReason::TransportClose, ctx),
+            Errand::Orphaned => self.abort(CloseReason::TransportError, ctx),
         }
     }
 }

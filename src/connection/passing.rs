@@ -70,7 +70,7 @@ pub(super) fn pass(
     if let Poll::Ready(result) = running::poll_once(&mut chain) {
         return judge(&link.upper, socket, event, result);
     }
-    let underway = link.upper.running.begin(socket);
+    let underway = link.upper.running.begin(socket, Some(event));
     let passed = (socket.clone(), event.clone(), ack.clone());
     let connection = ctx.address();
     let rest = async move {
@@ -96,15 +96,15 @@ fn judge(
             return Passage::Refused;
         }
         Ok(Err(error)) => error,
-        Err(Panicked) => {
+        Err(Panicked(reason)) => {
             client.shared.metrics.panics.increment();
             let namespace = socket.namespace();
-            error!(namespace, event = &*event.name, "middleware of events panicked");
-            EventError::panicked()
+            error!(namespace, event = &*event.name, reason, "middleware of events panicked");
+            EventError::panicked(reason)
         }
     };
     client.shared.metrics.events_refused.increment();
-    running::report(socket, &event.name, &error);
+    running::report(&client.shared.metrics, socket, &event.name, &error);
     Passage::Refused
 }
 
@@ -163,10 +163,10 @@ pub(super) fn hear(client: &Client, socket: &Socket) {
 
 /// Calls a catch-all listener.
 fn call(client: &Client, socket: &Socket, event: &Event, listener: impl FnOnce()) {
-    if enter(socket.pipe(), listener).is_err() {
+    if let Err(Panicked(reason)) = enter(socket.pipe(), listener) {
         client.shared.metrics.panics.increment();
         let namespace = socket.namespace();
-        error!(namespace, event = &*event.name, "catch-all listener panicked");
-        running::report(socket, &event.name, &EventError::panicked());
+        error!(namespace, event = &*event.name, reason, "catch-all listener panicked");
+        running::report(&client.shared.metrics, socket, &event.name, &EventError::panicked(reason));
     }
 }

@@ -1,7 +1,6 @@
 //! Calling listeners: at once as far as they go, the rest as a task of its own.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     future::Future,
     pin::pin,
@@ -17,93 +16,18 @@ use tracing::{Instrument, debug, error, warn};
 use super::{
     Client, Connection, Phase,
     passing::{self, Passage},
+    underway::{Running, Underway},
 };
 use crate::{
     engine::{ConnectionEvent, LocalFuture, link::Link},
     metrics::Metrics,
     packet::{Event, Payload},
     socket::{
-        AckSender, EventError, EventErrorKind, Outcome, Socket,
+        AckSender, EventError, EventErrorKind, Outcome, Pace, Socket,
         current::{Guarded, Panicked, enter},
         listeners::Call,
     },
 };
-
-/// How many listeners of a connection are under way or waiting for their turn.
-#[derive(Debug, Default)]
-pub(super) struct Running(Cell<usize>);
-
-impl Running {
-    pub(super) fn count(&self) -> usize {
-        self.0.get()
-    }
-
-    /// One more, until the returned value is dropped.
-    pub(super) fn begin(self: &Rc<Self>, socket: &Socket) -> Underway {
-        self.0.set(self.0.get() + 1);
-        Underway { running: Rc::clone(self), socket: socket.clone() }
-    }
-}
-
-/// A listener under way, or an event that waits for one.
-#[derive(Debug)]
-pub(super) struct Underway {
-    running: Rc<Running>,
-    socket: Socket,
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.running.0.set(self.running.0.get() - 1);
-        // The connection may have stopped reading.
-        self.socket.pipe().nudge();
-    }
-}
-
-/// Events that wait because as many listeners are at work as may be.
-#[derive(Debug, Default)]
-pub(super) struct Parked {
-    events: VecDeque<(Socket, Event, Option<u64>)>,
-    bytes: usize,
-}
-
-impl Parked {
-    /// Events that may wait before nothing more is read at all.
-    const EVENTS: usize = 16_384;
-    /// Bytes of them.
-    const BYTES: usize = 4 << 20;
-
-    fn push(&mut self, socket: Socket, event: Event, id: Option<u64>) {
-        self.bytes += size(&event);
-        self.events.push_back((socket, event, id));
-    }
-
-    fn pop(&mut self) -> Option<(Socket, Event, Option<u64>)> {
-        let (socket, event, id) = self.events.pop_front()?;
-        self.bytes -= size(&event);
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
-        Some((socket, event, id))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.events.len()
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.events.len() >= Self::EVENTS || self.bytes >= Self::BYTES
-    }
-}
-
-fn size(event: &Event) -> usize {
-    let attachments: usize = event.args.attachments().iter().map(|data| data.len()).sum();
-    event.name.len() + event.args.raw_json().len() + attachments
-}
 
 /// Serial mode: one listener at a time, and what waits for it.
 #[derive(Debug, Default)]
@@ -163,16 +87,29 @@ pub(super) fn take(
     ctx: &mut Context<Connection>,
 ) {
     let client = &mut link.upper;
-    if client.running.count() < client.shared.limits.max_running && client.parked.is_empty() {
+    if client.running.has_room(&client.shared.limits) && client.parked.is_empty() {
         dispatch(link, index, event, id, ctx);
     } else {
         client.parked.push(client.joined[index].socket.clone(), event, id);
     }
 }
 
+/// Refuses an event that wants an ack, because too many others have not got theirs.
+#[cold]
+pub(super) fn turn_away(link: &Connection, index: usize, event: &Event, id: Option<u64>) {
+    let socket = &link.upper.joined[index].socket;
+    let metrics = &link.upper.shared.metrics;
+    metrics.events_over_limit.increment();
+    let error = EventError::new("too many events without answer");
+    report(metrics, socket, &event.name, &error);
+    if let Ok(answer) = Payload::ack(&error.answer()) {
+        AckSender::new(socket, id).send_payload(&answer);
+    }
+}
+
 /// Takes up the events that waited, in order, as far as there is room.
 pub(super) fn unpark(link: &mut Connection, ctx: &mut Context<Connection>) {
-    while link.upper.running.count() < link.upper.shared.limits.max_running {
+    while link.upper.running.has_room(&link.upper.shared.limits) {
         let Some((socket, event, id)) = link.upper.parked.pop() else { return };
         // What a socket had waiting is dropped when it leaves, as in the reference.
         let index = link.upper.position(&socket);
@@ -201,7 +138,8 @@ fn dispatch(
     }
     let serial = joined.serial.get_or_insert_default();
     if serial.busy > 0 {
-        serial.queue.push_back((event, id, link.upper.running.begin(&socket)));
+        let waiting = link.upper.running.begin(&socket, Some(&event));
+        serial.queue.push_back((event, id, waiting));
         return;
     }
     serial.busy = 1;
@@ -259,7 +197,7 @@ pub(super) fn listen(
         };
         pending += usize::from(run(
             &link.upper.running,
-            socket,
+            (socket, Some(&event)),
             || handler(call),
             move |result| end.reach(result),
             ctx,
@@ -276,7 +214,7 @@ pub(super) fn listen(
 /// Calls user code, polls it once, and leaves the rest to a task. Whether there is a rest.
 fn run(
     running: &Rc<Running>,
-    socket: &Socket,
+    (socket, event): (&Socket, Option<&Event>),
     call: impl FnOnce() -> LocalFuture<Outcome>,
     end: impl FnOnce(Result<Outcome, Panicked>) + 'static,
     ctx: &mut Context<Connection>,
@@ -292,7 +230,7 @@ fn run(
         end(result);
         return false;
     }
-    let underway = running.begin(socket);
+    let underway = running.begin(socket, event);
     let serial = socket.home().description.serial.then(|| ctx.address());
     let rest = async move {
         end(future.await);
@@ -320,26 +258,27 @@ struct End {
 impl End {
     fn reach(self, result: Result<Outcome, Panicked>) {
         match result {
-            Ok(Outcome::Silent) => {}
+            Ok(Outcome::Silent) => self.ack.owe(),
             Ok(Outcome::Answered(payload)) => self.ack.send_payload(&payload),
             Ok(Outcome::Failed(error)) => {
                 self.metrics.events_failed.increment();
                 self.fail(&error);
             }
-            Err(Panicked) => {
+            Err(Panicked(reason)) => {
                 self.metrics.panics.increment();
                 error!(
                     namespace = self.socket.namespace(),
                     event = &*self.event,
+                    reason,
                     "listener panicked"
                 );
-                self.fail(&EventError::panicked());
+                self.fail(&EventError::panicked(reason));
             }
         }
     }
 
     fn fail(&self, error: &EventError) {
-        report(&self.socket, &self.event, error);
+        report(&self.metrics, &self.socket, &self.event, error);
         if let Ok(answer) = Payload::ack(&error.answer()) {
             self.ack.send_payload(&answer);
         }
@@ -347,7 +286,7 @@ impl End {
 }
 
 /// Tells the error hooks of the namespace and of the socket.
-pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
+pub(super) fn report(metrics: &Metrics, socket: &Socket, event: &str, error: &EventError) {
     let id = socket.shown_id();
     use EventErrorKind::{Packet, Payload, Refused};
     // What clients can cause at will is no warning.
@@ -357,8 +296,9 @@ pub(super) fn report(socket: &Socket, event: &str, error: &EventError) {
         warn!(namespace = socket.namespace(), %id, event, %error, "event failed");
     }
     for hook in socket.error_hooks() {
-        if enter(socket.pipe(), || hook(socket, event, error)).is_err() {
-            error!(namespace = socket.namespace(), "error hook panicked");
+        if let Err(Panicked(reason)) = enter(socket.pipe(), || hook(socket, event, error)) {
+            metrics.panics.increment();
+            error!(namespace = socket.namespace(), reason, "error hook panicked");
         }
     }
 }
@@ -372,7 +312,7 @@ pub(super) fn run_hook(
     ctx: &mut Context<Connection>,
 ) {
     let end = hook_end(client, socket, name);
-    run(&client.running, socket, call, end, ctx);
+    run(&client.running, (socket, None), call, end, ctx);
 }
 
 /// Tells the listeners of a socket what happened to its connection.
@@ -385,6 +325,11 @@ pub(super) fn notice(
     for listener in socket.connection_listeners() {
         let called = socket.clone();
         run_hook(client, socket, "connection", || listener(called, event), ctx);
+    }
+    let Some(pace) = Pace::of(event) else { return };
+    for listener in &socket.home().description.listeners.pace {
+        let called = socket.clone();
+        run_hook(client, socket, "pace", || listener(called, pace), ctx);
     }
 }
 

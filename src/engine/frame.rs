@@ -29,6 +29,24 @@ pub(crate) struct Ready {
     header: u8,
     binary: bool,
     compress: bool,
+    mark: Mark,
+}
+
+/// What may become of a packet when too much waits for its receiver. It is said in the frame, so
+/// that outboxes keep no books as long as everything fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It is never dropped.
+    #[default]
+    Keep,
+    /// Dropped before those that came after it.
+    DropOldest,
+    /// Dropped before those that came before it.
+    DropNewest,
+    /// Dropped when another one of the same key has come.
+    KeepLatest,
+    /// Shares the fate of the marked frame before it: an attachment.
+    Part,
 }
 
 /// A buffer that leaves room for the frame's header, to be filled with one packet.
@@ -69,7 +87,41 @@ impl Frame {
             header: length as u8,
             binary: matches!(opcode, OpCode::Binary),
             compress: true,
+            mark: Mark::Keep,
         })
+    }
+
+    /// Says what may become of this packet. To be said before it is [shared](Self::share).
+    pub(crate) fn with_mark(mut self, mark: Mark) -> Self {
+        if let Self::Own(ready) = &mut self {
+            ready.mark = mark;
+        }
+        self
+    }
+
+    /// Says that another packet of the same key may stand for this one.
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        match self.with_mark(Mark::KeepLatest) {
+            Self::Own(ready) => Self::Shared(Arc::new(Shared::keyed(ready, key))),
+            shared => shared,
+        }
+    }
+
+    /// The same packet, which is never dropped and which nobody shares.
+    pub(crate) fn unmarked(&self) -> Self {
+        Self::Own(Ready { mark: Mark::Keep, ..self.ready().clone() })
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.ready().mark
+    }
+
+    /// Of which packets this one may be the latest.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(shared) => shared.key(),
+        }
     }
 
     fn ready(&self) -> &Ready {

@@ -54,6 +54,10 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
+    /// What is in flight: listeners under way, answers that either side waits for.
+    fn in_flight(link: &Link<Self>) -> usize;
+    /// The session is to end as soon as nothing is in flight.
+    fn draining(link: &mut Link<Self>);
 }
 
 /// What happens to a connection besides its messages and its end.
@@ -67,6 +71,11 @@ pub enum ConnectionEvent {
     /// All that waited for the client has been handed to its transport: the time to send more, for
     /// whoever has much to send.
     Drained,
+    /// More waits for the client than its outbox should hold: it is closed if it does not catch up,
+    /// or events are dropped, see [`WhenFull`](crate::WhenFull).
+    Slow,
+    /// A slow client has read until no more than half of the bounds waited.
+    CaughtUp,
     /// The session has ended, for this reason. Sockets that have left before are not told.
     Closed(CloseReason),
 }
@@ -85,10 +94,14 @@ pub(crate) struct Link<P: Protocol> {
     seat: Option<Seat>,
     ended: bool,
     closing: bool,
+    /// It closes as soon as nothing is in flight.
+    draining: bool,
     /// When a client that reads too slowly, or does not fetch its farewell, is given up.
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
     rearm: bool,
+    /// The layer above has been told that the client is slow.
+    lagging: bool,
     span: Span,
 }
 
@@ -133,9 +146,11 @@ impl<P: Protocol> Link<P> {
             seat: Some(seat),
             ended: false,
             closing: false,
+            draining: false,
             given_up: None,
             driver: None,
             rearm: false,
+            lagging: false,
             span,
         }
     }
@@ -187,15 +202,26 @@ impl<P: Protocol> Link<P> {
 
     /// Sends what waits, then closes: the reference's `conn.close()`.
     pub(crate) fn close(&mut self) {
+        self.close_for(CloseReason::ForcedClose);
+    }
+
+    fn close_for(&mut self, reason: CloseReason) {
         if self.ended || self.closing {
             return;
         }
         self.closing = true;
-        if self.pipe.close_gracefully() {
+        if self.pipe.close_gracefully(reason) {
             let until = self.now() + self.config.close_timeout;
-            self.given_up = Some((until, CloseReason::ForcedClose));
+            self.given_up = Some((until, reason));
         }
         self.touch();
+    }
+
+    /// Everything that came has been handled: a session that drains may close now.
+    fn close_if_drained(&mut self) {
+        if self.draining && P::in_flight(self) == 0 {
+            self.close_for(CloseReason::ServerShuttingDown);
+        }
     }
 
     /// Ends the session at once; what waits is dropped.
@@ -212,7 +238,8 @@ impl<P: Protocol> Link<P> {
         ctx.stop();
     }
 
-    fn now(&self) -> Duration {
+    /// The age of the session.
+    pub(crate) fn now(&self) -> Duration {
         self.opened.elapsed()
     }
 
@@ -357,11 +384,22 @@ impl<P: Protocol> Link<P> {
         if self.closing {
             return;
         }
+        if look.drain_asked && !self.draining {
+            self.draining = true;
+            P::draining(self);
+        }
         if look.drained {
             P::noticed(self, ConnectionEvent::Drained, ctx);
         }
+        let lagging = look.fill != Fill::Normal;
+        if lagging != self.lagging {
+            self.lagging = lagging;
+            let event = if lagging { ConnectionEvent::Slow } else { ConnectionEvent::CaughtUp };
+            debug!(slow = lagging, "the client's pace has changed");
+            P::noticed(self, event, ctx);
+        }
         match look.fill {
-            Fill::Normal => self.given_up = None,
+            Fill::Normal | Fill::Lagging => self.given_up = None,
             Fill::Slow if self.given_up.is_none() => {
                 debug!("client is slow: more waits for it than its outbox should hold");
                 let until = self.now() + self.config.slow_timeout;

@@ -17,6 +17,7 @@ use std::{
     },
 };
 
+pub use self::outbox::WhenFull;
 use self::{
     admission::{Admission, Seat},
     link::{Opening, Protocol},
@@ -34,6 +35,7 @@ pub use self::{
     routes::RequestError,
     session::CloseReason,
     standalone::{EngineIo, EngineSocket, Opened},
+    supervision::start_supervised,
     transport::{
         Transport, UnknownTransport,
         deflate::{PerMessageDeflate, WindowBits},
@@ -47,6 +49,7 @@ pub(crate) mod compression;
 mod cookie;
 pub(crate) mod cors;
 pub(crate) mod dialect;
+pub(crate) mod drain;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;
@@ -59,7 +62,9 @@ mod proxies;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;
+pub(crate) mod signals;
 mod standalone;
+pub(crate) mod supervision;
 pub(crate) mod transport;
 use crate::{config, metrics::Metrics};
 

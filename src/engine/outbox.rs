@@ -4,20 +4,29 @@
 //! acks) and what takes the long one (broadcasts through namespace and room actor): while an
 //! operation that may come back to this client is in flight, its own frames are *held* behind it.
 
+mod full;
+
 use std::{collections::VecDeque, fmt};
 
 use smallvec::SmallVec;
 
+pub use self::full::WhenFull;
+pub(crate) use self::full::{Came, Dropped};
 use super::frame::Frame;
 
 /// The frames of one packet: a text frame and its attachments, never separated.
 pub(crate) type Frames = SmallVec<[Frame; 1]>;
 
-/// What a queued frame costs besides its bytes, so that tiny packets are bounded too.
-const FRAME_OVERHEAD: usize = 48;
+/// What a queued frame costs besides its bytes: its place in the queue, which may be twice as large
+/// as it has to be, and what the allocator adds.
+const FRAME_OVERHEAD: usize = 96;
 
-/// Above this many times the configured bound a client is closed at once, without grace.
-const HARD_FACTOR: usize = 3;
+/// Above this many quarters of the configured bounds a client is closed at once, without grace.
+const HARD_QUARTERS: usize = 7;
+
+/// The same as long as the session has not seen that its client is above the bounds: what a single
+/// listener sends leaves nobody time to read.
+const BURST_QUARTERS: usize = 12;
 
 /// Operations of one client that may be on their way before nothing more is read from it.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -36,10 +45,12 @@ pub(crate) struct Bounds {
 }
 
 /// How full the queue is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fill {
     /// Within the bounds.
     Normal,
+    /// Within the bounds, but the client was slow and has not read down to half of them since.
+    Lagging,
     /// Above the bounds: the client has some time to catch up.
     Slow,
     /// Far above the bounds: the client is closed at once.
@@ -91,6 +102,10 @@ pub(crate) struct Outbox {
     /// Bytes of the packet that came last.
     newest: usize,
     held: VecDeque<Held>,
+    /// Eighths of the bounds below which looking for packets to drop is in vain.
+    hopeless: u8,
+    /// The session has seen that the client is above the bounds.
+    noticed: bool,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
     /// Volatile packets that were not sent because they would have had to wait.
@@ -107,6 +122,8 @@ impl Outbox {
             in_flight: VecDeque::new(),
             starting: false,
             newest: 0,
+            hopeless: 0,
+            noticed: false,
             held: VecDeque::new(),
             sealed: false,
             dropped_volatile: 0,
@@ -122,21 +139,48 @@ impl Outbox {
         (self.queue.len() + self.held.len(), self.bytes)
     }
 
-    pub(crate) fn fill(&self) -> Fill {
+    /// How full it is, after `before` and what was put in since.
+    pub(crate) fn fill_after_push(&self, before: Fill) -> Fill {
+        // Nobody catches up by being sent something.
+        self.fill().max(before.min(Fill::Lagging))
+    }
+
+    /// How full it is, after `before` and what was taken out since.
+    pub(crate) fn fill_after_pop(&self, before: Fill) -> Fill {
+        let fill = self.fill();
+        if fill < before && fill == Fill::Normal && !self.is_half_empty() {
+            return Fill::Lagging;
+        }
+        fill
+    }
+
+    fn fill(&self) -> Fill {
+        let (bytes, packets) = self.load();
+        let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
+        if bytes <= max_bytes && packets <= max_packets {
+            return Fill::Normal;
+        }
+        let quarters = if self.noticed { HARD_QUARTERS } else { BURST_QUARTERS };
+        let far = |load: usize, bound: usize| load > bound.saturating_mul(quarters) / 4;
+        let full = far(bytes, max_bytes) || far(packets, max_packets);
+        if full { Fill::Full } else { Fill::Slow }
+    }
+
+    /// The session looks at how full it is.
+    pub(crate) fn notice(&mut self, fill: Fill) {
+        self.noticed = fill >= Fill::Slow;
+    }
+
+    /// What is held against the bounds: bytes and packets.
+    fn load(&self) -> (usize, usize) {
         // The packet that came last does not count, however large: a bound below the size of a
         // legitimate message would make that message impossible to send.
-        let bytes = self.bytes.saturating_sub(self.newest);
-        let packets = self.queue.len() + self.held.len();
-        let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
-        if bytes > max_bytes.saturating_mul(HARD_FACTOR)
-            || packets > max_packets.saturating_mul(HARD_FACTOR)
-        {
-            Fill::Full
-        } else if bytes > max_bytes || packets > max_packets {
-            Fill::Slow
-        } else {
-            Fill::Normal
-        }
+        (self.bytes.saturating_sub(self.newest), self.queue.len() + self.held.len())
+    }
+
+    fn is_half_empty(&self) -> bool {
+        let (bytes, packets) = self.load();
+        bytes <= self.bounds.bytes / 2 && packets <= self.bounds.packets / 2
     }
 
     /// Whether so many operations are on their way that no more should be caused.
@@ -155,20 +199,22 @@ impl Outbox {
     }
 
     /// Appends a packet; a volatile one only when `writable`.
-    pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) {
-        if !self.sealed && !frames.is_empty() {
-            self.append(frames, volatile, writable);
+    pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
+        if self.sealed || frames.is_empty() {
+            return Came::Nowhere;
         }
+        self.append(frames, volatile, writable)
     }
 
-    fn append(&mut self, frames: Frames, volatile: bool, writable: bool) {
+    fn append(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
         if volatile && !(writable && self.queue.is_empty()) {
             self.dropped_volatile += 1;
-            return;
+            return Came::Nowhere;
         }
         self.newest = size(&frames);
         self.bytes += self.newest;
         self.queue.extend(frames);
+        Came::Queue
     }
 
     /// Appends a packet that the client's own listener produced: behind what is in flight.
@@ -178,17 +224,17 @@ impl Outbox {
         volatile: bool,
         owner: Owner,
         writable: bool,
-    ) {
+    ) -> Came {
         if self.in_flight.is_empty() && self.held.is_empty() {
-            self.push(frames, volatile, writable);
-            return;
+            return self.push(frames, volatile, writable);
         }
         if self.sealed || frames.is_empty() {
-            return;
+            return Came::Nowhere;
         }
         self.newest = size(&frames);
         self.bytes += self.newest;
         self.held.push_back(Held::Frames { after: self.last, frames, volatile, owner });
+        Came::Held
     }
 
     /// Starts an operation that may come back to this client. It is in flight from now on.
@@ -284,7 +330,7 @@ impl Outbox {
     pub(crate) fn pop(&mut self) -> Option<Frame> {
         let frame = self.queue.pop_front();
         match &frame {
-            Some(frame) => self.bytes -= frame.len() + FRAME_OVERHEAD,
+            Some(frame) => self.bytes -= cost(frame),
             None => self.trim(),
         }
         frame
@@ -333,7 +379,11 @@ impl Outbox {
 }
 
 fn size(frames: &Frames) -> usize {
-    frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum()
+    frames.iter().map(cost).sum()
+}
+
+fn cost(frame: &Frame) -> usize {
+    frame.len() + FRAME_OVERHEAD
 }
 
 #[cfg(test)]

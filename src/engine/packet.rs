@@ -45,6 +45,16 @@ pub enum Message {
     Binary(Bytes),
 }
 
+impl Message {
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) => data.len(),
+        }
+    }
+}
+
 /// Why a text is no packet. The session ends with "parse error".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PacketError {
@@ -64,8 +74,7 @@ impl Packet {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Open(data) | Self::Ping(data) | Self::Pong(data) => data.len(),
-            Self::Message(Message::Text(text)) => text.len(),
-            Self::Message(Message::Binary(data)) => data.len(),
+            Self::Message(message) => message.len(),
             Self::Close | Self::Upgrade | Self::Noop => 0,
         }
     }

@@ -16,7 +16,9 @@ use actix::prelude::*;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use super::{handshake::SessionId, pipe::Pipe, session::CloseReason};
+use super::{
+    handshake::SessionId, pipe::Pipe, session::CloseReason, supervision::start_supervised,
+};
 use crate::metrics::Metrics;
 
 /// The sessions that one worker holds. Cheap to clone, bound to its thread.
@@ -85,6 +87,9 @@ impl Actor for Registry {
     type Context = Context<Self>;
 }
 
+/// The sessions are not the actor's own: they stay, whatever happens to it.
+impl Supervised for Registry {}
+
 /// Which pipe has this session?
 #[derive(Message)]
 #[rtype(result = "Option<Pipe>")]
@@ -110,6 +115,19 @@ impl Handler<CloseAll> for Registry {
         for pipe in self.0.map.borrow().values() {
             pipe.fail(CloseReason::ServerShuttingDown);
         }
+    }
+}
+
+/// The pipes of all sessions of this worker.
+#[derive(Message)]
+#[rtype(result = "Vec<Pipe>")]
+struct ListAll;
+
+impl Handler<ListAll> for Registry {
+    type Result = Vec<Pipe>;
+
+    fn handle(&mut self, _: ListAll, _: &mut Self::Context) -> Self::Result {
+        self.0.map.borrow().values().cloned().collect()
     }
 }
 
@@ -142,7 +160,7 @@ impl Workers {
         let free = list.iter().position(|worker| !worker.registry.connected());
         let worker = free.unwrap_or(list.len());
         let sessions = Sessions { worker, map: Rc::default(), census: Arc::clone(&self.census) };
-        let registry = Registry(sessions.clone()).start();
+        let registry = start_supervised(Registry(sessions.clone()));
         match free {
             Some(index) => list[index] = Worker { registry },
             None => list.push(Worker { registry }),
@@ -157,6 +175,17 @@ impl Workers {
     /// Sessions that are open now.
     pub(crate) fn sessions(&self) -> usize {
         self.census.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The pipes of all sessions that are open.
+    pub(crate) async fn pipes(&self) -> Vec<Pipe> {
+        let workers = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut pipes = Vec::with_capacity(self.sessions());
+        for worker in workers {
+            // A worker whose thread has ended has no sessions.
+            pipes.extend(worker.registry.send(ListAll).await.unwrap_or_default());
+        }
+        pipes
     }
 
     /// Ends every session; done when the last actor has ended.

@@ -26,6 +26,8 @@ pub enum CloseReason {
     ParseError,
     /// The client did not read what was sent to it: more waited than the outbox may hold.
     SlowClient,
+    /// The client sent faster than it may, see [`RateLimit`](crate::RateLimit).
+    RateLimit,
     /// The server shuts down.
     ServerShuttingDown,
 }
@@ -40,6 +42,7 @@ impl CloseReason {
             Self::PingTimeout => "ping timeout",
             Self::ParseError => "parse error",
             Self::SlowClient => "slow client",
+            Self::RateLimit => "rate limit",
             Self::ServerShuttingDown => "server shutting down",
         }
     }
@@ -47,6 +50,7 @@ impl CloseReason {
     /// The code of the close frame of a WebSocket that ends for this reason.
     pub(crate) fn close_code(self) -> u16 {
         match self {
+            Self::RateLimit => 1008,
             Self::SlowClient => 1013,
             Self::ServerShuttingDown => 1001,
             _ => 1000,

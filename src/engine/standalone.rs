@@ -1,18 +1,22 @@
 //! Engine.IO by itself, for applications that want ordered messages on a session and nothing more.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
+use futures_util::future::select;
 use smallvec::smallvec;
+use tokio::time::Instant;
 
 use super::{
     Config, Engine, Hooks, Message as Data, Refusal, Request, RequestError, Service,
+    drain::Plan,
     frame::Frame,
     link::{ConnectionEvent, Link, Opening, Protocol},
     pipe::Pipe,
     routes,
     session::CloseReason,
+    signals::Signals,
 };
 use crate::metrics::Metrics;
 
@@ -125,6 +129,39 @@ impl EngineIo {
         self.0.workers.sessions()
     }
 
+    /// Refuses new sessions with status 503, and closes those that are open one after the other:
+    /// `rate` per second, or faster, evenly, if they are too many for three quarters of the time. Each
+    /// gets what was sent to it before. What is left after `deadline` is cut off.
+    pub fn drain(&self, deadline: Duration, rate: u32) -> impl Future<Output = ()> + Send + use<> {
+        let engine = Arc::clone(&self.0);
+        engine.stop_accepting();
+        let plan = Plan { deadline: Instant::now() + deadline, rate };
+        async move {
+            engine.drain(plan).await;
+            engine.close().await;
+        }
+    }
+
+    /// Waits for SIGTERM or SIGINT, then [drains](Self::drain); for `HttpServer::shutdown_signal`, as
+    /// [`SocketIo::drain_on_signal`](crate::SocketIo::drain_on_signal).
+    ///
+    /// # Panics
+    /// Outside an actix system.
+    pub fn drain_on_signal(
+        &self,
+        deadline: Duration,
+        rate: u32,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (engine, signals) = (self.clone(), Signals::new());
+        async move {
+            let Some(mut signals) = signals else { return std::future::pending().await };
+            signals.next().await;
+            let again = pin!(signals.next());
+            select(pin!(engine.drain(deadline, rate)), again).await;
+            engine.close().await;
+        }
+    }
+
     /// Closes every session and refuses new ones. Done when all have ended.
     pub async fn close(&self) {
         self.0.close().await;
@@ -188,6 +225,12 @@ impl Protocol for Raw {
     fn ready(&self) -> bool {
         true
     }
+
+    fn in_flight(_: &Link<Self>) -> usize {
+        0
+    }
+
+    fn draining(_: &mut Link<Self>) {}
 }
 
 /// One session: a cheap handle that may be sent anywhere.

@@ -12,9 +12,11 @@ use tracing::warn;
 
 use super::{Namespace, crew::Crew, membership::Membership};
 use crate::{
+    engine::WhenFull,
     packet::{Event, is_reserved},
     socket::{
-        BoxedListener, ConnectError, DisconnectReason, EventError, IntoOutcome, Listener, Socket,
+        BoxedListener, ConnectError, DisconnectReason, EventError, IntoOutcome, Listener, Pace,
+        Socket,
         home::Description,
         listeners::{self, Middleware, OnConnect, OnDisconnect},
     },
@@ -50,6 +52,9 @@ impl Namespace {
             listing: None,
             may_retire: false,
             operations: 0,
+            admitting: None,
+            #[cfg(feature = "testing")]
+            fuse: None,
         }
     }
 
@@ -154,6 +159,33 @@ impl Namespace {
         hook: impl Fn(&Socket, &str, &EventError) + Send + Sync + 'static,
     ) -> Self {
         self.describe().error_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// What becomes of the events of this namespace for clients that do not keep up, unless the emit
+    /// says something else. Default [`WhenFull::Close`].
+    #[must_use]
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.describe().when_full = when_full;
+        self
+    }
+
+    /// Calls `listener` when a client does not keep up with what is sent to it, and when it has caught
+    /// up again: with each socket that the client has in the namespace.
+    ///
+    /// A client is slow from the moment when more waits for it than its outbox should hold, until it has
+    /// read so much that no more than half of that waits. One that is closed for it gets no
+    /// [`Pace::CaughtUp`], but [`on_disconnect`](Self::on_disconnect) with the reason "slow client". It runs on
+    /// the client's worker, soon after the fact: a client that is slow for an instant may go
+    /// unnoticed. What it sends to a slow client waits with the rest.
+    #[must_use]
+    pub fn on_pace<F, Fut>(mut self, listener: F) -> Self
+    where
+        F: Fn(Socket, Pace) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        self.describe().listeners.pace.push(listeners::on_pace(listener));
         self
     }
 

@@ -1,19 +1,21 @@
-//! The room actors of a namespace: starting them, watching them, replacing one that died.
+//! The room actors of a namespace: starting them, watching them, mending one that panicked.
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     Namespace,
     membership::{Phase, Workers},
     messages::Flush,
+    rebuilding::Moment,
 };
 use crate::{
+    engine::supervision::start_in,
     packet::Outgoing,
     room::{
-        Ended, Key, Room, Rooms,
-        messages::{Admit, Dismiss, Pass},
+        Ended, Fate, Key, Room, Rooms,
+        messages::{Admit, Dismiss, Pass, Roster},
     },
 };
 
@@ -64,8 +66,9 @@ impl Namespace {
         M: Message<Result = ()> + Send + 'static,
         Rooms: Handler<M>,
     {
+        self.burn(Moment::Within);
         if self.crew.get(worker).is_some_and(|post| !post.rooms.connected()) {
-            self.rebuild(worker, ctx);
+            self.replace(worker, ctx);
         }
         if let Some(post) = self.crew.get(worker) {
             post.rooms.do_send(message);
@@ -78,35 +81,36 @@ impl Namespace {
         }
         let generation = self.crew.get(worker).map_or(0, |post| post.generation + 1);
         let ended = ctx.address().recipient();
-        let rooms =
-            Rooms::start_in_arbiter(&arbiter, move |_| Rooms::new(worker, generation, ended));
+        let rooms = start_in(&arbiter, move || Rooms::new(worker, generation, ended));
         self.crew.0[worker] = Some(Post { rooms, generation, arbiter });
     }
 
-    /// Starts a new room actor where one died, with all its members.
-    fn rebuild(&mut self, worker: usize, ctx: &mut Context<Self>) {
+    /// Starts a new room actor where one has ended, with all its members.
+    fn replace(&mut self, worker: usize, ctx: &mut Context<Self>) {
         let Some(post) = self.crew.get(worker) else { return };
-        error!(namespace = &*self.name, worker, "a room actor died and is rebuilt");
-        self.metrics.rooms_rebuilt.increment();
+        error!(namespace = &*self.name, worker, "a room actor has ended and is replaced");
         let arbiter = post.arbiter.clone();
         self.hire(worker, arbiter, ctx);
+        self.muster(worker, true);
+    }
+
+    /// Tells a room actor all its members.
+    pub(super) fn muster(&mut self, worker: usize, fresh: bool) {
         let Some(post) = self.crew.get(worker) else { return };
         let here = self.members.iter().filter(|(_, member)| member.place.worker == worker);
-        for (key, member) in here.filter(|(_, member)| member.phase != Phase::Pending) {
-            // A socket that its predecessor had not greeted yet is greeted now.
+        let here = here.filter(|(_, member)| member.phase != Phase::Pending);
+        let members = here.map(|(key, member)| {
+            // A socket that was not greeted yet is greeted now.
             let greeting =
                 (!member.socket.connected()).then(|| self.greeting(&member.socket)).flatten();
-            let rooms = member.shared_rooms();
-            post.rooms.do_send(Admit {
-                key,
-                port: member.socket.port(),
-                rooms: rooms.clone(),
-                greeting,
-            });
-            if let Phase::Leaving { close } = member.phase {
-                post.rooms.do_send(self.dismissal(key, rooms, close));
-            }
-        }
+            let (port, rooms) = (member.socket.port(), member.shared_rooms());
+            let dismiss = match member.phase {
+                Phase::Leaving { close } => Some(self.dismissal(key, rooms.clone(), close)),
+                Phase::Pending | Phase::Connected => None,
+            };
+            (Admit { key, port, rooms, greeting }, dismiss)
+        });
+        post.rooms.do_send(Roster { members: members.collect(), fresh });
     }
 
     pub(super) fn dismissal(&self, key: Key, rooms: Vec<Room>, close: bool) -> Dismiss {
@@ -135,9 +139,37 @@ impl Handler<Flush> for Namespace {
 impl Handler<Ended> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Ended { worker, generation }: Ended, ctx: &mut Self::Context) {
-        if !self.stopping && self.crew.get(worker).is_some_and(|p| p.generation == generation) {
-            self.rebuild(worker, ctx);
+    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
+        let Ended { worker, generation, fate } = ended;
+        if self.crew.get(worker).is_none_or(|post| post.generation != generation) {
+            return;
+        }
+        if fate != Fate::Ended {
+            self.metrics.rooms_rebuilt.increment();
+        }
+        match fate {
+            Fate::Restarted => {
+                warn!(namespace = &*self.name, worker, "a room actor is told its members again");
+                self.muster(worker, false);
+            }
+            Fate::GivenUp | Fate::Ended if self.stopping => {}
+            Fate::GivenUp => {
+                // What was in its mailbox is lost, and may have been anything.
+                self.orphan_worker(worker);
+                self.replace(worker, ctx);
+            }
+            Fate::Ended => self.replace(worker, ctx),
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Handler<super::BreakRooms> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, super::BreakRooms(after): super::BreakRooms, _: &mut Self::Context) {
+        for post in self.crew.0.iter().flatten() {
+            post.rooms.do_send(crate::room::messages::Break(after));
         }
     }
 }

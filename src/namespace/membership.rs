@@ -122,6 +122,35 @@ impl Membership {
         pending.map(|member| member.socket.id().clone()).collect()
     }
 
+    /// Makes everything again from what is written down with each member.
+    pub(super) fn rebuild(&mut self) {
+        self.ids.clear();
+        self.rooms.clear();
+        for (key, member) in &mut self.members {
+            let id = member.socket.id().clone();
+            let mut seen = HashSet::new();
+            member.rooms.retain(|room| seen.insert(room.clone()));
+            member.socket.set_left_own_room(!seen.contains(&*id));
+            for room in member.rooms.iter().filter(|room| ***room != *id) {
+                self.rooms.entry(room.clone()).or_default().insert(*key, member.place.worker);
+            }
+            self.ids.insert(id, *key);
+        }
+    }
+
+    /// As after a panic in the middle of something, only worse.
+    #[cfg(feature = "testing")]
+    pub(super) fn scramble(&mut self) {
+        self.ids.clear();
+        self.rooms.clear();
+    }
+
+    /// The members that have gone, as their connections see it.
+    pub(super) fn over(&self) -> Vec<Key> {
+        let over = self.iter().filter(|(_, member)| member.socket.is_over());
+        over.map(|(key, _)| key).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -158,7 +187,12 @@ impl Membership {
         true
     }
 
-    fn is_in(&self, key: Key, room: &Room) -> bool {
+    /// How many rooms a socket is in, its own included.
+    pub(super) fn rooms_of(&self, key: Key) -> usize {
+        self.members.get(&key).map_or(0, |member| member.rooms.len())
+    }
+
+    pub(super) fn is_in(&self, key: Key, room: &Room) -> bool {
         match self.members.get(&key) {
             Some(member) if **member.socket.id() == **room => member.in_own_room(),
             // By the room's map: a socket may be in very many rooms.

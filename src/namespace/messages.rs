@@ -98,6 +98,29 @@ impl std::fmt::Debug for SubscribeSockets {
 #[rtype(result = "()")]
 pub struct Stop;
 
+/// The namespace dies of a real panic, to show that it is rebuilt.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum KillNamespace {
+    /// At once: nothing but this message is lost.
+    Now,
+    /// At the next message that changes or sends something, before anything of it is done.
+    BeforeNext,
+    /// In the middle of the next message that changes or sends something: what it changes has been
+    /// written down, and no room actor has heard of it.
+    DuringNext,
+    /// Too often in a short time: it ends.
+    ForGood,
+}
+
+/// The room actors of the namespace die, each of a real panic, in the middle of the next broadcast
+/// or move, when so many members have had it. Those with fewer members go on.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct BreakRooms(pub usize);
+
 /// The room actors of the namespace die, each of a real panic, to show that they are rebuilt.
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, Message)]
@@ -122,8 +145,8 @@ pub(crate) struct Place {
     pub(crate) arbiter: ArbiterHandle,
 }
 
-/// A socket that a connection tells its namespace about. If the namespace ends before it has taken
-/// the message, the connection is told, so that it waits for nothing.
+/// A socket that a connection tells its namespace about. If the namespace ends or panics before it
+/// has taken the message, the connection is told, so that it waits for nothing.
 pub(crate) struct Told {
     socket: Option<Socket>,
 }
@@ -135,6 +158,11 @@ impl Told {
 
     pub(crate) fn id(&self) -> Option<&SocketId> {
         self.socket.as_ref().map(Socket::id)
+    }
+
+    /// Still the message's: if the namespace panics now, the connection is told.
+    pub(crate) fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
     }
 
     /// The namespace has the message.
@@ -177,7 +205,12 @@ pub(crate) struct Depart {
 /// The disconnect listeners of a socket have been called: who waits for its end may go on.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Departed(pub(crate) Socket);
+pub(crate) struct Departed {
+    pub(crate) socket: Socket,
+    /// As in [`Depart`], which may have been lost.
+    pub(crate) reason: Option<DisconnectReason>,
+    pub(crate) heard: Instant,
+}
 
 /// How a connection reaches this namespace.
 #[derive(Message)]

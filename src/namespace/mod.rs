@@ -12,6 +12,7 @@ mod membership;
 pub(crate) mod messages;
 mod passing;
 mod queries;
+mod rebuilding;
 mod recovery;
 pub(crate) mod returning;
 mod supervisor;
@@ -28,7 +29,7 @@ use tracing::debug;
 
 pub(crate) use self::dynamic::Rule;
 #[cfg(feature = "testing")]
-pub use self::messages::KillRooms;
+pub use self::messages::{BreakRooms, KillNamespace, KillRooms};
 pub use self::{
     builder::{
         BoxedMiddleware, Connecting, Disconnected, IntoConnect, IntoDisconnect, IntoMiddleware,
@@ -39,14 +40,17 @@ pub use self::{
         FindSocket, RoomEvent, SocketEvent, Sockets, Stop, SubscribeRooms, SubscribeSockets,
     },
 };
-use self::{crew::Crew, membership::Membership, messages::Entrance, recovery::Keeper};
+use self::{
+    crew::Crew, membership::Membership, messages::Entrance, rebuilding::Moment, recovery::Keeper,
+};
 use crate::{
     adapter::{
         link::{Incoming, LinkHandle},
         node::Cluster,
     },
+    engine::supervision::start_supervised,
     metrics::Metrics,
-    room::SocketId,
+    room::{Key, SocketId},
     socket::home::{Common, Description, Home},
 };
 
@@ -96,6 +100,11 @@ pub struct Namespace {
     /// Whether it ends when nobody is in it any more.
     may_retire: bool,
     operations: usize,
+    /// The client that is being let in, in case of a panic.
+    admitting: Option<Key>,
+    /// When a test wants it to panic.
+    #[cfg(feature = "testing")]
+    fuse: Option<KillNamespace>,
 }
 
 impl fmt::Debug for Namespace {
@@ -118,6 +127,8 @@ impl Namespace {
         description.codec = common.codec.clone();
         description.shares_from = common.shares_from;
         description.recovery.clone_from(&common.recovery);
+        description.limits = common.limits;
+        description.metrics = Arc::clone(metrics);
     }
 
     /// A namespace of a description that others share.
@@ -174,6 +185,7 @@ impl Namespace {
 
     /// Counts an operation; after many of them others get their turn, and the mailbox waits.
     fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.burn(Moment::Within);
         self.operations += 1;
         if self.operations >= OPERATIONS_PER_TURN {
             self.operations = 0;
@@ -217,7 +229,13 @@ impl Namespace {
 impl Actor for Namespace {
     type Context = Context<Self>;
 
+    /// The same as an actor's, but it outlives its panics.
+    fn start(self) -> Addr<Self> {
+        start_supervised(self)
+    }
+
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.orphan();
         if let Some(home) = self.home.upgrade() {
             home.close();
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     adapter::recovery::{Audience, Departure, Failure, Moment, Returned, Settings, Store},
-    engine::outbox::Frames,
+    engine::{frame::Frame, outbox::Frames},
     packet::{Outgoing, Payload},
     room::{Broadcast, Key, SocketId},
     socket::{DisconnectReason, Errand, Socket},
@@ -66,11 +66,16 @@ impl Namespace {
         heard: bool,
         ctx: &mut Context<Self>,
     ) -> Option<Frames> {
-        let Broadcast { payload, flags, ack, .. } = broadcast;
+        let Broadcast { payload, flags, ack, key, .. } = broadcast;
         let id = ack.as_ref().map(|ack| ack.id);
         let encode = |namespace: &Self, payload: &Payload| {
             let event = Outgoing::Event { namespace: &namespace.name, id, payload };
-            namespace.description.codec.frames(&event, flags.compress)
+            let frames = namespace.description.codec.frames(&event, flags.compress);
+            // Whoever asks for answers must not wait for those of clients that were never asked.
+            if id.is_some() {
+                return frames;
+            }
+            namespace.description.mark(frames, &namespace.name, payload, *flags, key.as_deref())
         };
         let share = |namespace: &Self, frames| namespace.description.shared_by_receivers(frames);
         match &self.keeper {
@@ -86,7 +91,7 @@ impl Namespace {
                 let payload = payload.with_text(&keeper.store.next_offset());
                 let frames = encode(self, &payload);
                 // Not yet shared: what receivers make of it would be kept too, and nobody counts it.
-                self.keep(broadcast, frames.clone());
+                self.keep(broadcast, &frames);
                 self.sweep_later(ctx);
                 Some(share(self, frames))
             }
@@ -104,12 +109,14 @@ impl Namespace {
         wanted
     }
 
-    fn keep(&mut self, broadcast: &Broadcast, frames: Frames) {
+    fn keep(&mut self, broadcast: &Broadcast, frames: &Frames) {
         let Some(keeper) = &mut self.keeper else { return };
         let audience = match &broadcast.socket {
             Some(id) => Audience::Socket(id.clone()),
             None => Audience::Target(broadcast.target.clone()),
         };
+        // Who comes back gets all that it missed, what was dropped at the end of its connection too.
+        let frames = frames.iter().map(Frame::unmarked).collect();
         let displaced = keeper.store.push(keeper.now(), audience, frames);
         self.metrics.recovery_packets_evicted.add(displaced as u64);
     }
@@ -239,6 +246,17 @@ impl Namespace {
     /// Whether clients that are away may come back: then the namespace has to be there.
     pub(super) fn expects_returns(&self) -> bool {
         self.keeper.as_ref().is_some_and(|keeper| keeper.store.has_absent())
+    }
+
+    /// The actor has panicked: its timers are gone, and who waits for a socket would wait for ever.
+    pub(super) fn renew_keeper(&mut self, ctx: &mut Context<Self>) {
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.sweeping = false;
+        for (_, waiting) in keeper.waiting.drain() {
+            // Whoever asked may have gone; else it gets a new socket.
+            let _ = waiting.answer.send(None);
+        }
+        self.sweep_later(ctx);
     }
 
     /// Looks from time to time what need not be kept any longer, as long as something is kept.

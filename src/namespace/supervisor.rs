@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::debug;
 
 use super::{
@@ -14,13 +14,14 @@ use super::{
     messages::{
         Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop, Tidy,
     },
+    rebuilding::Moment,
 };
 use crate::{
     room::{
         Broadcast, Disconnect, Join, Key, Leave, Room, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
     },
-    socket::{Errand, Socket},
+    socket::{DisconnectReason, Errand, Socket},
 };
 
 impl Namespace {
@@ -38,6 +39,18 @@ impl Namespace {
         }
     }
 
+    /// Whether a socket may join a room, which it may be in already.
+    fn may_join(&self, key: Key, room: &Room) -> bool {
+        let limits = &self.description.limits;
+        let may = room.len() <= limits.room_name
+            && (self.members.rooms_of(key) <= limits.rooms || self.members.is_in(key, room));
+        if !may {
+            debug!(namespace = &*self.name, "room not joined: too many, or its name is too long");
+            self.metrics.joins_refused.increment();
+        }
+        may
+    }
+
     /// Moves sockets and tells the room actors of those that take part.
     fn relocate(
         &mut self,
@@ -49,6 +62,8 @@ impl Namespace {
     ) {
         let mut events = Vec::new();
         let mut moved: SmallVec<[(usize, SmallVec<[Key; 1]>); 1]> = SmallVec::new();
+        // Sockets that may not join all of the rooms.
+        let mut bounded: Vec<(usize, Key, SmallVec<[Room; 1]>)> = Vec::new();
         for key in keys {
             let Some(member) = self.members.get(*key) else { continue };
             let (worker, phase) = (member.place.worker, member.phase);
@@ -59,8 +74,20 @@ impl Namespace {
             for room in exit {
                 self.members.leave(*key, room, &mut events);
             }
+            let mut entered = 0;
             for room in enter {
-                self.members.join(*key, room, &mut events);
+                if self.may_join(*key, room) {
+                    self.members.join(*key, room, &mut events);
+                    entered += 1;
+                }
+            }
+            if entered < enter.len() {
+                let rooms = enter.iter().filter(|room| self.members.is_in(*key, room));
+                let rooms: SmallVec<[Room; 1]> = rooms.cloned().collect();
+                if events.len() > before && phase == Phase::Connected {
+                    bounded.push((worker, *key, rooms));
+                }
+                continue;
             }
             if events.len() > before && phase == Phase::Connected {
                 match moved.iter_mut().find(|(w, _)| *w == worker) {
@@ -69,12 +96,18 @@ impl Namespace {
                 }
             }
         }
+        // Before anything can go wrong: what is written down has been told.
+        self.tell_rooms(events.into_iter());
+        for (worker, key, enter) in bounded {
+            let exit = exit.iter().cloned().collect();
+            let keys = SmallVec::from_slice(&[key]);
+            self.post(worker, Move { keys, enter, exit, confirm: None }, ctx);
+        }
         for (worker, keys) in moved {
             let (enter, exit) = (enter.iter().cloned().collect(), exit.iter().cloned().collect());
             let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
             self.post(worker, Move { keys, enter, exit, confirm }, ctx);
         }
-        self.tell_rooms(events.into_iter());
     }
 
     /// Whether another socket has this one's id: that of an old client is its session's, and the
@@ -101,9 +134,9 @@ impl Namespace {
         }
         self.engage(worker, arbiter, ctx);
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
-        let greeting = Some(greeting);
-        self.post(worker, Admit { key, port: socket.port(), rooms, greeting }, ctx);
+        let admit = Admit { key, port: socket.port(), rooms, greeting: Some(greeting) };
         self.tell_sockets(&SocketEvent::Connected(socket));
+        self.post(worker, admit, ctx);
     }
 
     /// Puts a connected socket out; whoever asks may wait until it has left.
@@ -138,7 +171,7 @@ impl Namespace {
         }
     }
 
-    fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn end_if_empty(&mut self, ctx: &mut Context<Self>) {
         if self.stopping && self.members.is_empty() {
             debug!(namespace = &*self.name, "namespace ends");
             ctx.stop();
@@ -162,39 +195,47 @@ impl Handler<Connect> for Namespace {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, ctx: &mut Self::Context) {
-        let Connect { socket, place, arrival, claim } = connect;
+        self.burn(Moment::Before);
+        let Connect { socket: told, place, arrival, claim } = connect;
         if self.stopping {
             // Dropping it tells its connection.
-            self.discard(socket.id());
+            self.discard(told.id());
             self.end_if_empty(ctx);
             return;
         }
-        let Some(socket) = socket.take() else { return };
+        let Some(socket) = told.socket().cloned() else { return };
         if self.is_taken(&socket) {
+            told.take();
             return;
         }
         let known = self.members.key(socket.id());
         let key = known.unwrap_or_else(|| self.receive(socket, place));
+        // From here on it is known who was being let in, should this end in a panic.
+        self.admitting = Some(key);
+        told.take();
         drop(arrival);
         if let Some(claim) = claim {
             claim.settle();
         }
         self.admit(key, ctx);
         self.rest(ctx);
+        self.admitting = None;
     }
 }
 
-impl Handler<Depart> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Depart { socket, reason, heard }: Depart, ctx: &mut Self::Context) {
-        let Some(socket) = socket.take() else { return };
+impl Namespace {
+    /// Takes a socket out of everything. Whether it was there.
+    fn take_out(
+        &mut self,
+        socket: &Socket,
+        reason: Option<DisconnectReason>,
+        heard: Instant,
+        ctx: &mut Context<Self>,
+    ) -> bool {
         let member =
             self.members.key(socket.id()).and_then(|key| Some((key, self.members.get(key)?)));
-        let Some((key, member)) = member.filter(|(_, member)| member.socket == socket) else {
-            // It was not let in; its connection waits nevertheless.
-            socket.errand(Errand::Departed(socket.clone()));
-            return;
+        let Some((key, member)) = member.filter(|(_, member)| member.socket == *socket) else {
+            return false;
         };
         let mut events = Vec::new();
         let phase = member.phase;
@@ -208,16 +249,30 @@ impl Handler<Depart> for Namespace {
         }
         self.members.remove(key, &mut events);
         self.tell_rooms(events.into_iter());
-        if let Some(reason) = reason {
-            // One that was never let in came back in vain.
-            if phase != Phase::Pending {
-                self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
-            }
-            socket.errand(Errand::Departed(socket.clone()));
+        // One that was never let in came back in vain.
+        if let Some(reason) = reason.filter(|_| phase != Phase::Pending) {
+            self.tell_sockets(&SocketEvent::Disconnected { socket: socket.clone(), reason });
         }
-        self.end_if_empty(ctx);
-        self.retire_if_empty(ctx);
-        self.rest(ctx);
+        true
+    }
+}
+
+impl Handler<Depart> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, depart: Depart, ctx: &mut Self::Context) {
+        self.burn(Moment::Before);
+        let Depart { socket: told, reason, heard } = depart;
+        let Some(socket) = told.socket().cloned() else { return };
+        // If it was not let in, its connection waits nevertheless.
+        let was_here = self.take_out(&socket, reason, heard, ctx);
+        told.take();
+        socket.errand(Errand::Departed(socket.clone()));
+        if was_here {
+            self.end_if_empty(ctx);
+            self.retire_if_empty(ctx);
+            self.rest(ctx);
+        }
     }
 }
 
@@ -232,12 +287,16 @@ impl Handler<Tidy> for Namespace {
 impl Handler<Departed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Departed(socket): Departed, ctx: &mut Self::Context) {
+    fn handle(&mut self, departed: Departed, ctx: &mut Self::Context) {
+        let Departed { socket, reason, heard } = departed;
+        // Still here if it panicked when it was told the first time.
+        self.take_out(&socket, reason, heard, ctx);
         for parting in self.partings.remove(socket.id()).unwrap_or_default() {
             // Whoever asked may not wait.
             let _ = parting.send(());
         }
         self.parted(&socket, ctx);
+        self.end_if_empty(ctx);
         self.retire_if_empty(ctx);
     }
 }
@@ -246,6 +305,7 @@ impl Handler<Broadcast> for Namespace {
     type Result = ();
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
+        self.burn(Moment::Before);
         if self.link.is_some() {
             self.publish_broadcast(&broadcast);
         }
@@ -289,6 +349,7 @@ impl Handler<Join> for Namespace {
     type Result = ();
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
+        self.burn(Moment::Before);
         self.publish_join(&join);
         let Join { target, rooms, socket, settled, .. } = join;
         let keys = self.keys(socket.as_ref(), &target);
@@ -304,6 +365,7 @@ impl Handler<Leave> for Namespace {
     type Result = ();
 
     fn handle(&mut self, leave: Leave, ctx: &mut Self::Context) {
+        self.burn(Moment::Before);
         self.publish_leave(&leave);
         let Leave { target, rooms, socket, origin, .. } = leave;
         let keys = self.keys(socket.as_ref(), &target);
@@ -316,6 +378,7 @@ impl Handler<Disconnect> for Namespace {
     type Result = ResponseFuture<usize>;
 
     fn handle(&mut self, message: Disconnect, ctx: &mut Self::Context) -> Self::Result {
+        self.burn(Moment::Before);
         self.publish_disconnect(&message);
         let Disconnect { target, close, origin, socket, done, .. } = message;
         let keys = self.keys(socket.as_ref(), &target);

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Args, Event, Packet, Payload, is_reserved, number};
+use super::{Args, Event, Packet, Payload, is_reserved, number, scan};
 
 /// Why a message is no packet, in the words of the reference where it has some. The connection has
 /// to be closed: what comes after cannot be trusted to be in step.
@@ -54,7 +54,7 @@ pub enum DecodeError {
     /// The namespace is no text.
     #[error("invalid namespace")]
     InvalidNamespace,
-    /// The msgpack nests deeper than 2,048 levels.
+    /// The data nests deeper than is allowed.
     #[error("nested too deeply")]
     TooDeep,
     /// A reason of a [`Parser`](super::Parser) of one's own.
@@ -64,12 +64,14 @@ pub enum DecodeError {
 
 /// Makes packets of the messages of one connection.
 ///
-/// It bounds the number of attachments of a packet. Their size, and the time until the last one has
-/// come, are for the owner to bound: [`is_waiting`](Self::is_waiting) says when that clock runs.
+/// It bounds the number of attachments of a packet, and how deep it nests. The size of attachments,
+/// and the time until the last one has come, are for the owner to bound:
+/// [`is_waiting`](Self::is_waiting) says when that clock runs.
 /// After an error it is of no more use.
 #[derive(Debug)]
 pub struct Decoder {
-    max_attachments: usize,
+    max_attachments: u32,
+    max_depth: u32,
     waiting: Option<Waiting>,
 }
 
@@ -101,7 +103,15 @@ impl Decoder {
     /// allows 10.
     #[must_use]
     pub fn new(max_attachments: usize) -> Self {
-        Self { max_attachments, waiting: None }
+        let max_attachments = u32::try_from(max_attachments).unwrap_or(u32::MAX);
+        Self { max_attachments, max_depth: u32::MAX, waiting: None }
+    }
+
+    /// Refuses packets whose arguments nest deeper than so many levels. Default: any depth.
+    #[must_use]
+    pub fn with_max_depth(mut self, max_depth: usize) -> Self {
+        self.max_depth = u32::try_from(max_depth).unwrap_or(u32::MAX);
+        self
     }
 
     /// Whether attachments are outstanding.
@@ -124,6 +134,11 @@ impl Decoder {
         }
         let (header, json) = self.header(&text, matches!(kind, '5' | '6'))?;
         let namespace = || header.namespace.clone();
+        // The list of arguments is one level more than each of them.
+        let around = usize::from(matches!(kind, '2' | '3' | '5' | '6'));
+        if scan::nests_deeper(&json, (self.max_depth as usize).saturating_add(around)) {
+            return Err(DecodeError::TooDeep);
+        }
         let packet = match kind {
             '0' => Packet::Connect { namespace: namespace(), auth: object(json, false)? },
             '1' if json.is_empty() => Packet::Disconnect { namespace: namespace() },
@@ -191,7 +206,11 @@ impl Decoder {
             return Err(DecodeError::IllegalCount);
         }
         let count = digits.parse().unwrap_or(usize::MAX);
-        if count > self.max_attachments { Err(DecodeError::TooManyAttachments) } else { Ok(count) }
+        if count > self.max_attachments as usize {
+            Err(DecodeError::TooManyAttachments)
+        } else {
+            Ok(count)
+        }
     }
 
     /// Delivers an event or ack, or waits for its attachments.

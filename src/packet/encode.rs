@@ -110,6 +110,18 @@ impl Payload {
         self.json.strip_suffix(']').is_some_and(|open| open.trim_end().ends_with('"'))
     }
 
+    /// The name of an event as it stands in the text, without its quotes.
+    pub(crate) fn name(&self) -> &str {
+        let text = self.json.strip_prefix("[\"").unwrap_or_default();
+        let mut escaped = false;
+        let end = text.bytes().position(|b| {
+            let ends = b == b'"' && !escaped;
+            escaped = b == b'\\' && !escaped;
+            ends
+        });
+        end.map_or(text, |end| &text[..end])
+    }
+
     /// The text: a JSON array.
     #[must_use]
     pub fn json(&self) -> &ByteString {

@@ -62,10 +62,10 @@ impl MsgpackParser {
         write::size_hint(packet)
     }
 
-    /// Reads what one client sent.
-    pub(crate) fn read(message: &Message) -> Result<Packet, DecodeError> {
+    /// Reads what one client sent, unless it nests deeper than `max_depth` levels.
+    pub(crate) fn read(message: &Message, max_depth: usize) -> Result<Packet, DecodeError> {
         match message {
-            Message::Binary(bytes) => decode::packet(bytes),
+            Message::Binary(bytes) => decode::packet(bytes, max_depth),
             // The reference looks for bytes in it, and finds none.
             Message::Text(_) => Err(DecodeError::Unreadable),
         }
@@ -96,8 +96,8 @@ pub(super) fn is_undefined(values: &[u8]) -> bool {
 }
 
 impl Parser for MsgpackParser {
-    fn decoder(&self, _: ParserLimits) -> Box<dyn Decode> {
-        Box::new(*self)
+    fn decoder(&self, limits: ParserLimits) -> Box<dyn Decode> {
+        Box::new(Bounded { max_depth: limits.max_depth })
     }
 
     fn encode(&self, packet: &Outgoing<'_>) -> Result<Vec<Message>, EncodeError> {
@@ -107,8 +107,13 @@ impl Parser for MsgpackParser {
     }
 }
 
-impl Decode for MsgpackParser {
+/// What reads for one client; a packet is one message, so nothing is kept between them.
+struct Bounded {
+    max_depth: usize,
+}
+
+impl Decode for Bounded {
     fn decode(&mut self, message: Message) -> Result<Option<Packet>, DecodeError> {
-        Self::read(&message).map(Some)
+        MsgpackParser::read(&message, self.max_depth).map(Some)
     }
 }

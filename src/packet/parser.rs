@@ -7,18 +7,22 @@ use crate::engine::Message;
 
 /// Bounds of what one client may send, for a [`Parser`] to keep.
 ///
-/// The size of a message is bounded before: `max_http_buffer_size` of the server.
+/// Bytes and time are bounded before: `max_http_buffer_size`, `max_packet_bytes` and
+/// `attachment_timeout` of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParserLimits {
     /// Attachments that one packet may have. Default 10. It does not concern parsers that write
     /// binary in place.
     pub max_attachments: usize,
+    /// Levels that an argument, or other data of a packet, may nest. Default 2,048. With msgpack no
+    /// more are possible.
+    pub max_depth: usize,
 }
 
 impl Default for ParserLimits {
     fn default() -> Self {
-        Self { max_attachments: 10 }
+        Self { max_attachments: 10, max_depth: 2_048 }
     }
 }
 
@@ -26,7 +30,14 @@ impl ParserLimits {
     /// Bounds that allow so many attachments.
     #[must_use]
     pub fn with_max_attachments(max_attachments: usize) -> Self {
-        Self { max_attachments }
+        Self { max_attachments, ..Self::default() }
+    }
+
+    /// The same bounds with so many levels.
+    #[must_use]
+    pub fn with_max_depth(mut self, max_depth: usize) -> Self {
+        self.max_depth = max_depth;
+        self
     }
 }
 
@@ -119,7 +130,7 @@ pub struct DefaultParser;
 
 impl Parser for DefaultParser {
     fn decoder(&self, limits: ParserLimits) -> Box<dyn Decode> {
-        Box::new(Decoder::new(limits.max_attachments))
+        Box::new(Decoder::new(limits.max_attachments).with_max_depth(limits.max_depth))
     }
 
     fn encode(&self, packet: &Outgoing<'_>) -> Result<Vec<Message>, EncodeError> {

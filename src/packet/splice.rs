@@ -266,7 +266,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ContentVisitor<'_, '_, V> {
             Some(bytes) => self.0.of.visit_byte_buf(bytes.to_vec()),
             None => {
                 let fields = MapDeserializer::<_, serde_json::Error>::new(fields.into_iter());
-                self.0.of.visit_map(fields).map_err(A::Error::custom)
+                self.0.visit_map(fields).map_err(A::Error::custom)
             }
         }
     }

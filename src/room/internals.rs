@@ -28,6 +28,10 @@ impl Port for Nobody {
         &self.0
     }
 
+    fn greeted(&self) -> bool {
+        true
+    }
+
     fn listens(&self) -> bool {
         false
     }
@@ -69,7 +73,8 @@ impl RoomTable {
     pub fn admit(&mut self, key: Key) {
         use crate::engine::{dialect::Dialect, outbox::Bounds, transport::Transport};
         let bounds = Bounds { bytes: 1, packets: 1 };
-        let pipe = Pipe::new(0, Transport::WebSocket, Dialect::new(|_| None), bounds);
+        let dialect = Dialect::new(|_| None);
+        let pipe = Pipe::new(0, Transport::WebSocket, dialect, bounds, Arc::default());
         self.0.everyone.insert(key, Arc::new(Nobody(pipe)));
     }
 

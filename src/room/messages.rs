@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{IntoRooms, Key, Missing, Port, Room, SocketId};
 use crate::{
     engine::{
+        WhenFull,
         outbox::{Frames, Sequence, Way},
         pipe::Pipe,
     },
@@ -95,11 +96,13 @@ pub(crate) struct Flags {
     pub(crate) local: bool,
     /// How long answers are collected, in milliseconds, which other servers have to know.
     pub(crate) timeout: u32,
+    /// What becomes of it for slow clients, if not what the namespace says.
+    pub(crate) when_full: Option<WhenFull>,
 }
 
 impl Default for Flags {
     fn default() -> Self {
-        Self { volatile: false, compress: true, local: false, timeout: 0 }
+        Self { volatile: false, compress: true, local: false, timeout: 0, when_full: None }
     }
 }
 
@@ -121,20 +124,23 @@ pub struct Broadcast {
     pub(crate) ack: Option<AckRequest>,
     /// One socket instead of the target, whatever rooms it is in.
     pub(crate) socket: Option<SocketId>,
+    /// Of which events this may be the latest.
+    pub(crate) key: Option<Arc<str>>,
 }
 
 /// A [`Broadcast`] without its event.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct BroadcastTarget {
-    target: Target,
-    flags: Flags,
+    pub(super) target: Target,
+    pub(super) flags: Flags,
+    pub(super) key: Option<Arc<str>>,
 }
 
 impl Broadcast {
     /// To the members of one room or several.
     pub fn to(rooms: impl IntoRooms) -> BroadcastTarget {
-        BroadcastTarget { target: Target::room(rooms), flags: Flags::default() }
+        BroadcastTarget { target: Target::room(rooms), ..BroadcastTarget::default() }
     }
 
     /// To every socket of the namespace.
@@ -143,7 +149,7 @@ impl Broadcast {
     }
 
     pub(crate) fn new(target: Target, payload: Payload, flags: Flags) -> Self {
-        Self { target, payload, flags, origin: None, ack: None, socket: None }
+        Self { target, payload, flags, origin: None, ack: None, socket: None, key: None }
     }
 }
 
@@ -187,7 +193,8 @@ impl BroadcastTarget {
         name: &str,
         data: &T,
     ) -> Result<Broadcast, EncodeError> {
-        Ok(Broadcast::new(self.target, Payload::event(name, data)?, self.flags))
+        let payload = Payload::event(name, data)?;
+        Ok(Broadcast { key: self.key, ..Broadcast::new(self.target, payload, self.flags) })
     }
 }
 
@@ -362,6 +369,15 @@ pub(crate) struct Admit {
     pub(crate) greeting: Option<Frames>,
 }
 
+/// All members of the worker, as the namespace has them now, when either of them has panicked.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Roster {
+    pub(crate) members: Vec<(Admit, Option<Dismiss>)>,
+    /// The room actor has just been made: it knows nothing of what its predecessor did.
+    pub(crate) fresh: bool,
+}
+
 /// Members enter and leave rooms.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -421,6 +437,12 @@ pub(crate) struct Confirm(
 pub(crate) struct Pass(
     #[allow(dead_code, reason = "its drop is what it is for")] pub(crate) mpsc::Sender<()>,
 );
+
+/// Panic in the middle of the next delivery or move, after so many members.
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Break(pub(crate) usize);
 
 /// Panic.
 #[cfg(feature = "testing")]

@@ -4,6 +4,7 @@
 //! their outboxes. One actor knows all of them, so a union of rooms reaches each member once, and
 //! everything the namespace sends to one client goes through one chain of mailboxes.
 
+mod full;
 mod id;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
@@ -18,7 +19,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use indexmap::IndexMap;
 use tracing::trace;
 
-use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Selection};
+use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Roster, Selection};
 pub(crate) use self::sent::Sent;
 pub use self::{
     id::{IntoRooms, Room, SocketId},
@@ -39,6 +40,8 @@ pub(crate) type Key = u64;
 /// What a room actor needs of a member: its outbox, and its connection for what is not a packet.
 pub(crate) trait Port: Send + Sync + fmt::Debug {
     fn pipe(&self) -> &Pipe;
+    /// Whether it has been greeted.
+    fn greeted(&self) -> bool;
     /// Whether its client still wants what is sent to the namespace.
     fn listens(&self) -> bool;
     /// The namespace has let the socket in; its greeting is on its way.
@@ -55,24 +58,41 @@ pub(crate) trait Port: Send + Sync + fmt::Debug {
 
 type Members = IndexMap<Key, Arc<dyn Port>, DefaultHashBuilder>;
 
-/// See the module's description. Started by its namespace, which starts another one from its own
-/// maps if this one dies. It has no public messages of its own.
+/// See the module's description. Started by its namespace, which tells it all its members again if it
+/// panics. It has no public messages of its own.
 pub(crate) struct Rooms {
     everyone: Members,
     rooms: HashMap<Room, Members>,
-    /// Called when the actor has ended, however: the namespace decides what that means.
+    /// Called when the actor has panicked or ended: the namespace decides what that means.
     ended: Recipient<Ended>,
     worker: usize,
     generation: u64,
     delivered: usize,
+    /// Whether it has panicked.
+    panicked: bool,
+    /// Members after which it panics, once.
+    #[cfg(feature = "testing")]
+    fuse: Option<usize>,
 }
 
-/// A room actor has ended.
+/// A room actor has panicked, or ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ended {
     pub(crate) worker: usize,
     pub(crate) generation: u64,
+    pub(crate) fate: Fate,
+}
+
+/// What has become of a room actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It panicked, lost the operation that it was at, and goes on.
+    Restarted,
+    /// It panicked too often.
+    GivenUp,
+    /// Its thread has ended, or nobody needs it.
+    Ended,
 }
 
 impl Rooms {
@@ -84,8 +104,27 @@ impl Rooms {
             worker,
             generation,
             delivered: 0,
+            panicked: false,
+            #[cfg(feature = "testing")]
+            fuse: None,
         }
     }
+
+    fn tell(&self, fate: Fate) {
+        let (worker, generation) = (self.worker, self.generation);
+        self.ended.do_send(Ended { worker, generation, fate });
+    }
+
+    /// A test may want it to panic about here.
+    #[cfg(feature = "testing")]
+    fn burn(&mut self, members: usize) {
+        if let Some(left) = self.fuse {
+            assert!(left > members, "a room actor dies in the middle of something, for a test");
+        }
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn burn(&mut self, _members: usize) {}
 
     fn enter(&mut self, key: Key, room: Room) {
         if let Some(port) = self.everyone.get(&key) {
@@ -158,7 +197,19 @@ impl Actor for Rooms {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.ended.do_send(Ended { worker: self.worker, generation: self.generation });
+        self.tell(if self.panicked { Fate::GivenUp } else { Fate::Ended });
+    }
+}
+
+impl Supervised for Rooms {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.panicked = true;
+        #[cfg(feature = "testing")]
+        {
+            self.fuse = None;
+        }
+        // Until the namespace has answered it goes on with the members it had.
+        self.tell(Fate::Restarted);
     }
 }
 
@@ -166,16 +217,56 @@ impl Handler<Admit> for Rooms {
     type Result = ();
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) {
-        let Admit { key, port, rooms, greeting } = admit;
-        // A namespace that finds this actor's predecessor dead admits its newest member twice.
-        let new = self.everyone.insert(key, Arc::clone(&port)).is_none();
+        self.admit(admit);
+    }
+}
+
+impl Handler<Roster> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Roster { members, fresh }: Roster, ctx: &mut Self::Context) {
+        let count = members.len();
+        let before = std::mem::take(&mut self.everyone);
+        self.rooms.clear();
+        for (admit, dismiss) in members {
+            let known = fresh || before.contains_key(&admit.key);
+            // One that has been greeted and is not here any more was put out already.
+            if known || dismiss.is_none() || !admit.port.greeted() {
+                self.admit(admit);
+                if let Some(dismiss) = dismiss {
+                    self.dismiss(dismiss);
+                }
+            }
+        }
+        self.rest(count, ctx);
+    }
+}
+
+impl Rooms {
+    fn admit(&mut self, Admit { key, port, rooms, greeting }: Admit) {
+        self.everyone.insert(key, Arc::clone(&port));
         for room in rooms {
             self.enter(key, room);
         }
-        if let Some(frames) = greeting.filter(|_| new) {
+        // After a panic its newest members may come twice.
+        if let Some(frames) = greeting.filter(|_| !port.greeted()) {
             port.pipe().send(frames, false);
             port.admitted();
         }
+    }
+
+    fn dismiss(&mut self, dismiss: Dismiss) {
+        let Some(port) = self.everyone.get(&dismiss.key).cloned() else { return };
+        for room in &dismiss.rooms {
+            self.exit(dismiss.key, room);
+        }
+        if let Some(frames) = dismiss.farewell {
+            port.pipe().send(frames, false);
+        }
+        if dismiss.notify {
+            port.dismissed(dismiss.close);
+        }
+        self.everyone.swap_remove(&dismiss.key);
     }
 }
 
@@ -183,7 +274,8 @@ impl Handler<Move> for Rooms {
     type Result = ();
 
     fn handle(&mut self, Move { keys, enter, exit, confirm }: Move, ctx: &mut Self::Context) {
-        for key in &keys {
+        for (index, key) in keys.iter().enumerate() {
+            self.burn(index);
             for room in &exit {
                 self.exit(*key, room);
             }
@@ -200,16 +292,7 @@ impl Handler<Dismiss> for Rooms {
     type Result = ();
 
     fn handle(&mut self, dismiss: Dismiss, _: &mut Self::Context) {
-        for room in &dismiss.rooms {
-            self.exit(dismiss.key, room);
-        }
-        let Some(port) = self.everyone.swap_remove(&dismiss.key) else { return };
-        if let Some(frames) = dismiss.farewell {
-            port.pipe().send(frames, false);
-        }
-        if dismiss.notify {
-            port.dismissed(dismiss.close);
-        }
+        self.dismiss(dismiss);
     }
 }
 
@@ -219,7 +302,14 @@ impl Handler<Fanout> for Rooms {
     fn handle(&mut self, fanout: Fanout, ctx: &mut Self::Context) {
         let Fanout { selection, frames, volatile, ack, confirm, copy } = fanout;
         let mut sent = None;
+        #[cfg(feature = "testing")]
+        let (fuse, mut reached) = (self.fuse, 0);
         let count = self.select(&selection, |port| {
+            #[cfg(feature = "testing")]
+            {
+                assert_ne!(fuse, Some(reached), "a room actor dies in the middle, for a test");
+                reached += 1;
+            }
             if let Some(request) = &ack {
                 // Before the packet, so that no answer can come first.
                 port.expect_answer(request);
@@ -267,5 +357,14 @@ impl Handler<messages::Die> for Rooms {
 
     fn handle(&mut self, _: messages::Die, _: &mut Self::Context) {
         panic!("a room actor dies for a test");
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Handler<messages::Break> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, messages::Break(after): messages::Break, _: &mut Self::Context) {
+        self.fuse = Some(after);
     }
 }

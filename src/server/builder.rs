@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     adapter::{Adapter, BoxedAdapter, Recovery, node::Cluster, recovery::Settings},
-    config::Config,
+    config::{Config, RateLimit, SocketLimits},
     connection::{Limits, Shared},
     engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
     metrics::Metrics,
     namespace::{Namespace, Parent},
-    packet::Parser,
+    packet::{Parser, ParserLimits},
     socket::{Codec, home},
 };
 
@@ -21,7 +21,10 @@ use crate::{
 #[must_use]
 pub struct SocketIoBuilder {
     pub(super) config: Config,
-    limits: Limits,
+    pub(super) limits: Limits,
+    pub(super) socket_limits: SocketLimits,
+    /// Unless it is said, it depends on another one.
+    pub(super) max_packet_bytes: Option<usize>,
     pub(super) hooks: Hooks,
     namespaces: Vec<Namespace>,
     parents: Vec<Parent>,
@@ -56,10 +59,18 @@ impl Default for SocketIoBuilder {
             config: Config::default(),
             limits: Limits {
                 connect_timeout: Duration::from_millis(45_000),
-                max_attachments: 10,
+                parser: ParserLimits::default(),
+                max_packet_bytes: usize::MAX,
+                attachment_timeout: Duration::from_secs(60),
+                rate: RateLimit::default(),
+                burst: RateLimit::default().capacity(),
                 max_running: 1024,
+                max_running_bytes: 16 << 20,
                 max_namespaces: 1024,
+                max_auth_bytes: 128 << 10,
             },
+            socket_limits: SocketLimits::default(),
+            max_packet_bytes: None,
             hooks: Hooks::new(),
             namespaces: Vec::new(),
             parents: Vec::new(),
@@ -226,7 +237,7 @@ impl SocketIoBuilder {
 
     /// Attachments that one packet may have. Default 10. Binary in msgpack is no attachment.
     pub fn max_attachments(mut self, count: usize) -> Self {
-        self.limits.max_attachments = count;
+        self.limits.parser.max_attachments = count;
         self
     }
 
@@ -237,15 +248,19 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Namespaces one client may be in at the same time. Default 1,024.
+    /// Namespaces one client may be in at the same time; a CONNECT for another one is refused with
+    /// "Too many namespaces". Default 1,024.
     pub fn max_namespaces(mut self, count: usize) -> Self {
         self.limits.max_namespaces = count;
         self
     }
 
     /// Bytes that may wait for one client. A client above it for longer than
-    /// [`slow_timeout`](Self::slow_timeout), or above three times as much, is closed with the
-    /// reason "slow client". Default 1 MiB.
+    /// [`slow_timeout`](Self::slow_timeout), or above 1.75 times as much, is closed with the reason
+    /// "slow client", or loses events, see [`WhenFull`](crate::WhenFull). Default 1 MiB.
+    ///
+    /// Each packet counts with 96 bytes more than it has. The latest packet does not count, however large;
+    /// and a single burst, which leaves a client no time to read, may come to three times as much.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outbox_bytes = bytes;
         self
@@ -342,6 +357,7 @@ impl SocketIoBuilder {
             shares_from,
             recovery,
             cluster,
+            limits: self.socket_limits,
         };
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,
@@ -351,9 +367,11 @@ impl SocketIoBuilder {
             max_namespaces: self.max_server_namespaces,
             max_name: self.max_namespace_name,
         }));
+        let largest = self.config.max_http_buffer_size;
+        let max_packet_bytes = self.max_packet_bytes.unwrap_or(largest.saturating_mul(11));
         let connections = Arc::new(Shared {
             directory: Box::new(Arc::clone(&catalog)),
-            limits: self.limits,
+            limits: Limits { max_packet_bytes, ..self.limits },
             metrics: Arc::clone(&metrics),
             codec,
         });

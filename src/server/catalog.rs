@@ -20,11 +20,13 @@ use super::{
 };
 use crate::{
     connection::{Directory, Search},
+    engine::supervision::panic_text,
     metrics::Metrics,
     namespace::{
         Listing, Namespace,
         messages::{Arrival, Entrance},
     },
+    room::Broadcast,
     socket::{
         Handshake,
         home::{Common, Description, Home, Successors},
@@ -148,9 +150,10 @@ impl Catalog {
     fn announce(&self, name: &str, addr: &Addr<Namespace>) {
         let Some(hook) = &self.settings.on_new_namespace else { return };
         let call = std::panic::AssertUnwindSafe(|| hook(name, addr));
-        if std::panic::catch_unwind(call).is_err() {
+        if let Err(payload) = std::panic::catch_unwind(call) {
             self.settings.metrics.panics.increment();
-            error!(namespace = name, "the hook for new namespaces panicked");
+            let reason = panic_text(&*payload);
+            error!(namespace = name, reason, "the hook for new namespaces panicked");
         }
     }
 
@@ -246,6 +249,11 @@ impl Catalog {
     /// The same by name.
     pub(super) fn forget_name(&self, name: &str) {
         lock(&self.described).remove(name);
+    }
+
+    /// Sends the same to all namespaces.
+    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+        self.namespaces.broadcast(broadcast);
     }
 
     /// Waits until what was sent before has reached the outboxes of all sockets.

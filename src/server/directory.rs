@@ -15,6 +15,7 @@ use crate::{
         Stop,
         messages::{Arrival, Entrance, Flush},
     },
+    room::Broadcast,
     socket::home::Home,
 };
 
@@ -108,6 +109,13 @@ impl Namespaces {
     /// How many are listed.
     pub(super) fn len(&self) -> usize {
         self.list().len()
+    }
+
+    /// Sends the same to all of them.
+    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+        for entrance in self.list().values() {
+            entrance.addr.do_send(broadcast.clone());
+        }
     }
 
     /// Waits until what was sent to them has reached the outboxes of their sockets.

@@ -1,11 +1,13 @@
 //! Layer 8: the front door. [`SocketIo`] holds the namespaces and is mounted in actix-web.
 
 mod admission;
+mod bounds;
 mod builder;
 mod catalog;
 #[cfg(feature = "client")]
 mod client;
 mod directory;
+mod drain;
 mod http;
 mod parent;
 mod parents;
@@ -17,7 +19,11 @@ use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
 
 use self::catalog::Catalog;
-pub use self::{builder::SocketIoBuilder, parent::ParentNamespace};
+pub use self::{
+    builder::SocketIoBuilder,
+    drain::{Drain, DrainReport, Readiness},
+    parent::ParentNamespace,
+};
 #[cfg(feature = "testing")]
 use crate::namespace::messages::Entrance;
 #[cfg(feature = "testing")]

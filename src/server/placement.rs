@@ -20,7 +20,7 @@ use actix::{
 use futures_util::{StreamExt, future::Either};
 use tokio::sync::watch;
 
-use crate::namespace::Namespace;
+use crate::{engine::supervision, namespace::Namespace};
 
 /// How long a namespace that has work waits for a worker.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -116,6 +116,6 @@ fn run_on(
         if let Some(mut first) = first {
             first.handle(&mut namespace, &mut context);
         }
-        actix::spawn(context.into_future(namespace));
+        supervision::run(context, namespace);
     });
 }

@@ -42,12 +42,23 @@ struct Pending {
     socket: Socket,
     id: u64,
     sent: AtomicBool,
+    /// Its listeners have ended, and it counts among what the socket's client is owed.
+    owed: AtomicBool,
+}
+
+impl Pending {
+    fn settle(&self) {
+        if self.owed.load(Ordering::Acquire) && self.owed.swap(false, Ordering::AcqRel) {
+            self.socket.owed().fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl AckSender {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
         Self(id.map(|id| {
-            Arc::new(Pending { socket: socket.clone(), id, sent: AtomicBool::new(false) })
+            socket.pipe().owe();
+            Arc::new(Pending { socket: socket.clone(), id, sent: false.into(), owed: false.into() })
         }))
     }
 
@@ -67,14 +78,40 @@ impl AckSender {
         Ok(())
     }
 
+    /// The listener has ended without an answer. If somebody has kept this to answer later, that is
+    /// counted until it is done.
+    pub(crate) fn owe(&self) {
+        let Some(pending) = &self.0 else { return };
+        if Arc::strong_count(pending) > 1
+            && self.is_wanted()
+            && !pending.owed.swap(true, Ordering::AcqRel)
+        {
+            pending.socket.owed().fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn send_payload(&self, payload: &Payload) {
         let Some(pending) = &self.0 else { return };
-        if pending.sent.swap(true, Ordering::AcqRel) || pending.socket.is_silent() {
+        if pending.sent.swap(true, Ordering::AcqRel) {
             return;
         }
+        pending.settle();
         let Pending { socket, id, .. } = &**pending;
-        let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
-        socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
+        if !socket.is_silent() {
+            let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
+            socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
+        }
+        // Behind the answer: a connection that waits for the last one closes then.
+        socket.pipe().settle();
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.settle();
+        if !*self.sent.get_mut() {
+            self.socket.pipe().settle();
+        }
     }
 }
 
@@ -130,23 +167,33 @@ impl Questions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ask(&self, id: u64, waiting: Waiting) {
+    /// Waits for an answer, unless `most` are awaited already: then it is as if the client had left,
+    /// and `false` comes back.
+    pub(crate) fn ask(&self, id: u64, waiting: Waiting, most: usize) -> bool {
         let mut open = self.lock();
-        if open.closed {
-            drop(open);
-            waiting.fail();
-            return;
-        }
-        if open.waiting.len() == open.waiting.capacity() {
+        let len = open.waiting.len();
+        if len == open.waiting.capacity() || len >= most {
             // Broadcasts whose caller has gone leave their questions behind.
             open.waiting.retain(|_, waiting| !waiting.is_abandoned());
         }
+        let full = open.waiting.len() >= most;
+        if open.closed || full {
+            drop(open);
+            waiting.fail();
+            return !full;
+        }
         open.waiting.insert(id, waiting);
+        true
     }
 
     /// Who waits for this answer; nobody does afterwards.
     pub(crate) fn take(&self, id: u64) -> Option<Waiting> {
         self.lock().waiting.remove(&id)
+    }
+
+    /// How many answers somebody waits for.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().waiting.values().filter(|waiting| !waiting.is_abandoned()).count()
     }
 
     /// Nothing will be answered any more.

@@ -15,6 +15,7 @@ use crate::{
         Message,
         frame::{Frame, FrameBuffer},
         outbox::Frames,
+        supervision::panic_text,
     },
     metrics::Metrics,
     packet::{
@@ -89,14 +90,14 @@ impl Codec {
     }
 
     /// Reads what one client sends.
-    pub(crate) fn reader(&self, max_attachments: usize) -> Reader {
+    pub(crate) fn reader(&self, limits: ParserLimits) -> Reader {
+        let ParserLimits { max_attachments, max_depth, .. } = limits;
         match self {
-            Self::Default => Reader::Default(Decoder::new(max_attachments)),
-            Self::Msgpack => Reader::Msgpack,
-            Self::Own(own) => {
-                let limits = ParserLimits::with_max_attachments(max_attachments);
-                Reader::Own(own.parser.decoder(limits), Arc::clone(own))
+            Self::Default => {
+                Reader::Default(Decoder::new(max_attachments).with_max_depth(max_depth))
             }
+            Self::Msgpack => Reader::Msgpack { max_depth },
+            Self::Own(own) => Reader::Own(own.parser.decoder(limits), Arc::clone(own)),
         }
     }
 }
@@ -116,9 +117,9 @@ impl Own {
     fn frames(&self, packet: &Outgoing<'_>, compress: bool) -> Result<Frames, EncodeError> {
         // Namespaces write their broadcasts themselves: they must not end with a parser.
         let encoded = catch_unwind(AssertUnwindSafe(|| self.parser.encode(packet)));
-        let messages = encoded.unwrap_or_else(|_| {
+        let messages = encoded.unwrap_or_else(|payload| {
             self.metrics.panics.increment();
-            Err(EncodeError::Parser("it panicked".into()))
+            Err(EncodeError::Parser(format!("it panicked: {}", panic_text(&*payload))))
         });
         let messages = messages.inspect_err(|error| {
             self.metrics.packets_not_encoded.increment();
@@ -135,7 +136,7 @@ impl Own {
 /// Makes packets of what one client sends.
 pub(crate) enum Reader {
     Default(Decoder),
-    Msgpack,
+    Msgpack { max_depth: usize },
     Own(Box<dyn Decode>, Arc<Own>),
 }
 
@@ -144,12 +145,12 @@ impl Reader {
     pub(crate) fn take(&mut self, message: Message) -> Result<Option<Packet>, DecodeError> {
         match self {
             Self::Default(decoder) => decoder.decode(message),
-            Self::Msgpack => MsgpackParser::read(&message).map(Some),
+            Self::Msgpack { max_depth } => MsgpackParser::read(&message, *max_depth).map(Some),
             Self::Own(decoder, own) => {
                 let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
-                decoded.unwrap_or_else(|_| {
+                decoded.unwrap_or_else(|payload| {
                     own.metrics.panics.increment();
-                    error!(parser = ?own.parser, "parser panicked");
+                    error!(parser = ?own.parser, reason = panic_text(&*payload), "parser panicked");
                     Err(DecodeError::Parser("the parser panicked".into()))
                 })
             }
@@ -161,7 +162,7 @@ impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default(decoder) => decoder.fmt(f),
-            Self::Msgpack => f.write_str("Msgpack"),
+            Self::Msgpack { .. } => f.write_str("Msgpack"),
             Self::Own(_, own) => own.fmt(f),
         }
     }

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::engine::{LocalFuture, pipe::Pipe};
+use crate::engine::{LocalFuture, pipe::Pipe, supervision::panic_text};
 
 thread_local! {
     static CURRENT: RefCell<Option<Pipe>> = const { RefCell::new(None) };
@@ -36,15 +36,15 @@ impl Drop for Entered {
     }
 }
 
-/// User code panicked. The panic has been caught; its message went to the panic hook.
+/// User code panicked, with this text. The panic has been caught.
 #[derive(Debug)]
-pub(crate) struct Panicked;
+pub(crate) struct Panicked(pub(crate) String);
 
 /// Calls user code for the client of `pipe`.
 pub(crate) fn enter<T>(pipe: &Pipe, call: impl FnOnce() -> T) -> Result<T, Panicked> {
     let _entered = Entered::new(pipe);
     // What the call leaves half done belongs to the user code, which is not called again for it.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| Panicked(panic_text(&*payload)))
 }
 
 /// User code under way for one client: its panics are caught, its operations counted.

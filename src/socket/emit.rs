@@ -1,6 +1,6 @@
 //! Sending events to one client.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
@@ -17,7 +17,8 @@ use crate::{
 #[must_use]
 pub struct Emitter {
     socket: Socket,
-    flags: Flags,
+    pub(super) flags: Flags,
+    pub(super) key: Option<Arc<str>>,
     timeout: Option<Duration>,
 }
 
@@ -75,8 +76,8 @@ impl Socket {
         self.emitter().timeout(timeout)
     }
 
-    fn emitter(&self) -> Emitter {
-        Emitter { socket: self.clone(), flags: Flags::default(), timeout: None }
+    pub(super) fn emitter(&self) -> Emitter {
+        Emitter { socket: self.clone(), flags: Flags::default(), key: None, timeout: None }
     }
 }
 
@@ -106,11 +107,15 @@ impl Emitter {
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = Payload::event(event, data)?;
         if self.socket.is_recorded(&payload, self.flags.volatile) {
-            self.socket.emit_recorded(payload, self.flags);
+            self.socket.emit_recorded(payload, self.flags, self.key.clone());
         } else if self.socket.is_silent() {
             return Err(EmitError::Disconnected);
         } else {
-            self.send_frames(self.frames(None, &payload)?, &payload);
+            let home = self.socket.home();
+            let frames = self.frames(None, &payload)?;
+            let (name, key) = (self.socket.namespace(), self.key.as_deref());
+            let frames = home.description.mark(frames, name, &payload, self.flags, key);
+            self.send_frames(frames, &payload);
         }
         Ok(())
     }
@@ -151,7 +156,9 @@ impl Emitter {
         };
         let (sender, answer) = oneshot::channel();
         // Before the event, so that no answer can come too early.
-        socket.questions().ask(id, Waiting::One(sender));
+        if !socket.expect(id, Waiting::One(sender)) {
+            return AckFuture::failed(EmitError::TooManyQuestions);
+        }
         self.send_frames(frames, &payload);
         AckFuture::new(socket, id, answer, self.timeout)
     }

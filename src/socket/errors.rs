@@ -18,6 +18,10 @@ pub enum EmitError {
     /// The socket has left its namespace.
     #[error("the socket is disconnected")]
     Disconnected,
+    /// An answer was wanted, and the client has too many others to give:
+    /// [`SocketIoBuilder::max_pending_acks`](crate::SocketIoBuilder::max_pending_acks).
+    #[error("too many answers of this socket are awaited")]
+    TooManyQuestions,
 }
 
 /// An event was sent, but no answer came.
@@ -81,7 +85,7 @@ pub enum EventErrorKind {
     Refused,
     /// The listener returned another error.
     Internal,
-    /// The listener panicked.
+    /// The listener panicked. What it said is the [source](EventError::source).
     Panicked,
 }
 
@@ -126,8 +130,8 @@ impl EventError {
         Self::of(EventErrorKind::Internal, INTERNAL.into(), Some(Box::new(error)))
     }
 
-    pub(crate) fn panicked() -> Self {
-        Self::of(EventErrorKind::Panicked, INTERNAL.into(), None)
+    pub(crate) fn panicked(reason: String) -> Self {
+        Self::of(EventErrorKind::Panicked, INTERNAL.into(), Some(reason.into()))
     }
 
     pub(crate) fn packet(message: String) -> Self {

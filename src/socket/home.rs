@@ -21,11 +21,14 @@ use super::{
 };
 use crate::{
     adapter::{link::Consult, node::Cluster, recovery::Settings},
+    config::SocketLimits,
     engine::{
+        WhenFull,
         frame::Frame,
         outbox::{Frames, Way},
         pipe::Pipe,
     },
+    metrics::Metrics,
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -60,6 +63,7 @@ pub(crate) struct Common {
     pub(crate) recovery: Option<Arc<Settings>>,
     /// The other servers, if there may be some.
     pub(crate) cluster: Option<Cluster>,
+    pub(crate) limits: SocketLimits,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -70,6 +74,8 @@ pub(crate) struct Description {
     /// How long before the end of its credentials a socket is told of.
     pub(crate) expiry_warning: Duration,
     pub(crate) error_hook: Option<ErrorHook>,
+    /// What becomes of events for clients whose outbox is full.
+    pub(crate) when_full: WhenFull,
     /// The server's.
     pub(crate) codec: Codec,
     /// A socket has had listeners of what is sent to it.
@@ -78,6 +84,9 @@ pub(crate) struct Description {
     pub(crate) shares_from: Option<usize>,
     /// The server's: whether clients can have their sockets back, and how.
     pub(crate) recovery: Option<Arc<Settings>>,
+    /// The server's bounds, and where it is counted what they refuse.
+    pub(crate) limits: SocketLimits,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Default for Description {
@@ -88,10 +97,13 @@ impl Default for Description {
             serial: false,
             expiry_warning: Duration::from_secs(30),
             error_hook: None,
+            when_full: WhenFull::default(),
             codec: Codec::default(),
             copies: AtomicBool::default(),
             shares_from: None,
             recovery: None,
+            limits: SocketLimits::default(),
+            metrics: Arc::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
 use super::{
-    AckSender, DisconnectReason, Socket,
+    AckSender, DisconnectReason, Pace, Socket,
     catch_all::{AnyListener, OutgoingListener},
     errors::{ConnectError, EventError},
     middleware::EventMiddleware,
@@ -38,6 +38,7 @@ pub(crate) type OnDisconnect =
 pub(crate) type OnConnection =
     Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type OnServerSide = dyn Fn(Event) -> LocalFuture<Outcome> + Send + Sync;
+pub(crate) type OnPace = Arc<dyn Fn(Socket, Pace) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
@@ -205,6 +206,15 @@ where
     Arc::new(move |socket, event| boxed(listener(socket, event)))
 }
 
+pub(crate) fn on_pace<F, Fut>(listener: F) -> OnPace
+where
+    F: Fn(Socket, Pace) -> Fut + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoOutcome,
+{
+    Arc::new(move |socket, pace| boxed(listener(socket, pace)))
+}
+
 pub(crate) fn on_connect<F, Fut>(listener: F) -> OnConnect
 where
     F: Fn(Socket) -> Fut + Send + Sync + 'static,
@@ -225,6 +235,7 @@ pub(crate) struct Listeners {
     pub(crate) expiring: Vec<OnConnect>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
+    pub(crate) pace: Vec<OnPace>,
     pub(crate) events: HashMap<String, Handlers>,
     pub(crate) fallback: Vec<Handler>,
     /// Those of events that other servers send.

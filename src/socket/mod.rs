@@ -10,12 +10,14 @@ mod emit;
 mod errors;
 mod expiry;
 mod facts;
+mod full;
 mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
 mod operator;
 mod outcome;
+mod outstanding;
 mod own_listeners;
 mod port;
 mod recovery;
@@ -29,7 +31,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
 };
 
@@ -42,6 +44,7 @@ pub use self::{
     emit::Emitter,
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
     facts::{DisconnectReason, Handshake},
+    full::Pace,
     listeners::{BoxedListener, FromSocket, Listener, ListenerId},
     middleware::{BoxedEventMiddleware, IntoEventMiddleware, Receiving},
     operator::BroadcastOperator,
@@ -81,6 +84,8 @@ pub(crate) enum Errand {
     Lost(Socket),
     /// The client has come back on another connection: this one is dead.
     Outlived,
+    /// The namespace has ended unasked: the client may come back for another one.
+    Orphaned,
     /// The credentials of a socket have got a time to live.
     Expiring,
 }
@@ -105,6 +110,8 @@ struct Inner {
     watched: Watched,
     extras: Mutex<Option<Box<Extras>>>,
     questions: Questions,
+    /// Answers that the application has kept to itself for later.
+    owed: AtomicU32,
 }
 
 /// What most sockets have not.
@@ -167,6 +174,7 @@ impl Socket {
             watched: Watched::default(),
             extras: Mutex::new(previous.and_then(Previous::extras)),
             questions: Questions::default(),
+            owed: AtomicU32::new(0),
         }))
     }
 
@@ -348,7 +356,7 @@ impl Socket {
 
     /// Whether the socket is out of everything. An old client that comes back gets a socket with
     /// the same id: this one has no part in its life.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.0.state.load(Ordering::Acquire) >= DISCONNECTED
     }
 

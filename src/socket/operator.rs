@@ -33,6 +33,8 @@ pub struct BroadcastOperator {
     pub(super) target: Target,
     pub(super) sender: Option<Socket>,
     pub(super) flags: Flags,
+    /// Of which events the next one may be the latest.
+    pub(super) key: Option<Arc<str>>,
     pub(super) timeout: Duration,
 }
 
@@ -48,6 +50,7 @@ impl OperatorBase for Arc<Home> {
             target: Target::everyone(),
             sender: None,
             flags: Flags::default(),
+            key: None,
             timeout: ACK_TIMEOUT,
         }
     }
@@ -60,6 +63,7 @@ impl OperatorBase for Arc<dyn Scope> {
             target: Target::everyone(),
             sender: None,
             flags: Flags::default(),
+            key: None,
             timeout: ACK_TIMEOUT,
         }
     }
@@ -174,7 +178,8 @@ impl BroadcastOperator {
     fn broadcast(&self, payload: Payload, answers: Option<mpsc::UnboundedSender<Answer>>) -> usize {
         let timeout = answers.as_ref().map_or(0, |_| milliseconds(self.timeout));
         let flags = Flags { timeout, ..self.flags };
-        let broadcast = Broadcast::new(self.target.clone(), payload, flags);
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, flags);
+        broadcast.key.clone_from(&self.key);
         self.submit(move |home, origin| {
             let answers = answers.clone();
             let ack = answers.map(|answers| AckRequest { id: home.next_ack(), answers });

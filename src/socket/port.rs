@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Errand, GONE, Inner, Socket, Waiting};
+use super::{CONNECTING, Errand, GONE, Inner, Socket, Waiting};
 use crate::{
     engine::pipe::Pipe,
     room::{Port, Sent, messages::AckRequest},
@@ -11,6 +11,10 @@ use crate::{
 impl Port for Inner {
     fn pipe(&self) -> &Pipe {
         &self.pipe
+    }
+
+    fn greeted(&self) -> bool {
+        self.state.load(Ordering::Acquire) != CONNECTING
     }
 
     fn listens(&self) -> bool {
@@ -40,6 +44,6 @@ impl Port for Inner {
     }
 
     fn expect_answer(&self, request: &AckRequest) {
-        self.questions.ask(request.id, Waiting::Broadcast(request.answers.clone()));
+        self.expect(request.id, Waiting::Broadcast(request.answers.clone()));
     }
 }

@@ -1,6 +1,6 @@
 //! Connection state recovery as a socket sees it.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde_json::{Map, Value};
 
@@ -70,9 +70,10 @@ impl Socket {
     }
 
     /// Sends an event the long way.
-    pub(crate) fn emit_recorded(&self, payload: Payload, flags: Flags) {
+    pub(crate) fn emit_recorded(&self, payload: Payload, flags: Flags, key: Option<Arc<str>>) {
         let mut broadcast = Broadcast::new(Target::everyone(), payload, flags);
         broadcast.socket = Some(self.id().clone());
+        broadcast.key = key;
         self.home().submit(Some(self.pipe()), true, move |home, origin| {
             broadcast.origin = origin;
             home.broadcast.do_send(broadcast);

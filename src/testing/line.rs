@@ -25,7 +25,7 @@ use crate::{
         packet::Packet as EnginePacket,
         pipe::{Inbound, Pipe},
     },
-    packet::{Args, Event, Outgoing, Packet},
+    packet::{Args, Event, Outgoing, Packet, ParserLimits},
     socket::{Codec, Reader},
 };
 
@@ -129,7 +129,9 @@ impl Line {
             codec: codec.clone(),
             patience,
             state: RefCell::new(State {
-                decoder: codec.reader(usize::MAX),
+                decoder: codec.reader(
+                    ParserLimits::with_max_attachments(usize::MAX).with_max_depth(usize::MAX),
+                ),
                 outgoing: VecDeque::new(),
                 seats: Vec::new(),
                 transcript: Vec::new(),

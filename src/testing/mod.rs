@@ -23,7 +23,7 @@ pub use self::{
 };
 pub use crate::{
     adapter::memory::{MemoryBus, MemoryNode},
-    namespace::KillRooms,
+    namespace::{BreakRooms, KillNamespace, KillRooms},
 };
 
 /// Where a test called one of the methods that may fail it.

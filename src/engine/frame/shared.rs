@@ -18,6 +18,7 @@ pub(crate) struct Shared {
     ready: Ready,
     /// One per window that receivers have agreed on: nearly always one.
     compressed: Mutex<SmallVec<[(u8, Compressed); 1]>>,
+    key: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,15 @@ pub(crate) struct Job {
 
 impl Shared {
     pub(super) fn new(ready: Ready) -> Self {
-        Self { ready, compressed: Mutex::default() }
+        Self { ready, compressed: Mutex::default(), key: None }
+    }
+
+    pub(super) fn keyed(ready: Ready, key: &str) -> Self {
+        Self { key: Some(key.into()), ..Self::new(ready) }
+    }
+
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     pub(super) fn ready(&self) -> &Ready {

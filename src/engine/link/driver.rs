@@ -78,6 +78,7 @@ impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
             }
             let mut batch = SmallVec::new();
             if link.pipe.poll_inbox(task, 8, &mut batch).is_pending() {
+                link.close_if_drained();
                 return Poll::Pending;
             }
             for (from, inbound) in batch {

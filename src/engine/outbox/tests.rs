@@ -79,11 +79,11 @@ fn a_volatile_packet_never_waits() {
 fn one_packet_of_any_size_is_normal_and_more_are_not() {
     let mut outbox = outbox(100, 10);
     outbox.push(frames(&"x".repeat(1000)), false, true);
-    assert_eq!(outbox.fill(), Fill::Normal);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Normal);
     outbox.push(frames("y"), false, true);
-    assert_eq!(outbox.fill(), Fill::Full);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Full);
     outbox.pop();
-    assert_eq!(outbox.fill(), Fill::Normal);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Normal);
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn many_tiny_packets_are_bounded_by_count() {
     for _ in 0..5 {
         outbox.push(frames("x"), false, true);
     }
-    assert_eq!(outbox.fill(), Fill::Slow);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Slow);
     assert_eq!(outbox.clear(true).0, 5);
-    assert_eq!(outbox.fill(), Fill::Normal);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Normal);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn held_packets_count_too() {
     for _ in 0..13 {
         outbox.push_own(frames("x"), false, 0, true);
     }
-    assert_eq!(outbox.fill(), Fill::Full);
+    assert_eq!(outbox.fill_after_pop(Fill::Normal), Fill::Full);
     outbox.confirm(operation);
     assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox).len(), 13);
@@ -157,4 +157,25 @@ fn what_is_held_of_a_socket_that_is_gone_is_dropped() {
     assert!(outbox.release(true).is_empty());
     assert_eq!(sent(&mut outbox), ["stays"]);
     assert_eq!(outbox.bytes, 0);
+}
+
+#[test]
+fn a_burst_may_be_larger_than_what_a_client_may_leave_unread() {
+    let mut outbox = outbox(1 << 20, 8);
+    for _ in 0..24 {
+        outbox.push(frames("x"), false, true);
+    }
+    assert_eq!(outbox.fill_after_push(Fill::Normal), Fill::Slow);
+    outbox.push(frames("x"), false, true);
+    assert_eq!(outbox.fill_after_push(Fill::Slow), Fill::Full);
+    for _ in 0..11 {
+        outbox.pop();
+    }
+    // Fourteen are seven quarters of eight.
+    outbox.notice(Fill::Slow);
+    assert_eq!(outbox.fill_after_pop(Fill::Slow), Fill::Slow);
+    outbox.push(frames("x"), false, true);
+    assert_eq!(outbox.fill_after_push(Fill::Slow), Fill::Full);
+    outbox.notice(Fill::Normal);
+    assert_eq!(outbox.fill_after_push(Fill::Normal), Fill::Slow);
 }

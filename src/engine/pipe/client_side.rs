@@ -1,7 +1,7 @@
 //! Toward the client: what sockets and room actors send, in order.
 
-use super::{Pipe, wake};
-use crate::engine::outbox::{Frames, Outbox, Owner, Sequence, Way};
+use super::{Pipe, State, wake};
+use crate::engine::outbox::{Came, Dropped, Fill, Frames, Outbox, Owner, Sequence, Way};
 
 impl Pipe {
     /// Sends a packet that came the long way, through namespace and room actor.
@@ -16,7 +16,10 @@ impl Pipe {
 
     /// Drops what its own listeners have sent to a socket after its goodbye.
     pub(crate) fn drop_held(&self, gone: Owner) {
-        self.enqueue(|outbox, _| outbox.drop_held(gone));
+        self.enqueue(|outbox, _| {
+            outbox.drop_held(gone);
+            Came::Nowhere
+        });
     }
 
     /// Starts an operation that may come back to this client, once it cannot overtake another.
@@ -50,6 +53,7 @@ impl Pipe {
         self.enqueue(|outbox, writable| {
             outbox.confirm(sequence);
             starts = outbox.release(writable);
+            Came::Nowhere
         });
         // One at a time: what starting them confirms is looked at here, and not by recursion.
         while !starts.is_empty() {
@@ -57,16 +61,21 @@ impl Pipe {
             self.enqueue(|outbox, writable| {
                 outbox.started();
                 starts = outbox.release(writable);
+                Came::Nowhere
             });
         }
     }
 
-    fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool)) {
+    fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool) -> Came) {
         let mut state = self.lock();
-        let writable = state.writable();
-        change(&mut state.outbox, writable);
+        let (writable, newest) = (state.writable(), state.outbox.newest());
+        let came = change(&mut state.outbox, writable);
+        let mut fill = state.outbox.fill_after_push(state.fill);
+        if fill > Fill::Lagging && came != Came::Nowhere {
+            fill = self.make_room(&mut state, came, newest);
+        }
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
-        let (fill, crowded) = (state.outbox.fill(), state.outbox.is_crowded());
+        let crowded = state.outbox.is_crowded();
         let changed = fill != state.fill || (state.crowded && !crowded);
         let session = if changed { state.call_session() } else { None };
         state.fill = fill;
@@ -74,6 +83,21 @@ impl Pipe {
         drop(state);
         wake(carrier);
         wake(session);
+    }
+
+    /// The outbox has exceeded its bounds: drops what may be dropped.
+    #[cold]
+    fn make_room(&self, state: &mut State, came: Came, newest: usize) -> Fill {
+        if state.fill == Fill::Normal {
+            state.outbox.forget_hopeless();
+        }
+        let Dropped { oldest, newest, superseded } = state.outbox.make_room(came, newest);
+        let metrics = &self.0.metrics;
+        metrics.slow_dropped_oldest.add(oldest);
+        metrics.slow_dropped_newest.add(newest);
+        metrics.slow_superseded.add(superseded);
+        // Also when all fits now: the client has not read it.
+        state.outbox.fill_after_push(Fill::Lagging)
     }
 
     /// What waits: packets and bytes.

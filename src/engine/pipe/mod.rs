@@ -11,7 +11,10 @@ mod transport_side;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Waker},
 };
 
@@ -25,6 +28,7 @@ use super::{
     packet::{Packet, PacketError},
     session::CloseReason,
 };
+use crate::metrics::Metrics;
 
 /// Packets a transport may hand in before the session has taken them.
 const INBOX_PACKETS: usize = 128;
@@ -67,8 +71,8 @@ impl Inbound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Send what waits, then say goodbye.
-    Closing,
+    /// Send what waits, then say goodbye, for this reason.
+    Closing(CloseReason),
     Closed(Farewell),
 }
 
@@ -121,6 +125,7 @@ struct State {
     fill: Fill,
     crowded: bool,
     close_asked: bool,
+    drain_asked: bool,
     /// Somebody wants to know when nothing waits any more.
     drains_watched: bool,
     /// Nothing waits any more, and the session does not know it yet.
@@ -135,9 +140,12 @@ pub(crate) struct Pipe(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The worker that the session's actor lives on.
-    worker: usize,
     dialect: Dialect,
+    /// The worker that the session's actor lives on.
+    worker: u32,
+    /// Answers that the client waits for.
+    owed: AtomicU32,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
 
@@ -150,6 +158,8 @@ pub(crate) struct Look {
     pub(crate) probing: Option<Generation>,
     /// Somebody wants the session closed.
     pub(crate) close_asked: bool,
+    /// The session is to end as soon as nothing is in flight.
+    pub(crate) drain_asked: bool,
     pub(crate) fill: Fill,
     /// Too much of what its listeners did is still on its way.
     pub(crate) crowded: bool,
@@ -172,6 +182,7 @@ impl Pipe {
         transport: Transport,
         dialect: Dialect,
         bounds: Bounds,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let state = Mutex::new(State {
             outbox: Outbox::new(bounds),
@@ -195,14 +206,16 @@ impl Pipe {
             crowded: false,
             called: false,
             close_asked: false,
+            drain_asked: false,
             drains_watched: false,
             drained: false,
         });
-        Self(Arc::new(Shared { worker, dialect, state }))
+        let worker = u32::try_from(worker).expect("there are fewer workers than that");
+        Self(Arc::new(Shared { dialect, worker, owed: AtomicU32::new(0), metrics, state }))
     }
 
     pub(crate) fn worker(&self) -> usize {
-        self.0.worker
+        self.0.worker as usize
     }
 
     /// How its client wants to be spoken to.
@@ -213,6 +226,21 @@ impl Pipe {
     /// Whether both are of one session.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The client has asked for one more answer.
+    pub(crate) fn owe(&self) {
+        self.0.owed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has got one, or gets none any more.
+    pub(crate) fn settle(&self) {
+        self.0.owed.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many answers the client waits for.
+    pub(crate) fn owed(&self) -> usize {
+        self.0.owed.load(Ordering::Relaxed) as usize
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -227,6 +255,7 @@ impl State {
             current: self.carrier.generation,
             probing: self.probe.as_ref().map(|probe| probe.generation),
             close_asked: self.close_asked,
+            drain_asked: self.drain_asked,
             fill: self.fill,
             crowded: self.crowded,
             drained: self.drained,
@@ -252,8 +281,8 @@ impl State {
     }
 
     /// Tells the session that its orderly close is done.
-    fn farewell_fetched(&mut self, generation: Generation) -> Option<Waker> {
-        self.inbox.push_back((generation, Inbound::Closed(CloseReason::ForcedClose)));
+    fn farewell_fetched(&mut self, generation: Generation, reason: CloseReason) -> Option<Waker> {
+        self.inbox.push_back((generation, Inbound::Closed(reason)));
         self.call_session()
     }
 

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{
     Carrier, Farewell, Generation, INBOX_PACKETS, Inbound, Look, Phase, Pipe, register, wake,
 };
-use crate::engine::{Transport, frame::Frame};
+use crate::engine::{Transport, frame::Frame, session::CloseReason};
 
 impl Pipe {
     /// Takes up to `max` things the transports have said. Pending registers the session's waker.
@@ -65,6 +65,7 @@ impl Pipe {
         let mut state = self.lock();
         state.called = false;
         let look = state.look();
+        state.outbox.notice(look.fill);
         state.drained = false;
         look
     }
@@ -157,12 +158,12 @@ impl Pipe {
     }
 
     /// Sends what waits, then closes. Returns whether the farewell still has to be fetched.
-    pub(crate) fn close_gracefully(&self) -> bool {
+    pub(crate) fn close_gracefully(&self, reason: CloseReason) -> bool {
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return state.phase == Phase::Closing;
+            return matches!(state.phase, Phase::Closing(_));
         }
-        state.phase = Phase::Closing;
+        state.phase = Phase::Closing(reason);
         state.outbox.seal();
         let polling = state.carrier.transport == Transport::Polling;
         let pending = (polling && !state.carrier.poll_waiting) || !state.outbox.is_idle();
@@ -173,13 +174,14 @@ impl Pipe {
     }
 
     /// Closes now. What waits is still handed to a transport that can take it, unless `discard`
-    /// says that it is not wanted. Returns how many packets were dropped.
+    /// says that it is not wanted. Counts and returns how many frames were dropped.
     pub(crate) fn close_now(&self, farewell: Farewell, discard: bool) -> usize {
         let mut state = self.lock();
         state.phase = Phase::Closed(farewell);
         // Nobody comes to fetch what a polling session has left, once its id is unknown.
         let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
         let (lost, starts) = state.outbox.clear(discard || gone);
+        self.0.metrics.frames_undelivered.add(lost as u64);
         state.inbox = VecDeque::new();
         let wakers = [
             state.carrier.waker.take(),
@@ -209,5 +211,19 @@ impl Pipe {
         let session = state.call_session();
         drop(state);
         wake(session);
+    }
+
+    /// Asks the session to end as soon as nothing is in flight, from wherever.
+    pub(crate) fn ask_drain(&self) {
+        let mut state = self.lock();
+        state.drain_asked = true;
+        let session = state.call_session();
+        drop(state);
+        wake(session);
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed(_))
     }
 }

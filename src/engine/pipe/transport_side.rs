@@ -71,7 +71,7 @@ impl Pipe {
         }
         if let Some(frame) = state.outbox.pop() {
             // The session waits for a slow client that catches up, and for the end of a close.
-            let fill = state.outbox.fill();
+            let fill = state.outbox.fill_after_pop(state.fill);
             let changed = state.note_drain() || fill != state.fill;
             state.fill = fill;
             let session = if changed { state.call_session() } else { None };
@@ -82,11 +82,13 @@ impl Pipe {
         if let Phase::Closed(farewell) = state.phase {
             return Poll::Ready(Err(farewell.code()));
         }
-        if state.phase == Phase::Closing && state.outbox.is_idle() {
-            let session = state.farewell_fetched(generation);
+        if let Phase::Closing(reason) = state.phase
+            && state.outbox.is_idle()
+        {
+            let session = state.farewell_fetched(generation, reason);
             drop(state);
             wake(session);
-            return Poll::Ready(Err(1000));
+            return Poll::Ready(Err(reason.close_code()));
         }
         register(&mut state.carrier.waker, cx);
         Poll::Pending
@@ -127,17 +129,20 @@ impl Pipe {
             state.note_drain();
         }
         // A farewell comes by itself: clients handle a close before the packets it came with.
-        let farewell = body.is_empty() && state.phase == Phase::Closing && state.outbox.is_idle();
+        let farewell = match state.phase {
+            Phase::Closing(reason) if body.is_empty() && state.outbox.is_idle() => Some(reason),
+            _ => None,
+        };
         let asked = state.probe.as_mut().is_some_and(|probe| std::mem::take(&mut probe.noop_asked));
         if body.is_empty() {
             match state.phase {
                 Phase::Closed(Farewell::Close(_)) => body.push(Frame::text_packet("1")),
-                Phase::Closing if farewell => body.push(Frame::text_packet("1")),
+                Phase::Closing(_) if farewell.is_some() => body.push(Frame::text_packet("1")),
                 Phase::Closed(Farewell::Noop) => body.push(Frame::text_packet("6")),
-                Phase::Open | Phase::Closing if asked => {
+                Phase::Open | Phase::Closing(_) if asked => {
                     body.push(Frame::text_packet("6"));
                 }
-                Phase::Open | Phase::Closing => {}
+                Phase::Open | Phase::Closing(_) => {}
             }
         }
         if body.is_empty() {
@@ -145,9 +150,11 @@ impl Pipe {
             return Poll::Pending;
         }
         state.carrier.poll_waiting = false;
-        state.fill = state.outbox.fill();
-        let session =
-            if farewell { state.farewell_fetched(generation) } else { state.call_session() };
+        state.fill = state.outbox.fill_after_pop(state.fill);
+        let session = match farewell {
+            Some(reason) => state.farewell_fetched(generation, reason),
+            None => state.call_session(),
+        };
         drop(state);
         wake(session);
         Poll::Ready(body)

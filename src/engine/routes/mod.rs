@@ -16,7 +16,10 @@ use self::{
     respond::bad_websocket,
 };
 #[cfg_attr(not(feature = "client"), allow(unused_imports, reason = "for the bundles"))]
-pub(crate) use self::{error::Refused, respond::CorsHeaders};
+pub(crate) use self::{
+    error::Refused,
+    respond::{CorsHeaders, RETRY_AFTER},
+};
 use serde_json::json;
 
 use super::{
@@ -207,6 +210,7 @@ impl<S: Service> Engine<S> {
             transport,
             Dialect::new(|name| request.query(name)),
             Bounds { bytes: config.max_outbox_bytes, packets: config.max_outbox_packets },
+            self.service.metrics(),
         );
         if !sessions.insert(sid.clone(), pipe.clone()) {
             return Err(hooks::no_id("the id is in use"));

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// When a client that found the server full or closed may try again, in seconds.
-const RETRY_AFTER: &str = "5";
+pub(crate) const RETRY_AFTER: &str = "5";
 
 /// The headers about origins, ready for a response.
 pub(crate) struct CorsHeaders {
@@ -158,8 +158,5 @@ impl RequestError {
 
 pub(super) fn bad_websocket(error: &websocket::Rejected) -> HttpResponse {
     debug!(%error, "websocket handshake refused");
-    HttpResponse::BadRequest()
-        .force_close()
-        .insert_header((header::CONTENT_TYPE, "text/html"))
-        .body(error.to_string())
+    error.response().insert_header((header::CONTENT_TYPE, "text/html")).body(error.to_string())
 }

@@ -82,6 +82,20 @@ pub(crate) enum Rejected {
     Extensions(#[from] Unacceptable),
 }
 
+impl Rejected {
+    /// The response to the request, without a body.
+    pub(crate) fn response(&self) -> HttpResponseBuilder {
+        use HandshakeError::{NoVersionHeader, UnsupportedVersion};
+        let mut response = HttpResponse::BadRequest();
+        response.force_close();
+        if matches!(self, Self::Handshake(NoVersionHeader | UnsupportedVersion)) {
+            // RFC 6455, 4.4: the client may try again with one of these.
+            response.insert_header((header::SEC_WEBSOCKET_VERSION, "13, 8"));
+        }
+        response
+    }
+}
+
 /// The answer to the handshake, and what it says about compression.
 fn agree(
     req: &HttpRequest,

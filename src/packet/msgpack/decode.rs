@@ -36,10 +36,10 @@ enum Body {
 const EVENT: u64 = 2;
 const ACK: u64 = 3;
 
-/// Reads a packet. What is refused is what the reference refuses, in its words and its order, but
+/// Reads a packet that nests no deeper than `most` levels. What is refused is what the reference refuses, in its words and its order, but
 /// for the rows of `docs/deviations.md`.
-pub(super) fn packet(message: &Bytes) -> Result<Packet, DecodeError> {
-    let Fields { kind, namespace, id, data } = fields(message)?;
+pub(super) fn packet(message: &Bytes, most: usize) -> Result<Packet, DecodeError> {
+    let Fields { kind, namespace, id, data } = fields(message, most)?;
     let kind = kind.as_ref().and_then(whole).filter(|kind| *kind <= 4);
     let kind = kind.ok_or(DecodeError::InvalidType)?;
     let Some(Token::Str(namespace)) = namespace else { return Err(DecodeError::InvalidNamespace) };
@@ -67,16 +67,16 @@ pub(super) fn packet(message: &Bytes) -> Result<Packet, DecodeError> {
     Ok(match (kind, body) {
         (EVENT, Some(Body::Event(event))) => Packet::Event { namespace, id, event },
         (ACK, Some(Body::Ack(args))) => Packet::Ack { namespace, id, args },
-        (EVENT | ACK, _) => match body_at(message, &mut Reader::new(message, start), kind)? {
+        (EVENT | ACK, _) => match body_at(message, &mut Reader::new(message, start), kind, most)? {
             Body::Event(event) => Packet::Event { namespace, id, event },
             Body::Ack(args) => Packet::Ack { namespace, id, args },
         },
-        (0, _) => Packet::Connect { namespace, auth: Some(json::text(message, start)?) },
-        _ => Packet::ConnectError { namespace, data: Some(json::text(message, start)?) },
+        (0, _) => Packet::Connect { namespace, auth: Some(json::text(message, start, most)?) },
+        _ => Packet::ConnectError { namespace, data: Some(json::text(message, start, most)?) },
     })
 }
 
-fn fields(message: &Bytes) -> Result<Fields, DecodeError> {
+fn fields(message: &Bytes, most: usize) -> Result<Fields, DecodeError> {
     let mut reader = Reader::new(message, 0);
     let Token::Map(count) = reader.token()? else { return Err(DecodeError::InvalidType) };
     let mut fields = Fields::default();
@@ -90,7 +90,7 @@ fn fields(message: &Bytes) -> Result<Fields, DecodeError> {
             b"type" => fields.kind = Some(first_token(&mut reader)?),
             b"nsp" => fields.namespace = Some(first_token(&mut reader)?),
             b"id" => fields.id = Some(first_token(&mut reader)?),
-            b"data" => fields.data = data(message, &mut reader, fields.kind.as_ref())?,
+            b"data" => fields.data = data(message, &mut reader, fields.kind.as_ref(), most)?,
             _ => {
                 first_token(&mut reader)?;
             }
@@ -107,12 +107,15 @@ fn data(
     message: &Bytes,
     reader: &mut Reader<'_>,
     kind: Option<&Token>,
+    most: usize,
 ) -> Result<Option<Data>, DecodeError> {
     let start = reader.at;
     let token = reader.clone().token()?;
     let kind = kind.and_then(whole).filter(|kind| matches!(*kind, EVENT | ACK));
     let body = match kind {
-        Some(kind) if matches!(token, Token::Array(_)) => Some(body_at(message, reader, kind)?),
+        Some(kind) if matches!(token, Token::Array(_)) => {
+            Some(body_at(message, reader, kind, most)?)
+        }
         _ => {
             first_token(reader)?;
             None
@@ -122,14 +125,19 @@ fn data(
 }
 
 /// Reads the list that an event or an ack has as data.
-fn body_at(message: &Bytes, reader: &mut Reader<'_>, kind: u64) -> Result<Body, DecodeError> {
+fn body_at(
+    message: &Bytes,
+    reader: &mut Reader<'_>,
+    kind: u64,
+    most: usize,
+) -> Result<Body, DecodeError> {
     let Token::Array(count) = reader.token()? else { return Err(DecodeError::InvalidPayload) };
     let (body, end) = if kind == EVENT {
         let name = name(message, reader, count)?;
-        let (args, end) = json::args(message, reader.at, count - 1)?;
+        let (args, end) = json::args(message, reader.at, count - 1, most)?;
         (Body::Event(Event { name, args }), end)
     } else {
-        let (args, end) = json::args(message, reader.at, count)?;
+        let (args, end) = json::args(message, reader.at, count, most)?;
         (Body::Ack(args), end)
     };
     reader.at = end;

@@ -80,14 +80,22 @@ struct Transcoder<'a> {
     levels: SmallVec<[Level; 8]>,
     rewrite: Rewrite,
     begun: Begun,
+    /// Levels that may be open at once.
+    most: usize,
 }
 
 /// The `count` values that begin at `start`, as arguments, and where they end.
-pub(super) fn args(message: &Bytes, start: usize, count: usize) -> Read<(Args, usize)> {
+pub(super) fn args(
+    message: &Bytes,
+    start: usize,
+    count: usize,
+    most: usize,
+) -> Read<(Args, usize)> {
     if count == 0 {
         return Ok((Args::new(), start));
     }
     let mut transcoder = Transcoder::new(message, start, count, Binary::Attached(message));
+    transcoder.most = most.min(MAX_DEPTH);
     while transcoder.step()? != Step::Done {}
     let Transcoder { reader, text, attachments, rewrite, .. } = transcoder;
     let bytes = rewrite.finish(message, reader.at);
@@ -104,8 +112,9 @@ pub(super) fn value(message: &Bytes) -> Read<(ByteString, Vec<Bytes>, usize)> {
 }
 
 /// The value that begins at `start`, as JSON alone.
-pub(super) fn text(message: &Bytes, start: usize) -> Read<ByteString> {
+pub(super) fn text(message: &Bytes, start: usize, most: usize) -> Read<ByteString> {
     let mut transcoder = Transcoder::new(message, start, 1, Binary::Inline);
+    transcoder.most = most.min(MAX_DEPTH);
     while transcoder.step()? != Step::Done {}
     Ok(transcoder.text.into())
 }
@@ -189,6 +198,7 @@ impl<'a> Transcoder<'a> {
             levels: smallvec![Level { kind: Kind::Top, left: count, kept: count, header: 0 }],
             rewrite: Rewrite::new(start),
             begun: Begun::default(),
+            most: MAX_DEPTH,
         }
     }
 
@@ -220,7 +230,7 @@ impl<'a> Transcoder<'a> {
     }
 
     fn open(&mut self, kind: Kind, count: usize) -> Read<()> {
-        if self.levels.len() > MAX_DEPTH {
+        if self.levels.len() > self.most {
             return Err(Fault::TooDeep);
         }
         self.text.push(if kind == Kind::Map { '{' } else { '[' });

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::super::{Args, Decoder, Packet, Payload};
+use super::super::{Args, DecodeError, Decoder, Packet, Payload};
 use super::{Bytes, args};
 
 #[test]
@@ -27,6 +27,29 @@ fn depth_costs_no_stack() {
             assert!(nested.raw_json().contains(&json));
         }
     }
+}
+
+#[test]
+fn nesting_is_bounded_where_it_is_wanted() {
+    let decode = |text: String| Decoder::new(1).with_max_depth(300).text(text.into());
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = |n| format!("{}1{}", open.repeat(n), close.repeat(n));
+        for kind in ["2[\"x\",", "3[", "51-[\"x\",", "3[\"[{\\\"[\",{},[[]],"] {
+            assert!(decode(format!("{kind}{}]", nested(300))).is_ok(), "{kind}");
+            let refused = decode(format!("{kind}{}]", nested(301)));
+            assert_eq!(refused, Err(DecodeError::TooDeep), "{kind}");
+        }
+    }
+    let auth = |n| format!("0{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
+    assert!(decode(auth(300)).is_ok());
+    assert_eq!(decode(auth(301)), Err(DecodeError::TooDeep));
+    // Neither many brackets side by side nor those in texts are levels.
+    for flat in ["[],", "[{}],", "\"[[[{{{\",", "\"\\\"[[{\",", "{\"[\":[]},"] {
+        assert!(decode(format!("2[\"x\",{}1]", flat.repeat(5_000))).is_ok(), "{flat}");
+    }
+    // Broken JSON is refused, by whichever comes first.
+    assert!(decode(format!("2[\"x\",{}", "[".repeat(100_000))).is_err());
+    assert!(decode(format!("2[\"x\"{}", "]".repeat(100_000))).is_err());
 }
 
 #[test]

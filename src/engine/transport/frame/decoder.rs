@@ -19,9 +19,13 @@ use super::{CloseFrame, FIN, FrameError, MAX_CONTROL, MAX_HEADER, Message, OpCod
 /// The longest header that a client writes: that of a server, and a mask.
 const MAX_MASKED_HEADER: usize = MAX_HEADER + 4;
 
-/// Frames of one message; a bound, for empty frames never reach the limit on bytes. The number
-/// and the close code 1008 are those of `ws`, the reference.
-const MAX_FRAGMENTS: u32 = 16 * 1024;
+/// Frames of one message, whatever is in them; a bound, for empty frames never reach the limit on
+/// bytes. The number and the close code 1008 are those of `ws`, the reference.
+const MAX_FRAGMENTS: usize = 16 * 1024;
+
+/// Beyond those, a frame more for so many bytes of payload: a large message may come in small
+/// frames, and tiny ones are still bounded by the limit on bytes.
+const FRAGMENT_BYTES: usize = 32;
 
 /// RSV2 and RSV3, which mean nothing to anybody.
 const RESERVED: u8 = 0x30;
@@ -94,6 +98,15 @@ impl Decoder {
             }
         }
         Ok(chunk.len())
+    }
+
+    /// Bytes that wait for more to come.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
+            message + partial.control.capacity()
+        })
     }
 
     /// Consumes a header, if one has to come, and as much of its payload as there is.
@@ -234,7 +247,7 @@ impl Decoder {
             }
             message.check()?;
             message.received += part.len();
-            message.fragments += u32::from(complete);
+            message.fragments += usize::from(complete);
             if complete && frame.fin {
                 let message = partial.message.take();
                 finished = message.map(|message| (message.opcode, message.bytes));
@@ -320,7 +333,9 @@ fn opening(
             Err(FrameError::ReservedBit)
         }
         (OpCode::Continuation, None) => Err(FrameError::UnexpectedContinuation),
-        (OpCode::Continuation, Some(message)) if message.fragments >= MAX_FRAGMENTS => {
+        (OpCode::Continuation, Some(message))
+            if message.fragments >= MAX_FRAGMENTS + message.received / FRAGMENT_BYTES =>
+        {
             Err(FrameError::TooManyFragments)
         }
         (OpCode::Continuation, Some(message)) => Ok((opcode, fin, message.compressed)),

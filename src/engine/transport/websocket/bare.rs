@@ -52,7 +52,7 @@ pub fn bare_websocket(
             answer: Box::new(answer),
             answers: VecDeque::new(),
         }),
-        Err(error) => HttpResponse::BadRequest().force_close().body(error.to_string()),
+        Err(error) => error.response().body(error.to_string()),
     }
 }
 

@@ -28,7 +28,7 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 fn read(bytes: impl Into<Bytes>) -> Result<Packet, DecodeError> {
-    MsgpackParser::read(&Message::Binary(bytes.into()))
+    MsgpackParser::read(&Message::Binary(bytes.into()), usize::MAX)
 }
 
 fn written(packet: &Outgoing<'_>) -> Vec<u8> {

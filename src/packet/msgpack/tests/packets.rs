@@ -166,6 +166,6 @@ fn what_the_reference_refuses_is_refused_in_its_words() {
         let error = read(hex(&bytes)).unwrap_err();
         assert_eq!(error.to_string(), expected, "{bytes}");
     }
-    let text = MsgpackParser::read(&Message::Text(r#"2["x"]"#.into()));
+    let text = MsgpackParser::read(&Message::Text(r#"2["x"]"#.into()), usize::MAX);
     assert_eq!(text.unwrap_err(), DecodeError::Unreadable);
 }

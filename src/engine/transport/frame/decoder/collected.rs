@@ -17,7 +17,7 @@ pub(super) struct Collected {
     /// How far `bytes` is known to be UTF-8.
     checked: usize,
     /// Frames that are complete.
-    pub(super) fragments: u32,
+    pub(super) fragments: usize,
 }
 
 impl Collected {

@@ -252,22 +252,53 @@ fn a_character_may_be_split_but_not_left_open() {
     assert_eq!(feed_parts(9, frame(0x82, b"\xff\xc3").chunks(1)).0, [binary]);
 }
 
-#[test]
-fn a_message_has_a_bounded_number_of_fragments() {
-    for payload in [&b""[..], b"x"] {
-        let mut bytes = frame(0x02, payload);
-        for _ in 1..MAX_FRAGMENTS - 1 {
-            bytes.extend(frame(0x00, payload));
+/// How many frames with this payload the decoder takes of a message that never ends.
+fn endless(payload: &[u8]) -> usize {
+    let mut decoder = Decoder::new(1 << 30);
+    let mut first = 0x02;
+    for taken in 0..1 << 20 {
+        if let (_, Some(error)) = feed(&mut decoder, &frame(first, payload)) {
+            assert_eq!(error, FrameError::TooManyFragments);
+            return taken;
         }
-        let allowed = [&bytes[..], &frame(0x80, payload)].concat();
-        let (messages, error) = feed_parts(1 << 20, [&allowed[..], &allowed]);
-        assert_eq!((messages.len(), error), (2, None));
-
-        bytes.extend(frame(0x00, payload));
-        let filled = bytes.len();
-        bytes.extend(frame(0x80, payload));
-        assert_eq!(refusal(1 << 20, &bytes), (FrameError::TooManyFragments, filled + 1));
+        first = 0x00;
     }
+    panic!("no end");
+}
+
+#[test]
+fn a_message_without_end_in_empty_or_tiny_frames_is_refused() {
+    assert_eq!(endless(b""), MAX_FRAGMENTS);
+    let tiny = endless(b"x");
+    assert!((MAX_FRAGMENTS..MAX_FRAGMENTS + 600).contains(&tiny), "{tiny}");
+    assert!(endless(&[0; FRAGMENT_BYTES - 1]) <= FRAGMENT_BYTES * MAX_FRAGMENTS);
+}
+
+#[test]
+fn as_many_frames_as_are_allowed_make_a_message() {
+    let mut bytes = frame(0x02, b"");
+    for _ in 2..MAX_FRAGMENTS {
+        bytes.extend(frame(0x00, b""));
+    }
+    bytes.extend(frame(0x80, b""));
+    let (messages, error) = feed_parts(1 << 20, [&bytes[..], &bytes]);
+    assert_eq!((messages.len(), error), (2, None));
+}
+
+#[test]
+fn a_large_message_may_come_in_small_frames() {
+    // 4 MiB in frames of 64 bytes, as in Autobahn's 9.3.1 and 9.4.1.
+    let payload: Vec<u8> = (0..4 << 20).map(|i| (i % 64) as u8).collect();
+    let mut bytes = Vec::new();
+    let last = payload.len() / 64 - 1;
+    for (at, part) in payload.chunks(64).enumerate() {
+        let opcode = if at == 0 { 0x01 } else { 0x00 };
+        bytes.extend(frame(if at == last { 0x80 } else { opcode }, part));
+    }
+    let (messages, error) = feed_parts(4 << 20, bytes.chunks(16 * 1024));
+    assert_eq!(error, None);
+    let Some(Message::Text(text)) = messages.first() else { panic!("a text") };
+    assert!(text.as_bytes() == &payload[..]);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! How much of a client's events is at work or waits, and the bounds of both.
+
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
+
+use super::Limits;
+use crate::{packet::Event, socket::Socket};
+
+/// How many listeners of a connection are under way or waiting for their turn, and the bytes of
+/// their events.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    count: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Running {
+    /// Whether there may be one more.
+    pub(super) fn has_room(&self, limits: &Limits) -> bool {
+        self.count.get() < limits.max_running && self.bytes.get() < limits.max_running_bytes
+    }
+
+    /// One more, until the returned value is dropped.
+    pub(super) fn begin(self: &Rc<Self>, socket: &Socket, event: Option<&Event>) -> Underway {
+        let bytes = event.map_or(0, size);
+        self.count.set(self.count.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        Underway { running: Rc::clone(self), socket: socket.clone(), bytes }
+    }
+}
+
+/// A listener under way, or an event that waits for one.
+#[derive(Debug)]
+pub(super) struct Underway {
+    running: Rc<Running>,
+    pub(super) socket: Socket,
+    bytes: usize,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.running.count.set(self.running.count.get() - 1);
+        self.running.bytes.set(self.running.bytes.get() - self.bytes);
+        // The connection may have stopped reading.
+        self.socket.pipe().nudge();
+    }
+}
+
+/// Events that wait because as many listeners are at work as may be.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    events: VecDeque<(Socket, Event, Option<u64>)>,
+    bytes: usize,
+}
+
+impl Parked {
+    /// Events that may wait before nothing more is read at all.
+    const EVENTS: usize = 16_384;
+    /// Bytes of them.
+    const BYTES: usize = 4 << 20;
+
+    pub(super) fn push(&mut self, socket: Socket, event: Event, id: Option<u64>) {
+        self.bytes += size(&event);
+        self.events.push_back((socket, event, id));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Socket, Event, Option<u64>)> {
+        let (socket, event, id) = self.events.pop_front()?;
+        self.bytes -= size(&event);
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some((socket, event, id))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.events.len() >= Self::EVENTS || self.bytes >= Self::BYTES
+    }
+}
+
+fn size(event: &Event) -> usize {
+    let attachments: usize = event.args.attachments().iter().map(|data| data.len()).sum();
+    event.name.len() + event.args.raw_json().len() + attachments
+}

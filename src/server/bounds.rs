@@ -1,0 +1,82 @@
+//! The bounds of what clients may send, as options; `docs/security.md` has a table of them all.
+
+use std::time::Duration;
+
+use super::SocketIoBuilder;
+use crate::config::RateLimit;
+
+impl SocketIoBuilder {
+    /// Bytes of one packet, text and attachments together. A client that sends a larger one is
+    /// closed. Default: 11 times [`max_http_buffer_size`](Self::max_http_buffer_size), a packet with
+    /// 10 attachments of the largest size.
+    pub fn max_packet_bytes(mut self, bytes: usize) -> Self {
+        self.max_packet_bytes = Some(bytes);
+        self
+    }
+
+    /// Time until all attachments of a packet have come; a client that needs longer is closed.
+    /// Default 60 s. It is looked at by one timer for all packets of a client, so a packet that
+    /// follows another one may take up to twice as long.
+    pub fn attachment_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.attachment_timeout = timeout;
+        self
+    }
+
+    /// Levels that the arguments of a packet may nest; a client that sends more is closed. Default
+    /// 2,048, which is also the most that msgpack may have. What a listener reads as a type of its own
+    /// or as a JSON value may nest 128 levels.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.limits.parser.max_depth = levels;
+        self
+    }
+
+    /// How fast one client may send. Default: 200,000 packets and 256 MiB per second; a client that
+    /// sends more is not read for a while. See [`RateLimit`].
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.limits.burst = limit.capacity();
+        self.limits.rate = limit;
+        self
+    }
+
+    /// Bytes of the events whose listeners are under way; beyond it nothing more is read from that
+    /// client until one has finished. Default 16 MiB. One event is always taken.
+    pub fn max_running_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_running_bytes = bytes;
+        self
+    }
+
+    /// Bytes of JSON that a client may have in the auths of all its sockets together; a CONNECT with
+    /// more is refused with "Too much auth". Default 128 KiB. Auths of up to 1 KiB do not count.
+    pub fn max_auth_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_auth_bytes = bytes;
+        self
+    }
+
+    /// Rooms one socket may be in, besides its own; it does not join others. Default 16,384.
+    pub fn max_rooms(mut self, count: usize) -> Self {
+        self.socket_limits.rooms = count;
+        self
+    }
+
+    /// Bytes of a room's name; nobody joins a room with a longer one. Default 8,192.
+    pub fn max_room_name(mut self, bytes: usize) -> Self {
+        self.socket_limits.room_name = bytes;
+        self
+    }
+
+    /// Answers that may be awaited of one socket. Beyond it, who asks gets
+    /// [`EmitError::TooManyQuestions`](crate::EmitError::TooManyQuestions), and a broadcast counts the
+    /// socket as one that left. Default 16,384.
+    pub fn max_pending_acks(mut self, count: usize) -> Self {
+        self.socket_limits.asked = count;
+        self
+    }
+
+    /// Answers that the application may owe to one socket: [`AckSender`](crate::AckSender)s that were
+    /// kept when their listeners had ended. Beyond it, events that want an answer get the error "too
+    /// many events without answer". Default 16,384.
+    pub fn max_owed_acks(mut self, count: usize) -> Self {
+        self.socket_limits.owed = count;
+        self
+    }
+}
