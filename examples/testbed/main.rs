@@ -5,6 +5,7 @@
 mod bare;
 #[path = "../chat/rooms/mod.rs"]
 mod chat;
+mod cluster;
 mod control;
 mod emitting;
 mod fetched;
@@ -20,6 +21,7 @@ mod settings;
 
 use std::{
     io::{self, Write},
+    net::{SocketAddr, TcpListener},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -28,12 +30,13 @@ use std::{
 use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
+    dev::Server,
     rt::signal::unix::{SignalKind, signal},
 };
 use futures_util::future::{join, select};
 use greenroom::{
     Drain, SocketIo,
-    engine::{EngineIo, Hooks, Opened},
+    engine::{EngineIo, Hooks, LeanHttp, Opened},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -88,6 +91,9 @@ fn socket_io(settings: &Settings) -> SocketIo {
     for parent in control::parents(&world) {
         io.spawn_parent(parent);
     }
+    if let Some(node) = &settings.node {
+        io.spawn(cluster::namespace(node, &world));
+    }
     chat::open(&io);
     io
 }
@@ -100,15 +106,15 @@ fn engine_io(settings: &Settings) -> EngineIo {
     })
 }
 
-async fn serve(settings: &Settings) -> io::Result<()> {
-    let (io, engine) = (socket_io(settings), engine_io(settings));
-    let services = (io.clone(), engine.clone());
-    let echo = bare::Echo::new(settings.bare());
+type Services = (SocketIo, EngineIo, bare::Echo);
+
+/// Behind actix-web's own server, as most applications are.
+fn http(settings: &Settings, services: Services) -> io::Result<(Server, Vec<SocketAddr>)> {
     let server = HttpServer::new(move || {
-        let (io, engine) = services.clone();
+        let (io, engine, echo) = services.clone();
         // Elsewhere: 404 with an empty body, as actix-web does by itself.
         // The more specific path first: that of the other may be `/`.
-        App::new().service(engine).service(io).service(echo.clone())
+        App::new().service(engine).service(io).service(echo)
     })
     .workers(settings.workers)
     .tcp_nodelay(true)
@@ -123,10 +129,43 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     .disable_signals()
     .shutdown_timeout(1)
     .bind((settings.host.as_str(), settings.port))?;
+    let addresses = server.addrs();
+    Ok((server.run(), addresses))
+}
+
+/// The same with lean WebSockets.
+fn lean(settings: &Settings, services: Services) -> io::Result<(Server, Vec<SocketAddr>)> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port))?;
+    socket2::SockRef::from(&listener).listen(4096)?;
+    let addresses = vec![listener.local_addr()?];
+    let server = Server::build()
+        .workers(settings.workers)
+        .max_concurrent_connections(100_000)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen("testbed", listener, move || {
+            let (io, engine, echo) = services.clone();
+            LeanHttp::new()
+                .tcp_nodelay(true)
+                .h1_allow_half_closed(false)
+                .keep_alive(Duration::from_secs(30))
+                .client_request_timeout(Duration::from_secs(10))
+                .serve(App::new().service(engine).service(io).service(echo))
+        })?;
+    Ok((server.run(), addresses))
+}
+
+async fn serve(settings: &Settings) -> io::Result<()> {
+    let (io, engine) = (socket_io(settings), engine_io(settings));
+    let services = (io.clone(), engine.clone(), bare::Echo::new(settings.bare()));
+    // What other servers send is heard before the first client comes, unless the engine is away.
+    if tokio::time::timeout(Duration::from_secs(3), io.cluster_ready()).await.is_err() {
+        eprintln!("testbed: the cluster's engine cannot be reached yet");
+    }
+    let (server, addresses) =
+        if settings.lean { lean(settings, services)? } else { http(settings, services)? };
     // From here on a signal is heard: whoever reads that the server listens may send one.
     let stop = asked_to_stop()?;
-    let addresses = server.addrs();
-    let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     writeln!(io::stdout(), "{}", settings.announce(&addresses))?;

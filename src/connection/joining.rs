@@ -1,6 +1,6 @@
 //! Joining namespaces: finding them, asking the middlewares, being let in.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use bytestring::ByteString;
@@ -238,10 +238,10 @@ pub(super) fn settle(
         asking: None,
         reason: None,
         serial: None,
-        claim,
+        claim: claim.map(Box::new),
     });
     if passes || entrance.home.description.listeners.before_connect.is_empty() {
-        checked(link, &socket, Ok(()), Some(arrival), ctx);
+        checked(link, &socket, Ok(()), Some(arrival));
         return;
     }
     let place = client.place.clone();
@@ -264,10 +264,10 @@ fn ask(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
     };
     let mut chain = match Guarded::start(socket.pipe(), chain) {
         Ok(chain) => chain,
-        Err(panicked) => return answer(link, &socket, Err(panicked), ctx),
+        Err(panicked) => return answer(link, &socket, Err(panicked)),
     };
     match running::poll_once(&mut chain) {
-        std::task::Poll::Ready(result) => answer(link, &socket, result, ctx),
+        std::task::Poll::Ready(result) => answer(link, &socket, result),
         std::task::Poll::Pending => {
             let (connection, asker) = (ctx.address(), socket.clone());
             let task = actix::spawn(async move {
@@ -303,10 +303,10 @@ struct Checked {
 impl Handler<Checked> for Link<Client> {
     type Result = ();
 
-    fn handle(&mut self, Checked { socket, result }: Checked, ctx: &mut Self::Context) {
+    fn handle(&mut self, Checked { socket, result }: Checked, _: &mut Self::Context) {
         let span = self.span().clone();
         let _entered = span.enter();
-        answer(self, &socket, result, ctx);
+        answer(self, &socket, result);
     }
 }
 
@@ -314,14 +314,13 @@ fn answer(
     link: &mut Connection,
     socket: &Socket,
     result: Result<Result<(), ConnectError>, Panicked>,
-    ctx: &mut Context<Connection>,
 ) {
     let result = result.unwrap_or_else(|Panicked(reason)| {
         link.upper.shared.metrics.panics.increment();
         error!(namespace = socket.namespace(), reason, "middleware panicked");
         Err(ConnectError::new("internal error"))
     });
-    checked(link, socket, result, None, ctx);
+    checked(link, socket, result, None);
 }
 
 fn checked(
@@ -329,7 +328,6 @@ fn checked(
     socket: &Socket,
     result: Result<(), ConnectError>,
     arrival: Option<Arrival>,
-    ctx: &mut Context<Connection>,
 ) {
     // Gone if the client left meanwhile: then the namespace has been told.
     let Some(index) = link.upper.position(socket) else { return };
@@ -344,10 +342,10 @@ fn checked(
             let place = link.upper.place.clone();
             let joined = &mut link.upper.joined[index];
             joined.phase = Phase::Entering;
-            let (socket, claim) = (Told::new(socket), joined.claim.take());
+            let (socket, claim) = (Told::new(socket), joined.claim.take().map(|claim| *claim));
             joined.entrance.addr.do_send(Connect { socket, place, arrival, claim });
-            if let Some(deadline) = link.upper.connect_deadline.take() {
-                ctx.cancel_future(deadline);
+            if link.upper.connect_deadline != Duration::MAX {
+                link.upper.connect_deadline = Duration::MAX;
                 link.settle();
             }
         }

@@ -112,7 +112,7 @@ struct Joined {
     /// In serial mode: what came while a listener was under way.
     serial: Option<Box<running::Serial>>,
     /// Until it is let in: what the client has come back for.
-    claim: Option<Claim>,
+    claim: Option<Box<Claim>>,
 }
 
 /// What rides on the session: Socket.IO.
@@ -134,7 +134,8 @@ pub(crate) struct Client {
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: Parked,
-    connect_deadline: Option<SpawnHandle>,
+    /// Until when it has to be on its way into a namespace, counted from the opening.
+    connect_deadline: Duration,
     /// Only where credentials expire.
     alarm: Option<Box<expiring::Alarm>>,
     /// The whole connection is to be closed as soon as every namespace has said goodbye.
@@ -150,6 +151,7 @@ impl fmt::Debug for Client {
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
         let decoder = shared.codec.reader(shared.limits.parser);
+        let connect_deadline = shared.limits.connect_timeout;
         Self {
             shared,
             place,
@@ -162,7 +164,7 @@ impl Client {
             returning: Vec::new(),
             running: Rc::default(),
             parked: Parked::default(),
-            connect_deadline: None,
+            connect_deadline,
             alarm: None,
             closing: false,
         }
@@ -172,13 +174,6 @@ impl Client {
 impl Protocol for Client {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.shared.metrics.sessions_opened.increment();
-        let timeout = link.upper.shared.limits.connect_timeout;
-        let deadline = ctx.run_later(timeout, |link, ctx| {
-            tracing::debug!("no namespace joined in time");
-            link.upper.shared.metrics.connect_timeouts.increment();
-            leaving::force_close(link, ctx);
-        });
-        link.upper.connect_deadline = Some(deadline);
         if link.revision() == Revision::Three {
             joining::connect(link, "/".into(), None, ctx);
         }
@@ -203,9 +198,7 @@ impl Protocol for Client {
             CloseReason::PingTimeout => metrics.ping_timeouts.increment(),
             _ => {}
         }
-        if let Some(deadline) = link.upper.connect_deadline.take() {
-            ctx.cancel_future(deadline);
-        }
+        link.upper.connect_deadline = Duration::MAX;
         let sockets = link.upper.sockets();
         leaving::leave_all(link, DisconnectReason::Session(reason), ctx);
         for socket in sockets {
@@ -217,6 +210,17 @@ impl Protocol for Client {
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         passing::hear_all(link);
         running::unpark(link, ctx);
+    }
+
+    fn deadline(&self) -> Duration {
+        self.connect_deadline
+    }
+
+    fn due(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
+        link.upper.connect_deadline = Duration::MAX;
+        tracing::debug!("no namespace joined in time");
+        link.upper.shared.metrics.connect_timeouts.increment();
+        leaving::force_close(link, ctx);
     }
 
     fn ready(&self) -> bool {

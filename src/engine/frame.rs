@@ -4,7 +4,7 @@ mod shared;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 pub(crate) use self::shared::{Claim, Job, Shared, Underway};
 use super::{
@@ -82,8 +82,10 @@ impl Frame {
         let (head, length) = header(opcode, true, bytes.len() - MAX_HEADER);
         let start = MAX_HEADER - length;
         bytes[start..MAX_HEADER].copy_from_slice(&head[..length]);
+        let mut bytes = Bytes::from(bytes);
+        bytes.advance(start);
         Self::Own(Ready {
-            bytes: Bytes::from(bytes).slice(start..),
+            bytes,
             header: length as u8,
             binary: matches!(opcode, OpCode::Binary),
             compress: true,

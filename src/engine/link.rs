@@ -5,6 +5,7 @@
 //! through the pipe and is told the end.
 
 mod driver;
+mod turn;
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tracing::{Span, debug, debug_span, trace, warn};
 
 use self::driver::Driver;
+pub(crate) use self::turn::{Turn, start};
 use super::{
     admission::Seat,
     config::Config,
@@ -30,7 +32,7 @@ use super::{
     handshake::{Request, SessionId},
     outbox::Fill,
     packet::{Message, Packet},
-    pipe::{Farewell, Generation, Inbound, Pipe},
+    pipe::{Farewell, Generation, Inbound, Look, Pipe},
     registry::Sessions,
     session::{Action, CloseReason, Session, Timing},
     transport::Transport,
@@ -52,6 +54,12 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>);
     /// Called in every turn of the session, before it reads.
     fn turn(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
+    /// When something is due, counted from the opening of the session; never if it does not say.
+    fn deadline(&self) -> Duration {
+        Duration::MAX
+    }
+    /// The deadline has come. Another one has to be set, or it comes again at once.
+    fn due(_link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {}
     /// Whether more may be read now. If not, it calls [`Pipe::nudge`] when it can.
     fn ready(&self) -> bool;
     /// What is in flight: listeners under way, answers that either side waits for.
@@ -100,6 +108,8 @@ pub(crate) struct Link<P: Protocol> {
     given_up: Option<(Duration, CloseReason)>,
     driver: Option<Waker>,
     rearm: bool,
+    /// The transport that carries the session.
+    current: Generation,
     /// The layer above has been told that the client is slow.
     lagging: bool,
     span: Span,
@@ -150,6 +160,7 @@ impl<P: Protocol> Link<P> {
             given_up: None,
             driver: None,
             rearm: false,
+            current: 0,
             lagging: false,
             span,
         }
@@ -274,17 +285,17 @@ impl<P: Protocol> Link<P> {
                 if self.closing {
                     return;
                 }
-                let now = self.now();
-                let look = self.pipe.look();
-                if look.probing == Some(from) {
+                if from != self.current {
+                    if self.pipe.look().probing != Some(from) {
+                        // A transport that the session has left, or refused.
+                        return;
+                    }
                     // It may have begun since this turn did.
                     self.begin_probe(from);
-                } else if look.current != from {
-                    // A transport that the session has left, or refused.
-                    return;
                 }
                 let pong = matches!(packet, Packet::Pong(_));
-                let action = self.session.packet(now, from, packet);
+                let opened = self.opened;
+                let action = self.session.packet(|| opened.elapsed(), from, packet);
                 let heartbeat = (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
@@ -292,12 +303,11 @@ impl<P: Protocol> Link<P> {
                 }
             }
             Inbound::Closed(reason) => {
-                let look = self.pipe.look();
-                if look.probing == Some(from) {
+                if from == self.current {
+                    self.abort(reason, ctx);
+                } else if self.pipe.look().probing == Some(from) {
                     let action = self.session.probe_closed();
                     self.act(action, ctx);
-                } else if look.current == from {
-                    self.abort(reason, ctx);
                 }
                 // Otherwise a transport that the session has left has ended at last.
             }
@@ -321,7 +331,8 @@ impl<P: Protocol> Link<P> {
             Action::Switch => {
                 trace!("session upgraded");
                 self.rearm = true;
-                if self.pipe.switch() {
+                if let Some(generation) = self.pipe.switch() {
+                    self.current = generation;
                     P::noticed(self, ConnectionEvent::Upgraded(Transport::WebSocket), ctx);
                 } else {
                     debug!("an upgrade ended without its transport");
@@ -342,6 +353,9 @@ impl<P: Protocol> Link<P> {
         {
             self.abort(reason, ctx);
         }
+        if !self.ended && self.upper.deadline() <= now {
+            P::due(self, ctx);
+        }
         while !self.ended {
             match self.session.tick(now) {
                 Action::Nothing => break,
@@ -361,7 +375,7 @@ impl<P: Protocol> Link<P> {
 
     fn deadline(&self) -> Duration {
         let given_up = self.given_up.map_or(Duration::MAX, |(until, _)| until);
-        self.session.deadline().min(given_up)
+        self.session.deadline().min(given_up).min(self.upper.deadline())
     }
 
     /// Gives the upgrade its deadline, once.
@@ -373,8 +387,7 @@ impl<P: Protocol> Link<P> {
     }
 
     /// Looks at what other threads may have changed: the outbox's fill, a probe that began.
-    fn observe(&mut self, ctx: &mut Context<Self>) {
-        let look = self.pipe.attend();
+    fn observe(&mut self, look: Look, ctx: &mut Context<Self>) {
         if let Some(generation) = look.probing {
             self.begin_probe(generation);
         }

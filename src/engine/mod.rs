@@ -30,6 +30,7 @@ pub use self::{
     cors::Cors,
     handshake::{Headers, Request},
     hooks::{BoxedErrorListener, ConnectionError, Hooks, OnConnectionError},
+    lean::LeanHttp,
     link::ConnectionEvent,
     packet::Message,
     proxies::TrustedProxies,
@@ -54,12 +55,14 @@ pub(crate) mod drain;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 mod hooks;
+mod lean;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod packet;
 pub(crate) mod payload;
 pub(crate) mod pipe;
 mod proxies;
+pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod routes;
 pub(crate) mod session;

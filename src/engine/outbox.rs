@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 pub use self::full::WhenFull;
 pub(crate) use self::full::{Came, Dropped};
-use super::frame::Frame;
+use super::{frame::Frame, queue::Queue};
 
 /// The frames of one packet: a text frame and its attachments, never separated.
 pub(crate) type Frames = SmallVec<[Frame; 1]>;
@@ -31,8 +31,8 @@ const BURST_QUARTERS: usize = 12;
 /// Operations of one client that may be on their way before nothing more is read from it.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Capacity an idle queue may keep.
-const IDLE_CAPACITY: usize = 8;
+/// Capacity an idle queue may keep: most connections are idle most of the time.
+const IDLE_CAPACITY: usize = 0;
 
 /// The number of an operation of one client, in the order they were started.
 pub(crate) type Sequence = u64;
@@ -91,7 +91,7 @@ struct InFlight {
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Frame>,
+    queue: Queue<Frame>,
     bytes: usize,
     bounds: Bounds,
     last: Sequence,
@@ -115,7 +115,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             bytes: 0,
             bounds,
             last: 0,
@@ -204,6 +204,22 @@ impl Outbox {
             return Came::Nowhere;
         }
         self.append(frames, volatile, writable)
+    }
+
+    /// The same for a packet of which there are more receivers.
+    pub(crate) fn push_clone(&mut self, frames: &Frames, volatile: bool, writable: bool) -> Came {
+        if self.sealed || frames.is_empty() {
+            return Came::Nowhere;
+        }
+        if let [frame] = &**frames
+            && !volatile
+        {
+            self.newest = cost(frame);
+            self.bytes += self.newest;
+            self.queue.push(frame.clone());
+            return Came::Queue;
+        }
+        self.append(frames.clone(), volatile, writable)
     }
 
     fn append(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
@@ -327,8 +343,26 @@ impl Outbox {
         });
     }
 
+    /// Moves frames out: at least one, and more as long as they are no more than `max` bytes together.
+    /// There must be one.
+    pub(crate) fn take(&mut self, max: usize, into: &mut Queue<Frame>) {
+        if self.held.is_empty() && into.is_empty() && self.bytes <= max {
+            std::mem::swap(&mut self.queue, into);
+            self.bytes = 0;
+            return;
+        }
+        let mut taken = 0;
+        while let Some(frame) = self.queue.front() {
+            taken += frame.len();
+            if taken > max && !into.is_empty() {
+                break;
+            }
+            into.extend(self.pop());
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Frame> {
-        let frame = self.queue.pop_front();
+        let frame = self.queue.pop();
         match &frame {
             Some(frame) => self.bytes -= cost(frame),
             None => self.trim(),
@@ -337,10 +371,8 @@ impl Outbox {
     }
 
     /// Gives back what a burst has left behind.
-    fn trim(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
-            self.queue = VecDeque::new();
-        }
+    pub(crate) fn trim(&mut self) {
+        self.queue.trim();
         if self.held.is_empty() && self.held.capacity() > IDLE_CAPACITY {
             self.held = VecDeque::new();
         }
@@ -370,7 +402,7 @@ impl Outbox {
         }
         if discard {
             lost += self.queue.len();
-            self.queue = VecDeque::new();
+            self.queue = Queue::default();
             self.bytes = 0;
         }
         self.sealed = true;

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +17,8 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::{
-    handshake::SessionId, pipe::Pipe, session::CloseReason, supervision::start_supervised,
+    handshake::SessionId, link::Turn, pipe::Pipe, session::CloseReason,
+    supervision::start_supervised,
 };
 use crate::metrics::Metrics;
 
@@ -25,8 +26,15 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     worker: usize,
-    map: Rc<RefCell<HashMap<SessionId, Pipe>>>,
+    map: Rc<RefCell<HashMap<SessionId, Held>>>,
     census: Arc<Census>,
+}
+
+/// A session, as its worker holds it.
+#[derive(Debug)]
+struct Held {
+    pipe: Pipe,
+    turn: Option<Weak<dyn Turn>>,
 }
 
 /// How many there are, on all workers together.
@@ -53,12 +61,24 @@ impl Sessions {
 
     /// Adds a session, unless there is one of that id.
     pub(crate) fn insert(&self, sid: SessionId, pipe: Pipe) -> bool {
-        if self.map.borrow_mut().try_insert(sid, pipe).is_err() {
+        if self.map.borrow_mut().try_insert(sid, Held { pipe, turn: None }).is_err() {
             return false;
         }
         self.census.sessions.fetch_add(1, Ordering::Relaxed);
         self.census.actors.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// The actor of a session has been started.
+    pub(crate) fn started(&self, sid: &SessionId, turn: &Rc<dyn Turn>) {
+        if let Some(held) = self.map.borrow_mut().get_mut(sid) {
+            held.turn = Some(Rc::downgrade(turn));
+        }
+    }
+
+    /// What runs a session of this worker.
+    pub(crate) fn turn(&self, sid: &SessionId) -> Option<Rc<dyn Turn>> {
+        self.map.borrow().get(sid)?.turn.as_ref()?.upgrade()
     }
 
     /// The actor of a session has ended.
@@ -75,7 +95,7 @@ impl Sessions {
     }
 
     fn get(&self, sid: &SessionId) -> Option<Pipe> {
-        self.map.borrow().get(sid).cloned()
+        self.map.borrow().get(sid).map(|held| held.pipe.clone())
     }
 }
 
@@ -112,8 +132,8 @@ impl Handler<CloseAll> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: CloseAll, _: &mut Self::Context) {
-        for pipe in self.0.map.borrow().values() {
-            pipe.fail(CloseReason::ServerShuttingDown);
+        for held in self.0.map.borrow().values() {
+            held.pipe.fail(CloseReason::ServerShuttingDown);
         }
     }
 }
@@ -127,7 +147,7 @@ impl Handler<ListAll> for Registry {
     type Result = Vec<Pipe>;
 
     fn handle(&mut self, _: ListAll, _: &mut Self::Context) -> Self::Result {
-        self.0.map.borrow().values().cloned().collect()
+        self.0.map.borrow().values().map(|held| held.pipe.clone()).collect()
     }
 }
 

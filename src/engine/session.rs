@@ -155,10 +155,16 @@ impl Session {
         self.upgrade.is_some()
     }
 
-    /// A packet on the session's transport or on the one under test.
-    pub(crate) fn packet(&mut self, now: Duration, from: Generation, packet: Packet) -> Action {
+    /// A packet on the session's transport or on the one under test. The time is asked for only
+    /// where it matters: for most packets it does not.
+    pub(crate) fn packet(
+        &mut self,
+        now: impl FnOnce() -> Duration,
+        from: Generation,
+        packet: Packet,
+    ) -> Action {
         match &self.upgrade {
-            Some(upgrade) if upgrade.generation == from => self.probe_packet(now, packet),
+            Some(upgrade) if upgrade.generation == from => self.probe_packet(now(), packet),
             _ => self.own_packet(now, packet),
         }
     }
@@ -185,7 +191,14 @@ impl Session {
         }
     }
 
-    fn own_packet(&mut self, now: Duration, packet: Packet) -> Action {
+    fn own_packet(&mut self, now: impl FnOnce() -> Duration, packet: Packet) -> Action {
+        let packet = match packet {
+            Packet::Message(message) if !matches!(self.heartbeat, Heartbeat::Pinged { .. }) => {
+                return Action::Deliver(message);
+            }
+            packet => packet,
+        };
+        let now = now();
         if let Heartbeat::Pinged { until, refreshed, .. } = &mut self.heartbeat
             && !*refreshed
             && !matches!(packet, Packet::Pong(_))

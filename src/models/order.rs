@@ -23,6 +23,7 @@ use crate::{
         frame::Frame,
         outbox::{Bounds, Frames, Way},
         pipe::Pipe,
+        queue::Queue,
     },
     room::messages::Origin,
 };
@@ -179,8 +180,9 @@ impl Order {
     fn drain(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         for (pipe, received) in self.pipes.iter().zip(&mut self.received) {
-            while let Poll::Ready(Ok(frame)) = pipe.poll_frame(0, &mut cx) {
-                received.push(Label::read(&frame));
+            let mut frames = Queue::default();
+            while let Poll::Ready(Ok(())) = pipe.poll_frames(0, &mut cx, usize::MAX, &mut frames) {
+                received.extend(std::mem::take(&mut frames).iter().map(Label::read));
             }
         }
     }

@@ -183,7 +183,7 @@ impl Life {
             self.pinged = None;
             self.heard = self.now;
         }
-        let action = self.session.packet(self.now, from, sent.packet());
+        let action = self.session.packet(|| self.now, from, sent.packet());
         self.act(action);
     }
 }

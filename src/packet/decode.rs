@@ -72,7 +72,8 @@ pub enum DecodeError {
 pub struct Decoder {
     max_attachments: u32,
     max_depth: u32,
-    waiting: Option<Waiting>,
+    /// Rare and large, and every connection has a decoder.
+    waiting: Option<Box<Waiting>>,
 }
 
 /// A packet whose attachments are on their way.
@@ -162,7 +163,7 @@ impl Decoder {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        let Waiting { header, args, attachments } = waiting;
+        let Waiting { header, args, attachments } = *waiting;
         let attach = |args: Args| args.attach(attachments).ok_or(DecodeError::IllegalAttachments);
         let body = match args {
             Body::Event(Event { name, args }) => Body::Event(Event { name, args: attach(args)? }),
@@ -222,7 +223,7 @@ impl Decoder {
         if header.attachments == 0 {
             return finish(header, args).map(Some);
         }
-        self.waiting = Some(Waiting { header, args, attachments: Vec::new() });
+        self.waiting = Some(Box::new(Waiting { header, args, attachments: Vec::new() }));
         Ok(None)
     }
 }

@@ -14,6 +14,9 @@ use super::extract::{Collected, Extract};
 use super::handoff;
 use super::original::Originals;
 
+/// Room for an array of unknown size, which then need not grow from nothing.
+const SMALL: usize = 64;
+
 /// What a [`Sheet`] has at the end.
 pub(super) struct Written {
     pub(super) text: String,
@@ -27,6 +30,8 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub(super) struct Sheet {
     len: Cell<usize>,
+    /// They are the elements of one.
+    array: Cell<bool>,
     collected: Collected,
 }
 
@@ -35,7 +40,7 @@ type Json<'a> = serde_json::Serializer<&'a Sheet>;
 impl Sheet {
     /// An empty sheet; attachments are numbered from `base`.
     pub(super) fn new(base: usize) -> Self {
-        Self { len: Cell::new(0), collected: Collected::new(base) }
+        Self { len: Cell::new(0), array: Cell::new(false), collected: Collected::new(base) }
     }
 
     /// Writes `data` as one argument.
@@ -64,18 +69,27 @@ impl Sheet {
 
     /// Opens an array before the first argument, in the same buffer.
     pub(super) fn open(&self) {
-        self.text().push(b'[');
+        self.array.set(true);
     }
 
     /// Closes the array.
     pub(super) fn close(&self) {
-        self.text().push(b']');
+        self.text().extend_from_slice(if self.len.get() == 0 { b"[]" } else { b"]" });
     }
 
-    /// Writes the comma before an argument that is not the first.
+    /// Writes what stands before an argument.
     fn begin(&self) {
-        if self.len.replace(self.len.get() + 1) > 0 {
-            self.text().push(b',');
+        let mut text = self.text();
+        match self.len.replace(self.len.get() + 1) {
+            0 => {
+                if text.capacity() == 0 {
+                    text.reserve(SMALL);
+                }
+                if self.array.get() {
+                    text.push(b'[');
+                }
+            }
+            _ => text.push(b','),
         }
     }
 
@@ -84,6 +98,7 @@ impl Sheet {
         if args.is_empty() {
             return;
         }
+        self.text().reserve(args.raw_json().len() + 2);
         self.begin();
         self.len.set(self.len.get() + args.len() - 1);
         let (body, originals) = self.collected.take_over(args);

@@ -24,6 +24,7 @@ use crate::{
         frame::Frame,
         packet::Packet as EnginePacket,
         pipe::{Inbound, Pipe},
+        queue::Queue,
     },
     packet::{Args, Event, Outgoing, Packet, ParserLimits},
     socket::{Codec, Reader},
@@ -110,9 +111,11 @@ fn pump(line: &Weak<Line>, cx: &mut Context<'_>) -> Poll<()> {
             return Poll::Pending;
         }
         drop(state);
-        match line.pipe.poll_frame(0, cx) {
+        // One by one, as the test may stop reading at any of them.
+        let mut frames = Queue::default();
+        match line.pipe.poll_frames(0, cx, 0, &mut frames) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(frame)) => line.take(&frame),
+            Poll::Ready(Ok(())) => frames.iter().for_each(|frame| line.take(frame)),
             Poll::Ready(Err(code)) => line.end(Parting::Closed(code)),
         }
         line.push(cx);

@@ -168,7 +168,7 @@ async fn open_here(io: &SocketIo, request: TestRequest) -> Result<Pipe, Refused>
         let (sessions, request) = (join_worker(io), Arc::clone(&request));
         engine.open_session(&sessions, request, Transport::WebSocket, seat).await
     };
-    opened.await.map(|(_, pipe)| pipe).map_err(|refused| {
+    opened.await.map(|(_, pipe, _)| pipe).map_err(|refused| {
         engine.service.refused(&refused.error, engine.hooks.report(&refused, &request));
         Refused::new(refused.error.to_string())
     })

@@ -63,14 +63,15 @@ impl<P: Protocol> actix::fut::ActorFuture<Link<P>> for Driver {
             None => link.driver = Some(task.waker().clone()),
         }
         for _ in 0..BATCHES_PER_TURN {
-            link.observe(ctx);
+            let look = link.pipe.attend();
+            link.observe(look, ctx);
             self.keep_time(link, ctx, task);
             if link.ended {
                 link.driver = None;
                 return Poll::Ready(());
             }
             P::turn(link, ctx);
-            if !link.upper.ready() || link.pipe.look().crowded {
+            if !link.upper.ready() || look.crowded {
                 if link.pipe.poll_called(task).is_pending() {
                     return Poll::Pending;
                 }

@@ -9,6 +9,11 @@ impl Pipe {
         self.enqueue(|outbox, writable| outbox.push(frames, volatile, writable));
     }
 
+    /// The same for a packet of which there are more receivers.
+    pub(crate) fn send_clone(&self, frames: &Frames, volatile: bool) {
+        self.enqueue(|outbox, writable| outbox.push_clone(frames, volatile, writable));
+    }
+
     /// Sends a packet of the client's own listeners: at once, or behind what is in flight.
     pub(crate) fn send_own(&self, frames: Frames, volatile: bool, owner: Owner) {
         self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, owner, writable));

@@ -10,7 +10,6 @@ mod session_side;
 mod transport_side;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -26,6 +25,7 @@ use super::{
     frame::Frame,
     outbox::{Bounds, Fill, Outbox},
     packet::{Packet, PacketError},
+    queue::Queue,
     session::CloseReason,
 };
 use crate::metrics::Metrics;
@@ -95,12 +95,14 @@ struct Carrier {
     /// A polling response that takes what comes next.
     poll_waiting: bool,
     post_busy: bool,
+    /// It lets the session work, and takes what that sends without being woken.
+    at_work: bool,
 }
 
 #[derive(Debug)]
 struct Probe {
     generation: Generation,
-    frames: VecDeque<Frame>,
+    frames: Queue<Frame>,
     waker: Option<Waker>,
     noop_asked: bool,
     /// Its client has moved to it; the session will hear of that.
@@ -110,7 +112,7 @@ struct Probe {
 #[derive(Debug)]
 struct State {
     outbox: Outbox,
-    inbox: VecDeque<(Generation, Inbound)>,
+    inbox: Queue<(Generation, Inbound)>,
     inbox_bytes: usize,
     /// The session stopped reading and has not caught up since.
     behind: bool,
@@ -152,8 +154,6 @@ struct Shared {
 /// What a session looks at in each turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
-    /// The transport that carries the session now.
-    pub(crate) current: Generation,
     /// The transport under test, if there is one.
     pub(crate) probing: Option<Generation>,
     /// Somebody wants the session closed.
@@ -186,7 +186,7 @@ impl Pipe {
     ) -> Self {
         let state = Mutex::new(State {
             outbox: Outbox::new(bounds),
-            inbox: VecDeque::new(),
+            inbox: Queue::default(),
             inbox_bytes: 0,
             behind: false,
             session: None,
@@ -198,6 +198,7 @@ impl Pipe {
                 post_waker: None,
                 poll_waiting: false,
                 post_busy: false,
+                at_work: false,
             },
             probe: None,
             generations: 0,
@@ -252,7 +253,6 @@ impl Pipe {
 impl State {
     fn look(&self) -> Look {
         Look {
-            current: self.carrier.generation,
             probing: self.probe.as_ref().map(|probe| probe.generation),
             close_asked: self.close_asked,
             drain_asked: self.drain_asked,
@@ -277,12 +277,12 @@ impl State {
 
     /// "Writable now", as a volatile packet needs it: something waits to take the next frame.
     fn writable(&self) -> bool {
-        self.outbox.is_empty() && self.carrier.waker.is_some()
+        self.outbox.is_empty() && (self.carrier.waker.is_some() || self.carrier.at_work)
     }
 
     /// Tells the session that its orderly close is done.
     fn farewell_fetched(&mut self, generation: Generation, reason: CloseReason) -> Option<Waker> {
-        self.inbox.push_back((generation, Inbound::Closed(reason)));
+        self.inbox.push((generation, Inbound::Closed(reason)));
         self.call_session()
     }
 

@@ -1,16 +1,11 @@
 //! What the session's actor does with its pipe: taking what came, switching and closing.
 
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 
-use super::{
-    Carrier, Farewell, Generation, INBOX_PACKETS, Inbound, Look, Phase, Pipe, register, wake,
-};
-use crate::engine::{Transport, frame::Frame, session::CloseReason};
+use super::{Carrier, Farewell, Generation, Inbound, Look, Phase, Pipe, register, wake};
+use crate::engine::{Transport, frame::Frame, queue::Queue, session::CloseReason};
 
 impl Pipe {
     /// Takes up to `max` things the transports have said. Pending registers the session's waker.
@@ -30,14 +25,10 @@ impl Pipe {
             return Poll::Pending;
         }
         let count = state.inbox.len().min(max);
-        for entry in state.inbox.drain(..count) {
-            into.push(entry);
-        }
+        into.extend((0..count).filter_map(|_| state.inbox.pop()));
         if state.inbox.is_empty() {
             state.inbox_bytes = 0;
-            if state.inbox.capacity() > INBOX_PACKETS {
-                state.inbox = VecDeque::new();
-            }
+            state.inbox.trim();
         } else {
             let taken: usize = into.iter().map(|(_, inbound)| inbound.size()).sum();
             state.inbox_bytes = state.inbox_bytes.saturating_sub(taken);
@@ -107,7 +98,7 @@ impl Pipe {
     pub(crate) fn send_probe(&self, frame: Frame) {
         let mut state = self.lock();
         let waker = state.probe.as_mut().and_then(|probe| {
-            probe.frames.push_back(frame);
+            probe.frames.push(frame);
             probe.waker.take()
         });
         drop(state);
@@ -131,10 +122,10 @@ impl Pipe {
         wake(waker);
     }
 
-    /// Makes the probed transport the session's transport.
-    pub(crate) fn switch(&self) -> bool {
+    /// Makes the probed transport the session's transport; which one that is.
+    pub(crate) fn switch(&self) -> Option<Generation> {
         let mut state = self.lock();
-        let Some(mut probe) = state.probe.take() else { return false };
+        let mut probe = state.probe.take()?;
         let old = state.carrier.waker.take();
         state.carrier = Carrier {
             generation: probe.generation,
@@ -144,11 +135,12 @@ impl Pipe {
             post_waker: None,
             poll_waiting: false,
             post_busy: false,
+            at_work: false,
         };
         drop(state);
         wake(old);
         wake(probe.waker);
-        true
+        Some(probe.generation)
     }
 
     /// Ends the probe: the transport under test is closed, the session stays where it is.
@@ -182,7 +174,7 @@ impl Pipe {
         let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
         let (lost, starts) = state.outbox.clear(discard || gone);
         self.0.metrics.frames_undelivered.add(lost as u64);
-        state.inbox = VecDeque::new();
+        state.inbox = Queue::default();
         let wakers = [
             state.carrier.waker.take(),
             state.carrier.post_waker.take(),

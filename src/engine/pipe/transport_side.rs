@@ -1,15 +1,12 @@
 //! What a transport does with the pipe: attaching, handing in what it read, fetching what waits.
 
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use super::{
-    Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused,
+    Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused, State,
     register, wake,
 };
-use crate::engine::{Transport, frame::Frame, packet::Packet, session::CloseReason};
+use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
 
 impl Pipe {
     /// Whether there is room in the inbox; if not, the transport is woken when there is.
@@ -32,44 +29,59 @@ impl Pipe {
     /// Hands in what the transport has read.
     pub(crate) fn receive(&self, generation: Generation, items: impl Iterator<Item = Inbound>) {
         let mut state = self.lock();
-        if matches!(state.phase, Phase::Closed(_)) || !state.attached(generation) {
+        if !state.take_in(generation, items) {
             return;
-        }
-        for item in items {
-            if let Some(probe) = state.probe.as_mut()
-                && probe.generation == generation
-                && matches!(item, Inbound::Packet(Packet::Upgrade))
-            {
-                probe.taken = true;
-            }
-            state.inbox_bytes += item.size();
-            state.inbox.push_back((generation, item));
         }
         let waker = state.call_session();
         drop(state);
         wake(waker);
     }
 
-    /// The next frame for a WebSocket. `None` is the end, with the code of the close frame.
-    pub(crate) fn poll_frame(
+    /// The same from a transport that lets the session work next, and fetches what that sends: neither
+    /// side is woken. Whether there is something to do.
+    pub(crate) fn hand_in(
+        &self,
+        generation: Generation,
+        items: impl Iterator<Item = Inbound>,
+    ) -> bool {
+        let mut state = self.lock();
+        if !state.take_in(generation, items) {
+            return false;
+        }
+        state.called = true;
+        if state.carrier.generation == generation {
+            state.carrier.at_work = true;
+            state.carrier.waker = None;
+        }
+        true
+    }
+
+    /// What a WebSocket sends next: at least one frame, and more as long as they are no more than `max`
+    /// bytes together. `into` is empty. The error is the end, with the code of the close frame.
+    pub(crate) fn poll_frames(
         &self,
         generation: Generation,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Frame, u16>> {
+        max: usize,
+        into: &mut Queue<Frame>,
+    ) -> Poll<Result<(), u16>> {
         let mut state = self.lock();
         if let Some(probe) = state.probe.as_mut()
             && probe.generation == generation
         {
-            if let Some(frame) = probe.frames.pop_front() {
-                return Poll::Ready(Ok(frame));
+            if probe.frames.is_empty() {
+                register(&mut probe.waker, cx);
+                return Poll::Pending;
             }
-            register(&mut probe.waker, cx);
-            return Poll::Pending;
+            std::mem::swap(into, &mut probe.frames);
+            return Poll::Ready(Ok(()));
         }
         if state.carrier.generation != generation {
             return Poll::Ready(Err(1000));
         }
-        if let Some(frame) = state.outbox.pop() {
+        state.carrier.at_work = false;
+        if !state.outbox.is_empty() {
+            state.outbox.take(max, into);
             // The session waits for a slow client that catches up, and for the end of a close.
             let fill = state.outbox.fill_after_pop(state.fill);
             let changed = state.note_drain() || fill != state.fill;
@@ -77,7 +89,7 @@ impl Pipe {
             let session = if changed { state.call_session() } else { None };
             drop(state);
             wake(session);
-            return Poll::Ready(Ok(frame));
+            return Poll::Ready(Ok(()));
         }
         if let Phase::Closed(farewell) = state.phase {
             return Poll::Ready(Err(farewell.code()));
@@ -90,6 +102,7 @@ impl Pipe {
             wake(session);
             return Poll::Ready(Err(reason.close_code()));
         }
+        state.outbox.trim();
         register(&mut state.carrier.waker, cx);
         Poll::Pending
     }
@@ -203,7 +216,7 @@ impl Pipe {
         let generation = state.generations;
         state.probe = Some(Box::new(Probe {
             generation,
-            frames: VecDeque::new(),
+            frames: Queue::default(),
             waker: None,
             noop_asked: false,
             taken: false,
@@ -213,5 +226,25 @@ impl Pipe {
         drop(state);
         wake(waker);
         Ok(generation)
+    }
+}
+
+impl State {
+    /// Takes what a transport has read, unless it is not wanted any more.
+    fn take_in(&mut self, generation: Generation, items: impl Iterator<Item = Inbound>) -> bool {
+        if matches!(self.phase, Phase::Closed(_)) || !self.attached(generation) {
+            return false;
+        }
+        for item in items {
+            if let Some(probe) = self.probe.as_mut()
+                && probe.generation == generation
+                && matches!(item, Inbound::Packet(Packet::Upgrade))
+            {
+                probe.taken = true;
+            }
+            self.inbox_bytes += item.size();
+            self.inbox.push((generation, item));
+        }
+        true
     }
 }

@@ -1,6 +1,6 @@
 //! The checks of a request, in the reference's order, and its facts.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
 
 use actix_web::{
     HttpRequest,
@@ -18,6 +18,7 @@ use super::{
         cors::{Page, is_field_value, origin_of},
         dialect::Revision,
         handshake::{Headers, Request, SessionId},
+        link::Turn,
         pipe::Pipe,
     },
     Endpoint, Refused, RequestError,
@@ -26,7 +27,8 @@ use super::{
 /// A request that passed the checks.
 pub(super) enum Checked {
     Open(Transport),
-    Session(Pipe),
+    /// `turn` if the session lives on this thread.
+    Session(Pipe, Option<Rc<dyn Turn>>),
 }
 
 impl<S: Service> Endpoint<S> {
@@ -90,7 +92,7 @@ impl<S: Service> Endpoint<S> {
             let context = json!({ "protocol": revision, "previousProtocol": previous });
             return Err(bad_request("PROTOCOL_MISMATCH", context));
         }
-        Ok(Checked::Session(pipe))
+        Ok(Checked::Session(pipe, self.sessions.turn(&known)))
     }
 }
 
@@ -169,7 +171,10 @@ impl<'a> Asked<'a> {
 }
 
 fn parse_query(query: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    let mut query: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    // It is kept as long as the session.
+    query.shrink_to_fit();
+    query
 }
 
 fn facts(

@@ -28,7 +28,7 @@ use super::{
     dialect::Dialect,
     handshake::{Request, SessionId},
     hooks,
-    link::{Link, Opening},
+    link::{self, Link, Opening, Turn},
     outbox::Bounds,
     pipe::Pipe,
     registry::Sessions,
@@ -94,8 +94,8 @@ impl<S: Service> Endpoint<S> {
                 let seat = seat.map_or_else(|| self.admit(asked), Ok)?;
                 self.open(req, payload, asked.facts(), transport, seat).await
             }
-            Checked::Session(pipe) if upgrade => self.upgrade(req, payload, pipe),
-            Checked::Session(pipe) => Ok(self.serve(req, payload, pipe).await),
+            Checked::Session(pipe, turn) if upgrade => self.upgrade(req, payload, pipe, turn),
+            Checked::Session(pipe, _) => Ok(self.serve(req, payload, pipe).await),
         }
     }
 
@@ -124,13 +124,14 @@ impl<S: Service> Endpoint<S> {
         req: &HttpRequest,
         payload: Payload,
         pipe: Pipe,
+        turn: Option<Rc<dyn Turn>>,
     ) -> Result<HttpResponse, Refused> {
         if let Err(error) = websocket::check(req, &self.engine.websocket) {
             return Ok(bad_websocket(&error));
         }
         let accepted = match pipe.begin_probe() {
             Ok(generation) => {
-                websocket::accept(req, payload, pipe, generation, &self.engine.websocket)
+                websocket::accept(req, payload, pipe, generation, turn, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
             Err(_) => websocket::accept_and_close(req, payload, &self.engine.websocket),
@@ -158,7 +159,7 @@ impl<S: Service> Endpoint<S> {
         if !self.engine.is_accepting() {
             return Err(RequestError::Closed.into());
         }
-        let (sid, pipe) = self.start(request, transport, seat).await?;
+        let (sid, pipe, turn) = self.start(request, transport, seat).await?;
         let config = &self.engine.config;
         Ok(match transport {
             Transport::Polling => {
@@ -167,7 +168,7 @@ impl<S: Service> Endpoint<S> {
                 response
             }
             Transport::WebSocket => {
-                websocket::accept(req, payload, pipe, 0, &self.engine.websocket)
+                websocket::accept(req, payload, pipe, 0, Some(turn), &self.engine.websocket)
                     .unwrap_or_else(|error| bad_websocket(&error))
             }
         })
@@ -179,7 +180,7 @@ impl<S: Service> Endpoint<S> {
         request: Arc<Request>,
         transport: Transport,
         seat: Seat,
-    ) -> Result<(SessionId, Pipe), Refused> {
+    ) -> Result<(SessionId, Pipe, Rc<dyn Turn>), Refused> {
         self.engine.open_session(&self.sessions, request, transport, seat).await
     }
 }
@@ -195,7 +196,7 @@ impl<S: Service> Engine<S> {
         request: Arc<Request>,
         transport: Transport,
         seat: Seat,
-    ) -> Result<(SessionId, Pipe), Refused> {
+    ) -> Result<(SessionId, Pipe, Rc<dyn Turn>), Refused> {
         let sid = match self.hooks.make_id(&request).await? {
             Some(id) => SessionId::given(sessions.worker(), &id),
             None => SessionId::random(sessions.worker()),
@@ -224,7 +225,8 @@ impl<S: Service> Engine<S> {
             seat,
         };
         let upper = self.service.open(sessions.worker(), &opening);
-        actix::Actor::start(Link::new(opening, upper));
-        Ok((sid, pipe))
+        let turn = link::start(Link::new(opening, upper));
+        sessions.started(&sid, &turn);
+        Ok((sid, pipe, turn))
     }
 }

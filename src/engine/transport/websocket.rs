@@ -14,6 +14,7 @@ mod wire;
 use std::{
     convert::Infallible,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -36,20 +37,29 @@ use self::{
 use super::deflate::{Terms, Unacceptable};
 use crate::engine::{
     dialect::{Revision, asks_for_base64},
+    frame::Frame,
+    link::Turn,
     packet::Message,
     pipe::{Generation, Inbound, Pipe},
+    queue::Queue,
     session::CloseReason,
 };
 
 /// Says that a close frame carries no code (RFC 6455, 7.4.1).
 const NO_CODE: u16 = 1005;
 
-/// Accepts the request as a WebSocket that carries the session's bytes.
+/// Bytes that a WebSocket takes out of the outbox at once. As actix-http writes them about as much at a
+/// time, no more than that much is out of the outbox and not on its way.
+const BURST: usize = 32 * 1024;
+
+/// Accepts the request as a WebSocket that carries the session's bytes. `session` is that session if
+/// it lives on this thread.
 pub(crate) fn accept(
     req: &HttpRequest,
     payload: Payload,
     pipe: Pipe,
     generation: Generation,
+    session: Option<Rc<dyn Turn>>,
     setup: &Setup,
 ) -> Result<HttpResponse, Rejected> {
     let (mut response, terms) = agree(req, setup)?;
@@ -59,6 +69,8 @@ pub(crate) fn accept(
         wire: Wire::new(payload, setup, terms),
         base64: asks_for_base64(base64.as_deref()),
         pipe,
+        session,
+        ready: Queue::default(),
         generation,
     }))
 }
@@ -141,24 +153,31 @@ fn is_key(key: &[u8]) -> bool {
 struct Socket {
     wire: Wire,
     pipe: Pipe,
+    /// If it lives on this thread.
+    session: Option<Rc<dyn Turn>>,
+    /// Taken out of the outbox, and sent next.
+    ready: Queue<Frame>,
     /// In revision 3: its own request asks for binary data as text.
     base64: bool,
     generation: Generation,
 }
 
 impl Socket {
-    /// Reads what has come, as far as the session takes it.
+    /// Reads what has come, as far as the session takes it, and lets the session work.
     fn read(&mut self, cx: &mut Context<'_>) {
         let revision = self.pipe.dialect().revision;
-        while self.wire.is_open() && self.pipe.poll_room(self.generation, cx).is_ready() {
+        let mut handed_in = false;
+        while self.wire.is_open()
+            && self.wire.poll_input(cx).is_ready()
+            && self.pipe.poll_room(self.generation, cx).is_ready()
+        {
             let mut inbound = SmallVec::<[Inbound; 4]>::new();
-            let read = self.wire.poll_read(cx, |message| {
+            let read = self.wire.read(|message| {
                 inbound.push(match message {
                     Message::Text(text) => revision.text(text).into(),
                     Message::Binary(data) => Inbound::Packet(revision.binary(data)),
                 });
             });
-            let Poll::Ready(read) = read else { return };
             match read {
                 Read::Messages { .. } => {}
                 Read::Closed | Read::End => {
@@ -166,11 +185,18 @@ impl Socket {
                 }
                 Read::Refused => inbound.push(Inbound::Closed(CloseReason::TransportError)),
             }
-            self.pipe.receive(self.generation, inbound.into_iter());
+            if self.session.is_some() {
+                handed_in |= self.pipe.hand_in(self.generation, inbound.into_iter());
+            } else {
+                self.pipe.receive(self.generation, inbound.into_iter());
+            }
             if let Read::Messages { pause: true } = read {
                 cx.waker().wake_by_ref();
-                return;
+                break;
             }
+        }
+        if handed_in && !self.session.as_ref().is_some_and(|session| session.take()) {
+            self.pipe.nudge();
         }
     }
 }
@@ -187,14 +213,23 @@ impl MessageBody for Socket {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
-        this.read(cx);
-        let Self { wire, pipe, base64, generation } = this;
+        if this.ready.is_empty() {
+            this.read(cx);
+        }
+        let Self { wire, pipe, base64, generation, ready, .. } = this;
         let revision = pipe.dialect().revision;
         let next = |cx: &mut Context<'_>| {
-            pipe.poll_frame(*generation, cx).map_ok(|frame| match revision {
+            if ready.is_empty() {
+                match pipe.poll_frames(*generation, cx, BURST, ready) {
+                    Poll::Ready(taken) => taken?,
+                    Poll::Pending => ready.trim(),
+                }
+            }
+            let Some(frame) = ready.pop() else { return Poll::Pending };
+            Poll::Ready(Ok(match revision {
                 Revision::Three => frame.into_revision3(*base64),
                 Revision::Four => frame,
-            })
+            }))
         };
         wire.poll_write(cx, next).map(|bytes| bytes.map(Ok))
     }

@@ -66,15 +66,11 @@ struct Bare {
 impl Bare {
     fn read(&mut self, cx: &mut Context<'_>) {
         let Self { wire, answer, answers } = self;
-        while wire.is_open() && answers.is_empty() {
+        while wire.is_open() && answers.is_empty() && wire.poll_input(cx).is_ready() {
             let take = |message| answers.extend(answer(message).as_ref().map(frame));
-            match wire.poll_read(cx, take) {
-                Poll::Pending => return,
-                Poll::Ready(Read::Messages { pause: true }) => {
-                    cx.waker().wake_by_ref();
-                    return;
-                }
-                Poll::Ready(_) => {}
+            if let Read::Messages { pause: true } = wire.read(take) {
+                cx.waker().wake_by_ref();
+                return;
             }
         }
     }

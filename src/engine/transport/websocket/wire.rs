@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use actix_web::{body::BodySize, dev::Payload};
@@ -37,6 +37,8 @@ pub(super) struct Wire {
     decoder: Decoder,
     /// What the decoder has not taken yet.
     unread: Bytes,
+    /// Nothing comes behind that.
+    ended: bool,
     /// Only where compression was agreed on.
     outgoing: Option<Box<Outgoing>>,
     /// Pongs, which go before what waits.
@@ -83,6 +85,7 @@ impl Wire {
             payload,
             decoder,
             unread: Bytes::new(),
+            ended: false,
             outgoing,
             control: VecDeque::new(),
             drains: false,
@@ -109,22 +112,31 @@ impl Wire {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Reads one portion and hands over the messages in it.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        take: impl FnMut(Message),
-    ) -> Poll<Read> {
-        if self.unread.is_empty() {
+    /// Ready when there is something to [read](Self::read).
+    pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.is_empty() && !self.ended {
+            // actix-http polls the body whenever it has given something to the payload of the request:
+            // to be woken for that as well would make it look twice.
+            let mut unheard = Context::from_waker(Waker::noop());
+            let cx = match self.payload {
+                Payload::H1 { .. } => &mut unheard,
+                _ => &mut *cx,
+            };
             match std::task::ready!(Pin::new(&mut self.payload).poll_next(cx)) {
                 Some(Ok(chunk)) => self.unread = chunk,
-                Some(Err(_)) | None => {
-                    self.phase = Phase::Done;
-                    return Poll::Ready(Read::End);
-                }
+                Some(Err(_)) | None => self.ended = true,
             }
         }
-        Poll::Ready(self.decode(take))
+        Poll::Ready(())
+    }
+
+    /// Reads one portion and hands over the messages in it.
+    pub(super) fn read(&mut self, take: impl FnMut(Message)) -> Read {
+        if self.unread.is_empty() && self.ended {
+            self.phase = Phase::Done;
+            return Read::End;
+        }
+        self.decode(take)
     }
 
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
