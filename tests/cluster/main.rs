@@ -8,6 +8,10 @@ mod support;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod secure;
+#[cfg(feature = "redis")]
+mod sharded;
 mod suite;
 
 use std::time::Duration;
