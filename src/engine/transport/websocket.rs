@@ -128,6 +128,12 @@ fn agree(
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
 /// protocol above does not depend on it, and a browser fails if none is.
 fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError> {
+    // As in the reference. With a list of protocols actix-http takes the request for an ordinary one,
+    // and nothing that comes after it would be read.
+    let upgrade = req.headers().get(header::UPGRADE).map(|value| value.as_bytes().trim_ascii());
+    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+        return Err(HandshakeError::NoWebsocketUpgrade);
+    }
     if req.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "7") {
         // A draft that nothing speaks any more.
         return Err(HandshakeError::UnsupportedVersion);
