@@ -55,8 +55,10 @@ mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "redis")]
+pub use crate::adapter::{RedisAdapter, RedisError};
 pub use crate::{
-    adapter::Recovery,
+    adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
@@ -70,8 +72,8 @@ pub use crate::{
     },
     packet::{Args, ArgsError, EncodeError, Event, MsgpackParser, Payload},
     room::{
-        Broadcast, BroadcastTarget, CountSockets, Disconnect, IntoRooms, Join, Leave, MembersOf,
-        Room, RoomSizes, RoomsOf, SocketId, Target,
+        Broadcast, BroadcastTarget, CountSockets, Disconnect, Incomplete, IntoRooms, Join, Leave,
+        MembersOf, Missing, Room, RoomSizes, RoomsOf, SocketId, Target,
     },
     server::{Drain, DrainReport, ParentNamespace, Readiness, SocketIo, SocketIoBuilder},
     socket::{

@@ -124,6 +124,28 @@ counters! {
     events_over_limit,
     /// Messages compressed for WebSockets; one for many that is compressed once counts once.
     messages_deflated,
+    /// Messages to other nodes of the cluster that the driver took.
+    cluster_messages_sent,
+    /// Messages of other nodes of the cluster.
+    cluster_messages_received,
+    /// Messages to other nodes that were not sent: the engine is away, or too much waited for it.
+    cluster_messages_dropped,
+    /// Messages of other nodes that were dropped because too many bytes waited to be read.
+    cluster_messages_overrun,
+    /// Messages of the cluster that could not be read; they are dropped.
+    cluster_messages_malformed,
+    /// Messages of the cluster that are larger than messages may be; they are dropped.
+    cluster_messages_too_large,
+    /// Messages of the cluster of a type that is not known; they are dropped.
+    cluster_messages_unknown,
+    /// Answers of other nodes that did not come in time.
+    cluster_answers_missing,
+    /// Server-side events that were dropped because too many of their listeners were under way.
+    server_side_events_dropped,
+    /// Times that the engine of the cluster could not be reached any more.
+    cluster_disconnections,
+    /// Links to the cluster that died and were started again.
+    cluster_links_restarted,
     /// Room actors that panicked and were rebuilt; each lost the one operation that it was at.
     rooms_rebuilt,
     /// Namespaces that panicked and were rebuilt; each lost the one message that it was at.

@@ -272,7 +272,7 @@ async fn answers_to_a_broadcast_come_one_by_one_or_all_together() {
         let answered = answers.next().await.unwrap();
         assert_eq!(
             (answered.socket, answered.answer),
-            (client.id(), greenroom::Args::of(&n).unwrap())
+            (Some(client.id()), greenroom::Args::of(&n).unwrap())
         );
         assert_eq!(answers.receivers(), Some(3));
     }

@@ -25,7 +25,7 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 13] = [
+const PURE: [&str; 17] = [
     "packet/",
     "engine/dialect",
     "engine/packet",
@@ -39,6 +39,10 @@ const PURE: [&str; 13] = [
     "engine/compression",
     "engine/transport/deflate",
     "adapter/recovery/",
+    "adapter/wire/",
+    "adapter/message",
+    "adapter/link/expectation",
+    "adapter/link/members",
 ];
 
 /// Words that a pure file does not use.

@@ -297,7 +297,7 @@ async fn the_answers_to_a_broadcast_are_a_stream_that_says_who_answered() {
         events[n].answer(n);
     }
     let answered: Vec<_> = asked
-        .map(|answered| (answered.socket, answered.answer.get::<usize>(0).unwrap()))
+        .map(|answered| (answered.socket.unwrap(), answered.answer.get::<usize>(0).unwrap()))
         .collect()
         .await;
     assert_eq!(answered, [(clients[2].id(), 2), (clients[0].id(), 0)]);

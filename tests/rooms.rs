@@ -88,7 +88,7 @@ async fn a_broadcast_with_acks_collects_the_answers_of_the_room_alone() {
     b.next_event().await.answer("from b");
     let mut answers = answers.all().await.unwrap();
     answers.sort_by_key(|answer| answer.answer.to_json().to_string());
-    assert_eq!(answers[0].socket, a.id());
+    assert_eq!(answers[0].socket, Some(a.id()));
     assert_eq!(answers[0].answer, json!(["from a"]));
     assert_eq!(answers[1].answer, json!(["from b"]));
 }

@@ -13,7 +13,8 @@ set_up() {
             clippy | features | measure) need_component clippy clippy ;;&
             features | examples) need_node ;;
             deny) install_cargo_deny ;;
-            e2e | smoke) install_packages tests/e2e ;;
+            unit) install_redis ;;
+            e2e | smoke) install_packages tests/e2e; install_redis ;;
             browser) install_packages tests/browser; install_chromium ;;
         esac
     done
@@ -51,6 +52,11 @@ install_packages() {
     [ ! -e "$1/package-lock.json" ] || install=ci
     (cd "$1" && npm "$install" --no-audit --no-fund --loglevel=error) || give_up "npm could not install the packages of $1"
     echo "$wanted" >"$stamp"
+}
+
+# Tests start servers of their own on free ports.
+install_redis() {
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null || apt_get redis-server redis-tools
 }
 
 # The path of a Chromium, if there is one.

@@ -15,7 +15,11 @@ use serde_json::json;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use greenroom::{Transport, engine::ConnectionError, testing::TestRequest};
+use greenroom::{
+    Transport,
+    engine::ConnectionError,
+    testing::{MemoryBus, TestRequest},
+};
 
 #[derive(Default)]
 struct History {
@@ -326,6 +330,21 @@ fn a_client_outside_of_the_system_of_its_server_is_told_so() {
     let io = actix_rt::System::new().block_on(async { SocketIo::builder().start() });
     let failure = complaint(async { drop(TestSocket::connect(&io, ()).await) });
     assert!(failure.contains("use #[actix_rt::test]") && failure.contains(file!()), "{failure}");
+}
+
+#[actix_rt::test]
+async fn a_room_spans_two_servers() {
+    let bus = MemoryBus::new();
+    let [one, two] =
+        ["one", "two"].map(|name| TestServer::start(SocketIo::builder().adapter(bus.node(name))));
+    let client = two.connect("/", ()).await.unwrap();
+    two.io().sockets().join_confirmed("lobby").await.unwrap();
+    one.io().to("lobby").emit("hello", &1).unwrap();
+    assert_eq!(client.next_event().await, ("hello".into(), json!([1])));
+
+    bus.isolate("two", true);
+    let incomplete = one.io().sockets().try_fetch_sockets().await.unwrap_err();
+    assert_eq!(incomplete.missing.count, Some(1));
 }
 
 #[actix_rt::test]

@@ -48,7 +48,7 @@ pub(crate) fn parents(world: &Arc<World>) -> [Parent; 2] {
 }
 
 /// Adds the remote control.
-fn remote(namespace: Namespace, world: &Arc<World>) -> Namespace {
+pub(crate) fn remote(namespace: Namespace, world: &Arc<World>) -> Namespace {
     let (own, leaving, gone, errors) =
         (Arc::clone(world), Arc::clone(world), Arc::clone(world), Arc::clone(world));
     let namespace = namespace

@@ -33,7 +33,9 @@ impl From<RemoteSocket> for Fetched {
 }
 
 async fn fetch(call: &Call) -> Result<Vec<RemoteSocket>, Failure> {
-    Ok(call.params::<Selection>()?.fetched(call)?.fetch_sockets().await)
+    let operator = call.params::<Selection>()?.fetched(call)?;
+    let fetched = operator.try_fetch_sockets().await;
+    Ok(fetched.map_err(|incomplete| incomplete.to_string())?)
 }
 
 pub(crate) async fn fetch_sockets(call: Call) -> Result<Vec<Fetched>, Failure> {

@@ -5,6 +5,7 @@
 mod bare;
 #[path = "../chat/rooms/mod.rs"]
 mod chat;
+mod cluster;
 mod control;
 mod emitting;
 mod fetched;
@@ -90,6 +91,9 @@ fn socket_io(settings: &Settings) -> SocketIo {
     for parent in control::parents(&world) {
         io.spawn_parent(parent);
     }
+    if let Some(node) = &settings.node {
+        io.spawn(cluster::namespace(node, &world));
+    }
     chat::open(&io);
     io
 }
@@ -152,6 +156,10 @@ fn lean(settings: &Settings, services: Services) -> io::Result<(Server, Vec<Sock
 async fn serve(settings: &Settings) -> io::Result<()> {
     let (io, engine) = (socket_io(settings), engine_io(settings));
     let services = (io.clone(), engine.clone(), bare::Echo::new(settings.bare()));
+    // What other servers send is heard before the first client comes, unless the engine is away.
+    if tokio::time::timeout(Duration::from_secs(3), io.cluster_ready()).await.is_err() {
+        eprintln!("testbed: the cluster's engine cannot be reached yet");
+    }
     let (server, addresses) =
         if settings.lean { lean(settings, services)? } else { http(settings, services)? };
     // From here on a signal is heard: whoever reads that the server listens may send one.

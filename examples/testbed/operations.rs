@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
-use greenroom::{CountSockets, FindSocket, RoomSizes, prelude::*};
+use greenroom::{CountSockets, FindSocket, Handshake, RoomSizes, prelude::*};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -131,7 +131,7 @@ async fn info(call: Call) -> Result<Info, Failure> {
 }
 
 #[derive(Serialize)]
-struct ShownHandshake {
+pub(crate) struct ShownHandshake {
     query: BTreeMap<String, String>,
     auth: Value,
     url: String,
@@ -143,23 +143,28 @@ struct ShownHandshake {
     headers: BTreeMap<&'static str, String>,
 }
 
+impl From<&Handshake> for ShownHandshake {
+    fn from(handshake: &Handshake) -> Self {
+        let request = &handshake.request;
+        let shown = ["x-testbed", "origin", "cookie", "user-agent"].into_iter();
+        Self {
+            query: request.query.iter().cloned().collect(),
+            auth: handshake.auth.clone(),
+            url: request.url.clone(),
+            secure: request.secure,
+            xdomain: request.cross_origin(),
+            address: request.address.is_some(),
+            issued: request.issued() > 0,
+            time: request.time.elapsed().is_ok(),
+            headers: shown
+                .filter_map(|name| Some((name, request.headers.get(name)?.into_owned())))
+                .collect(),
+        }
+    }
+}
+
 async fn handshake(call: Call) -> Result<ShownHandshake, Failure> {
-    let handshake = call.socket.handshake();
-    let request = &handshake.request;
-    let shown = ["x-testbed", "origin", "cookie", "user-agent"].into_iter();
-    Ok(ShownHandshake {
-        query: request.query.iter().cloned().collect(),
-        auth: handshake.auth.clone(),
-        url: request.url.clone(),
-        secure: request.secure,
-        xdomain: request.cross_origin(),
-        address: request.address.is_some(),
-        issued: request.issued() > 0,
-        time: request.time.elapsed().is_ok(),
-        headers: shown
-            .filter_map(|name| Some((name, request.headers.get(name)?.into_owned())))
-            .collect(),
-    })
+    Ok(call.socket.handshake().into())
 }
 
 #[derive(Default, Deserialize)]

@@ -18,6 +18,10 @@ pub(crate) struct Settings {
     cleanup: bool,
     msgpack: bool,
     recovery: Option<Recovery>,
+    #[cfg(feature = "redis")]
+    redis: Option<greenroom::RedisAdapter>,
+    /// The name of this server in its cluster; none if it is alone.
+    pub(crate) node: Option<String>,
     /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
     /// not keep up.
     pub(crate) when_full: WhenFull,
@@ -30,7 +34,7 @@ type Asks = fn(&str) -> bool;
 /// The variables that can ask for what is not built.
 const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
-    ("ADAPTER", |value| value != "memory"),
+    ("ADAPTER", |value| value != "memory" && !(cfg!(feature = "redis") && value == "redis")),
 ];
 
 /// An empty variable counts as unset.
@@ -89,6 +93,15 @@ fn recovery() -> Result<Option<Recovery>, String> {
     Ok((!duration.is_zero()).then_some(recovery))
 }
 
+#[cfg(feature = "redis")]
+fn redis() -> Result<Option<greenroom::RedisAdapter>, String> {
+    if text("ADAPTER").as_deref() != Some("redis") {
+        return Ok(None);
+    }
+    let url = text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into());
+    greenroom::RedisAdapter::new(&url).map(Some).map_err(|error| format!("REDIS_URL: {error}"))
+}
+
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         for (name, asks) in NOT_BUILT {
@@ -123,6 +136,11 @@ impl Settings {
             cleanup: text("CLEANUP_EMPTY_CHILD_NAMESPACES").as_deref() == Some("1"),
             msgpack: text("PARSER").as_deref() == Some("msgpack"),
             recovery: recovery()?,
+            #[cfg(feature = "redis")]
+            redis: redis()?,
+            node: text("ADAPTER")
+                .filter(|adapter| adapter != "memory")
+                .map(|_| text("NODE_NAME").unwrap_or_else(|| "node".into())),
             when_full: when_full()?,
             engine,
         })
@@ -146,6 +164,10 @@ impl Settings {
         }
         if let Some(recovery) = &self.recovery {
             builder = builder.connection_state_recovery(recovery.clone());
+        }
+        #[cfg(feature = "redis")]
+        if let Some(adapter) = &self.redis {
+            builder = builder.adapter(adapter.clone());
         }
         builder
             .http_compression(self.engine.http_compression)

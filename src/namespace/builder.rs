@@ -43,6 +43,8 @@ impl Namespace {
             members: Membership::default(),
             crew: Crew::default(),
             keeper: None,
+            link: None,
+            serving: Arc::new(()),
             room_events: Vec::new(),
             socket_events: Vec::new(),
             partings: HashMap::new(),

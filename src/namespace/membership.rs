@@ -301,6 +301,15 @@ impl Membership {
         (selection, workers)
     }
 
+    /// All rooms that have members, those of sockets' own ids included.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = Room> + '_ {
+        let own = self.members.values().filter(|member| member.in_own_room());
+        let own = own.map(|member| Room::from(member.socket.id()));
+        // Where others have joined it, it is among the others.
+        let own = own.filter(|room| !self.rooms.contains_key(room));
+        own.chain(self.rooms.keys().cloned())
+    }
+
     /// The rooms that are not a socket's own, with their sizes.
     pub(super) fn sizes(&self) -> Vec<(Room, usize)> {
         let shared = self.rooms.iter().filter(|(room, _)| self.owner(room).is_none());

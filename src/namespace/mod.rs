@@ -5,6 +5,7 @@
 //! code runs in it: middlewares and listeners run on the worker of their client.
 
 mod builder;
+mod cluster;
 mod crew;
 mod dynamic;
 mod membership;
@@ -43,6 +44,10 @@ use self::{
     crew::Crew, membership::Membership, messages::Entrance, rebuilding::Moment, recovery::Keeper,
 };
 use crate::{
+    adapter::{
+        link::{Incoming, LinkHandle},
+        node::Cluster,
+    },
     engine::supervision::start_supervised,
     metrics::Metrics,
     room::{Key, SocketId},
@@ -82,6 +87,10 @@ pub struct Namespace {
     crew: Crew,
     /// For connection state recovery, if the server wants it.
     keeper: Option<Box<Keeper>>,
+    /// The other servers, if there may be some.
+    link: Option<Box<LinkHandle>>,
+    /// Held by each listener of other servers' events that is under way.
+    serving: Arc<()>,
     room_events: Vec<Recipient<RoomEvent>>,
     socket_events: Vec<Recipient<SocketEvent>>,
     /// Who waits for a socket to be gone.
@@ -184,8 +193,21 @@ impl Namespace {
         }
     }
 
+    /// Takes part in the cluster from now on: the actor at `addr` is or will be this namespace.
+    pub(crate) fn attach(&mut self, cluster: &Cluster, addr: &Addr<Self>) {
+        if let Some(home) = self.home.upgrade() {
+            home.set_clustered();
+        }
+        let inbox: Recipient<Incoming> = addr.clone().recipient();
+        let link = LinkHandle::attach(cluster, &self.name, inbox, &self.metrics);
+        self.link = Some(Box::new(link));
+    }
+
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
         for event in events {
+            if let Some(link) = &self.link {
+                cluster::announce(link, &event);
+            }
             if let Some(keeper) = &mut self.keeper {
                 keeper.note(&event);
             }

@@ -1,11 +1,14 @@
 //! What the events of all sockets of a namespace pass.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
+
+use serde::de::DeserializeOwned;
 
 use super::{Namespace, builder::description};
 use crate::{
+    engine::LocalFuture,
     packet::Event,
-    socket::{AckSender, BoxedEventMiddleware, IntoEventMiddleware, Socket},
+    socket::{AckSender, BoxedEventMiddleware, IntoEventMiddleware, IntoOutcome, Outcome, Socket},
 };
 
 impl Namespace {
@@ -40,6 +43,45 @@ impl Namespace {
     pub fn before_event<M>(mut self, middleware: impl IntoEventMiddleware<M>) -> Self {
         let BoxedEventMiddleware(middleware) = middleware.into_event_middleware();
         description(&mut self.description).listeners.before_event.push(middleware);
+        self
+    }
+
+    /// Adds a listener for an event that **other servers** of the cluster send, by
+    /// [`server_side_emit`](crate::BroadcastOperator::server_side_emit) or the reference's
+    /// `serverSideEmit()`; clients cannot send it. An async fn of the data, which is deserialized from
+    /// the arguments as for [`on`](Self::on). What it returns is the answer, if one is asked for, of
+    /// which other servers take the first value; the first answer counts.
+    ///
+    /// Listeners start in the order in which one server sent the events. At most 1,024 of a namespace
+    /// are under way; events beyond that are dropped and counted.
+    ///
+    /// ```
+    /// use greenroom::prelude::*;
+    ///
+    /// let namespace = Namespace::new("/chat")
+    ///     .on_server_side("reload", |name: String| async move { println!("reload {name}") })
+    ///     .on_server_side("load?", |(): ()| async { Ack(0.5) });
+    /// # let _ = namespace;
+    /// ```
+    #[must_use]
+    pub fn on_server_side<T, F, Fut>(mut self, event: &str, listener: F) -> Self
+    where
+        T: DeserializeOwned + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        let listener = move |event: Event| -> LocalFuture<Outcome> {
+            match event.args.parse::<T>() {
+                Ok(data) => {
+                    let future = listener(data);
+                    Box::pin(async move { future.await.into_outcome() })
+                }
+                Err(error) => Box::pin(std::future::ready(Outcome::Failed(error.into()))),
+            }
+        };
+        let listeners = &mut description(&mut self.description).listeners.server_side;
+        listeners.entry(event.to_owned()).or_default().push(Arc::new(listener));
         self
     }
 

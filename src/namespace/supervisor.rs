@@ -306,6 +306,9 @@ impl Handler<Broadcast> for Namespace {
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
         self.burn(Moment::Before);
+        if self.link.is_some() {
+            self.publish_broadcast(&broadcast);
+        }
         let (selection, mut workers) = match &broadcast.socket {
             Some(id) => self.members.resolve_one(id),
             None => self.members.resolve(&broadcast.target, self.crew.workers()),
@@ -345,10 +348,15 @@ impl Handler<Broadcast> for Namespace {
 impl Handler<Join> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Join { target, rooms, socket }: Join, ctx: &mut Self::Context) {
+    fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
         self.burn(Moment::Before);
+        self.publish_join(&join);
+        let Join { target, rooms, socket, settled, .. } = join;
         let keys = self.keys(socket.as_ref(), &target);
         self.relocate(&keys, &rooms, &[], None, ctx);
+        if let Some(settled) = settled {
+            self.settle(settled);
+        }
         self.rest(ctx);
     }
 }
@@ -356,8 +364,10 @@ impl Handler<Join> for Namespace {
 impl Handler<Leave> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Leave { target, rooms, socket, origin }: Leave, ctx: &mut Self::Context) {
+    fn handle(&mut self, leave: Leave, ctx: &mut Self::Context) {
         self.burn(Moment::Before);
+        self.publish_leave(&leave);
+        let Leave { target, rooms, socket, origin, .. } = leave;
         let keys = self.keys(socket.as_ref(), &target);
         self.relocate(&keys, &[], &rooms, origin, ctx);
         self.rest(ctx);
@@ -369,7 +379,8 @@ impl Handler<Disconnect> for Namespace {
 
     fn handle(&mut self, message: Disconnect, ctx: &mut Self::Context) -> Self::Result {
         self.burn(Moment::Before);
-        let Disconnect { target, close, origin, socket, done } = message;
+        self.publish_disconnect(&message);
+        let Disconnect { target, close, origin, socket, done, .. } = message;
         let keys = self.keys(socket.as_ref(), &target);
         let partings: Vec<_> =
             keys.into_iter().filter_map(|key| self.put_out(key, close, ctx)).collect();

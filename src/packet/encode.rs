@@ -84,6 +84,18 @@ impl Payload {
         Ok(Self { json: text.into(), attachments: attachments.into(), originals })
     }
 
+    /// A body of arguments that came from another server, the event's name among them.
+    pub(crate) fn of_args(args: &super::Args) -> Self {
+        let json = ["[", args.raw_json(), "]"].concat();
+        let attachments = args.attachments().to_vec().into();
+        Self { json: json.into(), attachments, originals: Originals::default() }
+    }
+
+    /// The elements of the array as arguments.
+    pub(crate) fn to_args(&self) -> Option<super::Args> {
+        super::Args::from_array(&self.json, &self.attachments)
+    }
+
     /// The same with one more argument, a text that needs no escapes.
     pub(crate) fn with_text(&self, text: &str) -> Self {
         debug_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{text:?}");

@@ -29,6 +29,7 @@ mod args;
 mod attachments;
 mod body;
 mod decode;
+mod document;
 mod encode;
 mod extract;
 mod gather;
@@ -46,6 +47,7 @@ mod tests;
 
 pub use self::args::{Args, ArgsError};
 pub use self::decode::{DecodeError, Decoder};
+pub(crate) use self::document::Document;
 pub use self::encode::{EncodeError, Outgoing, Payload};
 pub use self::msgpack::MsgpackParser;
 pub use self::parser::{Decode, DefaultParser, Parser, ParserLimits};

@@ -25,6 +25,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+
 use self::read::{Reader, Token};
 use super::{Decode, DecodeError, EncodeError, Outgoing, Packet, Parser, ParserLimits};
 use crate::engine::Message;
@@ -67,6 +70,24 @@ impl MsgpackParser {
             Message::Text(_) => Err(DecodeError::Unreadable),
         }
     }
+}
+
+/// The one value that `message` is, as JSON text with placeholders, and its attachments. Dates of
+/// MessagePack's own extension are read as well.
+pub(super) fn read_value(message: &Bytes) -> Result<(ByteString, Vec<Bytes>), DecodeError> {
+    let (text, attachments, end) = json::value(message)?;
+    match message.len() - end {
+        0 => Ok((text, attachments)),
+        rest => Err(DecodeError::TrailingBytes(rest)),
+    }
+}
+
+/// A JSON text whose syntax has been checked, with its attachments in their places.
+pub(super) fn write_value(text: &str, attachments: &[Bytes]) -> Vec<u8> {
+    let binary: usize = attachments.iter().map(|data| data.len() + 5).sum();
+    let mut out = Vec::with_capacity(text.len() + binary);
+    write::json(&mut out, text, attachments, &[]);
+    out
 }
 
 /// Whether the first of these values is `undefined`.

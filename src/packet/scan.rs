@@ -27,6 +27,28 @@ pub(super) fn value_len(text: &str) -> usize {
     bytes.len()
 }
 
+/// How deep the values of `text` nest, whose syntax need not be right.
+pub(super) fn depth(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth, mut deepest) = (0, 0usize, 0);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    deepest
+}
+
 /// `text` behind its first value and the comma, `None` when that was the last value.
 pub(super) fn after_value(text: &str) -> Option<&str> {
     text.get(value_len(text) + 1..)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
-use super::{IntoRooms, Key, Port, Room, SocketId};
+use super::{IntoRooms, Key, Missing, Port, Room, SocketId};
 use crate::{
     engine::{
         WhenFull,
@@ -94,13 +94,15 @@ pub(crate) struct Flags {
     pub(crate) compress: bool,
     /// Only sockets of this server get it.
     pub(crate) local: bool,
+    /// How long answers are collected, in milliseconds, which other servers have to know.
+    pub(crate) timeout: u32,
     /// What becomes of it for slow clients, if not what the namespace says.
     pub(crate) when_full: Option<WhenFull>,
 }
 
 impl Default for Flags {
     fn default() -> Self {
-        Self { volatile: false, compress: true, local: false, when_full: None }
+        Self { volatile: false, compress: true, local: false, timeout: 0, when_full: None }
     }
 }
 
@@ -204,12 +206,22 @@ pub struct Join {
     pub(crate) rooms: SmallVec<[Room; 1]>,
     /// One socket instead of the target, whatever rooms it is in.
     pub(crate) socket: Option<SocketId>,
+    /// Only on this server of a cluster.
+    pub(crate) local: bool,
+    /// Dropped when other servers know that the rooms have members here.
+    pub(crate) settled: Option<mpsc::Sender<()>>,
 }
 
 impl Join {
     /// The sockets of `target` join one room or several.
     pub fn new(target: Target, rooms: impl IntoRooms) -> Self {
-        Self { target, rooms: rooms.into_rooms().collect(), socket: None }
+        Self {
+            target,
+            rooms: rooms.into_rooms().collect(),
+            socket: None,
+            local: false,
+            settled: None,
+        }
     }
 
     /// One socket joins.
@@ -227,12 +239,20 @@ pub struct Leave {
     pub(crate) socket: Option<SocketId>,
     /// Behind a leave its client's acks wait: after them nothing more comes from the room.
     pub(crate) origin: Option<Origin>,
+    /// Only on this server of a cluster.
+    pub(crate) local: bool,
 }
 
 impl Leave {
     /// The sockets of `target` leave one room or several.
     pub fn new(target: Target, rooms: impl IntoRooms) -> Self {
-        Self { target, rooms: rooms.into_rooms().collect(), socket: None, origin: None }
+        Self {
+            target,
+            rooms: rooms.into_rooms().collect(),
+            socket: None,
+            origin: None,
+            local: false,
+        }
     }
 
     /// One socket leaves.
@@ -252,12 +272,14 @@ pub struct Disconnect {
     pub(crate) socket: Option<SocketId>,
     /// Who waits, besides the sender of the message.
     pub(crate) done: Option<mpsc::UnboundedSender<usize>>,
+    /// Only on this server of a cluster.
+    pub(crate) local: bool,
 }
 
 impl Disconnect {
     /// The sockets of `target` are disconnected.
     pub fn new(target: Target) -> Self {
-        Self { target, close: false, origin: None, socket: None, done: None }
+        Self { target, close: false, origin: None, socket: None, done: None, local: false }
     }
 
     /// Closes the whole connections, with all their namespaces.
@@ -324,6 +346,14 @@ pub(crate) enum Answer {
     From(SocketId, Args),
     /// A client has left without answer.
     Gone,
+    /// Other servers of the cluster will say how many receivers they have.
+    Elsewhere,
+    /// Some of them have not said it yet.
+    Awaited(Missing),
+    /// All have; so many.
+    ReceiversElsewhere(usize),
+    /// A client of one of them has answered. Servers do not say which.
+    FromElsewhere(Args),
 }
 
 // ---- namespace → room actor ------------------------------------------------------------------

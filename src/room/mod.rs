@@ -9,6 +9,7 @@ mod id;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
 pub(crate) mod messages;
+mod missing;
 mod sent;
 
 use std::{
@@ -31,6 +32,7 @@ pub use self::{
         Broadcast, BroadcastTarget, CountSockets, Disconnect, Join, Leave, MembersOf, RoomSizes,
         RoomsOf, Target,
     },
+    missing::{Incomplete, Missing},
 };
 use crate::engine::pipe::Pipe;
 

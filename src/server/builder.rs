@@ -7,7 +7,7 @@ use super::{
     catalog::{self, Catalog, OnNewNamespace},
 };
 use crate::{
-    adapter::{Recovery, recovery::Settings},
+    adapter::{Adapter, BoxedAdapter, Recovery, node::Cluster, recovery::Settings},
     config::{Config, RateLimit, SocketLimits},
     connection::{Limits, Shared},
     engine::{Engine, Hooks, PerMessageDeflate, Refusal, Request, Transport},
@@ -37,6 +37,8 @@ pub struct SocketIoBuilder {
     serve_client: bool,
     codec: Codec,
     recovery: Option<Recovery>,
+    adapter: BoxedAdapter,
+    max_cluster_message: usize,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -81,6 +83,8 @@ impl Default for SocketIoBuilder {
             shared: home::Shared::default(),
             codec: Codec::default(),
             recovery: None,
+            adapter: BoxedAdapter(None),
+            max_cluster_message: 32 << 20,
         }
     }
 }
@@ -237,8 +241,8 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Listeners of one connection that may be under way; beyond it nothing more is read from
-    /// that client until one has finished. Default 1,024.
+    /// Listeners of one connection that may be under way. Further events wait until one has finished;
+    /// when 16,384 of them or 4 MiB wait, nothing more is read from that client. Default 1,024.
     pub fn max_running_listeners(mut self, count: usize) -> Self {
         self.limits.max_running = count;
         self
@@ -291,6 +295,20 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Makes the server one of several that work as one: what is sent to rooms reaches their members
+    /// on all of them. Default: [`Local`](crate::Local), a server that is alone.
+    pub fn adapter(mut self, adapter: impl Adapter) -> Self {
+        self.adapter = adapter.into_boxed();
+        self
+    }
+
+    /// Bytes of the largest message that is taken from another server of the cluster; larger ones
+    /// are dropped and counted. Default 32 MiB.
+    pub fn max_cluster_message(mut self, bytes: usize) -> Self {
+        self.max_cluster_message = bytes;
+        self
+    }
+
     /// Asks before a session is opened. A refusal is answered with status 403 and code 4. It is
     /// not asked again for the later requests of a session.
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
@@ -330,11 +348,15 @@ impl SocketIoBuilder {
         let mut codec = self.codec;
         codec.count_in(&metrics);
         let recovery = self.recovery.map(|options| Arc::new(Settings::new(options, &self.config)));
+        let connect = self.adapter.0;
+        let cluster =
+            connect.map(|connect| Cluster::start(connect, self.max_cluster_message, &metrics));
         let common = home::Common {
             shared: self.shared,
             codec: codec.clone(),
             shares_from,
             recovery,
+            cluster,
             limits: self.socket_limits,
         };
         let catalog = Arc::new(Catalog::new(catalog::Settings {

@@ -139,6 +139,9 @@ impl Catalog {
         } else {
             self.announce(&name, &addr);
         }
+        if let Some(cluster) = &self.settings.common.cluster {
+            namespace.attach(cluster, &addr);
+        }
         namespace.set_listing(ListedNamespace { catalog: Arc::clone(self), home });
         self.placement.place(namespace, receiver);
         Started::New(entrance)

@@ -29,6 +29,7 @@ use crate::namespace::messages::Entrance;
 #[cfg(feature = "testing")]
 use crate::socket::Codec;
 use crate::{
+    adapter::{ClusterState, node::Cluster},
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
     metrics::{Metrics, Snapshot},
@@ -252,6 +253,32 @@ impl SocketIo {
         self.engine.service.metrics.snapshot()
     }
 
+    /// How this server's place in its cluster is; `None` without an
+    /// [`adapter`](SocketIoBuilder::adapter).
+    pub fn cluster_state(&self) -> Option<ClusterState> {
+        self.cluster().map(|cluster| cluster.health.state())
+    }
+
+    /// Waits until all namespaces hear what the other servers of the cluster send; at once without
+    /// an [`adapter`](SocketIoBuilder::adapter). As long as the engine cannot be reached, it waits.
+    pub async fn cluster_ready(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.ready().await;
+        }
+    }
+
+    fn cluster(&self) -> Option<&Cluster> {
+        self.catalog().settings().common.cluster.as_ref()
+    }
+
+    /// The link to the cluster dies, to show that it is started again.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kill_link(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.kill_link();
+        }
+    }
+
     /// The path the server answers under, with its slash at the end if it has one.
     pub fn path(&self) -> String {
         self.engine.config.mount_path()
@@ -319,6 +346,9 @@ async fn end_all(engine: &Engine<Door>) {
     }
     engine.close().await;
     engine.service.catalog.close().await;
+    if let Some(cluster) = &engine.service.catalog.settings().common.cluster {
+        cluster.close().await;
+    }
 }
 
 impl HttpServiceFactory for SocketIo {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     packet::{Args, Outgoing, Payload},
-    room::{SocketId, messages::Answer},
+    room::{Missing, SocketId, messages::Answer},
 };
 
 /// Answers one event, once, whenever the listener likes: before it has finished, or later.
@@ -288,8 +288,9 @@ impl<R> Drop for AckFuture<R> {
 /// The answer of one receiver of a broadcast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered<R = Args> {
-    /// Who answered.
-    pub socket: SocketId,
+    /// Who answered; `None` for a client of another server of the cluster, as servers do not tell
+    /// each other.
+    pub socket: Option<SocketId>,
     /// What it answered.
     pub answer: R,
 }
@@ -303,6 +304,8 @@ pub struct NoAnswer {
     pub answers: Vec<Answered>,
     /// How many are missing; `None` if not even that became known in time.
     pub missing: Option<usize>,
+    /// The other servers that have not said to how many clients the event went.
+    pub servers: Missing,
 }
 
 /// The answers to a broadcast. It has been sent already.
@@ -322,6 +325,9 @@ pub struct BroadcastAcks {
     receivers: usize,
     answered: usize,
     gone: usize,
+    /// Namespaces whose other servers have not all said how many receivers they have.
+    elsewhere: usize,
+    awaited: Missing,
 }
 
 impl BroadcastAcks {
@@ -341,12 +347,16 @@ impl BroadcastAcks {
             receivers: 0,
             answered: 0,
             gone: 0,
+            elsewhere: 0,
+            awaited: Missing::nobody(),
         }
     }
 
-    /// How many receivers there are, once every worker has said so.
+    /// How many receivers there are, once every worker has said so, and every other server of the
+    /// cluster.
     pub fn receivers(&self) -> Option<usize> {
-        (self.namespaces == 0 && self.workers == self.reported).then_some(self.receivers)
+        let known = self.namespaces == 0 && self.workers == self.reported && self.elsewhere == 0;
+        known.then_some(self.receivers)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -379,7 +389,22 @@ impl BroadcastAcks {
                 Poll::Ready(Some(Answer::Gone)) => self.gone += 1,
                 Poll::Ready(Some(Answer::From(socket, answer))) => {
                     self.answered += 1;
-                    return Poll::Ready(Some(Answered { socket, answer }));
+                    return Poll::Ready(Some(Answered { socket: Some(socket), answer }));
+                }
+                Poll::Ready(Some(Answer::Elsewhere)) => {
+                    self.elsewhere += 1;
+                    self.awaited = Missing::default();
+                }
+                Poll::Ready(Some(Answer::Awaited(missing))) => self.awaited = missing,
+                Poll::Ready(Some(Answer::ReceiversElsewhere(count))) => {
+                    self.elsewhere = self.elsewhere.saturating_sub(1);
+                    self.awaited = Missing::nobody();
+                    // What another server says may be anything.
+                    self.receivers = self.receivers.saturating_add(count);
+                }
+                Poll::Ready(Some(Answer::FromElsewhere(answer))) => {
+                    self.answered += 1;
+                    return Poll::Ready(Some(Answered { socket: None, answer }));
                 }
             }
         }
@@ -398,8 +423,8 @@ impl BroadcastAcks {
         match self.receivers() {
             Some(receivers) if self.answered == receivers => Ok(answers),
             receivers => {
-                let missing = receivers.map(|receivers| receivers - self.answered);
-                Err(NoAnswer { answers, missing })
+                let missing = receivers.map(|receivers| receivers.saturating_sub(self.answered));
+                Err(NoAnswer { answers, missing, servers: self.awaited })
             }
         }
     }

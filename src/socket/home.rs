@@ -20,7 +20,7 @@ use super::{
     remote::Fetch,
 };
 use crate::{
-    adapter::recovery::Settings,
+    adapter::{link::Consult, node::Cluster, recovery::Settings},
     config::SocketLimits,
     engine::{
         WhenFull,
@@ -61,6 +61,8 @@ pub(crate) struct Common {
     /// The size from which frames of broadcasts are compressed once for all, if that may happen.
     pub(crate) shares_from: Option<usize>,
     pub(crate) recovery: Option<Arc<Settings>>,
+    /// The other servers, if there may be some.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) limits: SocketLimits,
 }
 
@@ -140,8 +142,11 @@ pub(crate) struct Home {
     pub(crate) members: Recipient<MembersOf>,
     pub(crate) rooms: Recipient<RoomsOf>,
     pub(crate) fetch: Recipient<Fetch>,
+    pub(crate) consult: Recipient<Consult>,
     acks: AtomicU64,
     closed: AtomicBool,
+    /// Whether there may be other servers.
+    clustered: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
     arrivals: AtomicUsize,
     /// Where to ask when the namespace has ended. Not set for one that runs without a server.
@@ -158,7 +163,8 @@ impl Home {
             + Handler<Disconnect>
             + Handler<MembersOf>
             + Handler<RoomsOf>
-            + Handler<Fetch>,
+            + Handler<Fetch>
+            + Handler<Consult>,
     {
         Self {
             name,
@@ -170,8 +176,10 @@ impl Home {
             members: addr.clone().recipient(),
             rooms: addr.clone().recipient(),
             fetch: addr.clone().recipient(),
+            consult: addr.clone().recipient(),
             acks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            clustered: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),
             successors: OnceLock::new(),
         }
@@ -217,6 +225,15 @@ impl Home {
     /// A number that no other namespace has while this one lives.
     fn way(self: &Arc<Self>) -> Way {
         Arc::as_ptr(self).addr()
+    }
+
+    /// Other servers take part in the namespace from now on.
+    pub(crate) fn set_clustered(&self) {
+        self.clustered.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.clustered.load(Ordering::Acquire)
     }
 
     /// Nobody joins the namespace any more.

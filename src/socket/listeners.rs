@@ -37,6 +37,7 @@ pub(crate) type OnDisconnect =
     Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type OnConnection =
     Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
+pub(crate) type OnServerSide = dyn Fn(Event) -> LocalFuture<Outcome> + Send + Sync;
 pub(crate) type OnPace = Arc<dyn Fn(Socket, Pace) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
@@ -237,6 +238,8 @@ pub(crate) struct Listeners {
     pub(crate) pace: Vec<OnPace>,
     pub(crate) events: HashMap<String, Handlers>,
     pub(crate) fallback: Vec<Handler>,
+    /// Those of events that other servers send.
+    pub(crate) server_side: HashMap<String, Vec<Arc<OnServerSide>>>,
 }
 
 /// Names one listener of one socket, so that it can be taken away again.

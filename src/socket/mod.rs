@@ -2,6 +2,7 @@
 
 mod ack;
 mod catch_all;
+mod cluster;
 mod codec;
 pub(crate) mod current;
 mod data;
@@ -225,7 +226,7 @@ impl Socket {
     /// its disconnection nothing happens.
     pub fn join(&self, rooms: impl IntoRooms) {
         if !self.is_silent() {
-            let join = Join::socket(self.id(), rooms);
+            let join = Join { local: true, ..Join::socket(self.id(), rooms) };
             self.follow(move |home| home.join.do_send(join));
         }
     }
@@ -235,7 +236,7 @@ impl Socket {
         if self.is_over() {
             return;
         }
-        let leave = Leave::socket(self.id(), rooms);
+        let leave = Leave { local: true, ..Leave::socket(self.id(), rooms) };
         if leave.rooms.iter().any(|room| **room == **self.id()) {
             self.0.left_own_room.store(true, Ordering::Release);
         }
@@ -276,6 +277,7 @@ impl Socket {
                 origin,
                 socket: Some(socket.id().clone()),
                 done: Some(sender),
+                local: true,
             });
         };
         if !self.is_over() {

@@ -35,7 +35,7 @@ pub struct BroadcastOperator {
     pub(super) flags: Flags,
     /// Of which events the next one may be the latest.
     pub(super) key: Option<Arc<str>>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// What an operator can start from.
@@ -106,6 +106,11 @@ impl Socket {
     }
 }
 
+/// A time as other servers are told of it.
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl BroadcastOperator {
     /// Adds the members of one room or several.
     pub fn to(&self, rooms: impl IntoRooms) -> Self {
@@ -171,7 +176,9 @@ impl BroadcastOperator {
     }
 
     fn broadcast(&self, payload: Payload, answers: Option<mpsc::UnboundedSender<Answer>>) -> usize {
-        let mut broadcast = Broadcast::new(self.target.clone(), payload, self.flags);
+        let timeout = answers.as_ref().map_or(0, |_| milliseconds(self.timeout));
+        let flags = Flags { timeout, ..self.flags };
+        let mut broadcast = Broadcast::new(self.target.clone(), payload, flags);
         broadcast.key.clone_from(&self.key);
         self.submit(move |home, origin| {
             let answers = answers.clone();
@@ -212,9 +219,10 @@ impl BroadcastOperator {
         Ok(BroadcastAcks::new(receiver, namespaces, self.timeout))
     }
 
-    /// Lets the selected sockets join one room or several.
+    /// Lets the selected sockets join one room or several. On other servers of the cluster a little
+    /// later: [`join_confirmed`](Self::join_confirmed) waits for it.
     pub fn join(&self, rooms: impl IntoRooms) {
-        let join = Join::new(self.target.clone(), rooms);
+        let join = Join { local: self.flags.local, ..Join::new(self.target.clone(), rooms) };
         self.homes.submit(self.pipe().as_ref(), false, move |home, _| {
             home.join.do_send(join.clone());
         });
@@ -222,21 +230,22 @@ impl BroadcastOperator {
 
     /// Lets the selected sockets leave one room or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
-        let leave = Leave::new(self.target.clone(), rooms);
+        let leave = Leave { local: self.flags.local, ..Leave::new(self.target.clone(), rooms) };
         self.homes.submit(self.pipe().as_ref(), true, move |home, origin| {
             home.leave.do_send(Leave { origin, ..leave.clone() });
         });
     }
 
     /// Disconnects the selected sockets; with `close`, closes their whole connections. The
-    /// returned future may be dropped; it gives their number when all are gone.
+    /// returned future may be dropped; it gives the number of those of this server when they are
+    /// gone. Those of other servers of the cluster are told to go, and not waited for.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = usize> + use<> {
-        let target = self.target.clone();
+        let (target, local) = (self.target.clone(), self.flags.local);
         let (sender, mut done) = mpsc::unbounded_channel();
         self.submit(move |home, origin| {
             let done = Some(sender.clone());
             let message = Disconnect::new(target.clone()).close(close);
-            home.disconnect.do_send(Disconnect { origin, done, ..message });
+            home.disconnect.do_send(Disconnect { origin, done, local, ..message });
         });
         async move {
             let mut count = 0;
@@ -247,7 +256,9 @@ impl BroadcastOperator {
         }
     }
 
-    /// The ids of the selected sockets, in no particular order.
+    /// The ids of the selected sockets, in no particular order: those of this server. Of all servers
+    /// of the cluster: [`fetch_sockets`](Self::fetch_sockets), and their number:
+    /// [`count_sockets`](Self::count_sockets).
     pub async fn members(&self) -> Vec<SocketId> {
         let ask = MembersOf::target(self.target.clone());
         let pipe = self.pipe();

@@ -26,7 +26,7 @@ use super::{
 use crate::room::{Disconnect, IntoRooms, Join, Leave, Room, SocketId, Target};
 
 /// Sockets that are looked at before others get their turn.
-const SOCKETS_PER_TURN: usize = 256;
+pub(super) const SOCKETS_PER_TURN: usize = 256;
 
 /// Which sockets are selected, and which rooms are they in?
 #[derive(Clone, Message)]
@@ -109,37 +109,18 @@ impl Serialize for RemoteSocket {
     }
 }
 
-impl BroadcastOperator {
-    /// The selected sockets, in no particular order: a snapshot of each, and a handle.
-    ///
-    /// To do the same with all of them, [`emit`](Self::emit), [`join`](Self::join),
-    /// [`leave`](Self::leave) and [`disconnect`](Self::disconnect) of the operator itself cost
-    /// less.
-    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
-        let ask = Fetch(self.target.clone());
-        let pipe = self.pipe();
-        let found = self.homes.ask(pipe.as_ref(), move |home| home.fetch.send(ask.clone())).await;
-        let found = found.into_iter().flat_map(|(home, found)| {
-            found.into_iter().map(move |found| (Arc::clone(&home), found))
-        });
-        let mut sockets = Vec::new();
-        for (home, found) in found {
-            sockets.push(RemoteSocket::new(found.into(), home, self.sender.as_ref()));
-            if sockets.len() % SOCKETS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        sockets
-    }
-}
-
 impl RemoteSocket {
     /// A handle of a socket of this namespace; what is done by it is in order with what `sender`
     /// does, if one asked.
-    fn new(details: SocketDetails, home: Arc<Home>, sender: Option<&Socket>) -> Self {
+    pub(super) fn new(details: SocketDetails, home: Arc<Home>, sender: Option<&Socket>) -> Self {
         let mut operator = home.operator().to(&details.id);
         operator.sender = sender.cloned();
         Self { details: Arc::new(details), home, operator }
+    }
+
+    /// What selects it.
+    pub(super) fn operator(&self) -> &BroadcastOperator {
+        &self.operator
     }
 
     /// The public id.
@@ -222,7 +203,8 @@ impl RemoteSocket {
     }
 
     /// Disconnects the socket; with `close`, closes its whole connection. The returned future may
-    /// be dropped; it says whether there was such a socket, when it is gone.
+    /// be dropped; it says whether there was such a socket on this server, when it is gone. One of
+    /// another server of the cluster is told to go, and not waited for.
     pub fn disconnect(&self, close: bool) -> impl Future<Output = bool> + use<> {
         let (sender, mut done) = mpsc::unbounded_channel();
         let id = self.id().clone();

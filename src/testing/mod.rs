@@ -21,7 +21,10 @@ pub use self::{
     server::TestServer,
     socket::{TestEvent, TestSocket},
 };
-pub use crate::namespace::{BreakRooms, KillNamespace, KillRooms};
+pub use crate::{
+    adapter::memory::{MemoryBus, MemoryNode},
+    namespace::{BreakRooms, KillNamespace, KillRooms},
+};
 
 /// Where a test called one of the methods that may fail it.
 type At = &'static Location<'static>;

@@ -77,6 +77,11 @@ impl TestServer {
         self.io.metrics()
     }
 
+    /// The server's link to its cluster dies, of a real panic, to show that it is started again.
+    pub fn kill_link(&self) {
+        self.io.kill_link();
+    }
+
     /// Opens a connection that has not joined any namespace.
     ///
     /// # Errors

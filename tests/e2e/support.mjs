@@ -122,10 +122,15 @@ export class Server {
     this.stderr = "";
   }
 
-  async start() {
-    const [command, args] = isReference
+  /** The program and its arguments. */
+  get command() {
+    return isReference
       ? [process.execPath, [here("reference/reference.mjs")]]
       : [process.env.TESTBED ?? here("../../target/release/examples/testbed"), []];
+  }
+
+  async start() {
+    const [command, args] = this.command;
     const env = { ...process.env, RUST_BACKTRACE: "1", PORT: "0", HOST: "127.0.0.1", ...this.env };
     delete env.NODE_TEST_CONTEXT;
     const limited = ["-c", `ulimit -n ${this.openFiles} && exec "$0" "$@"`, command, ...args];

@@ -102,6 +102,15 @@ pub(super) fn args(
     Ok((Args::from_msgpack(text.into(), count, attachments, bytes), reader.at))
 }
 
+/// The value that `message` begins with, and where it ends. Timestamps are dates here.
+pub(super) fn value(message: &Bytes) -> Read<(ByteString, Vec<Bytes>, usize)> {
+    let mut transcoder = Transcoder::new(message, 0, 1, Binary::Attached(message));
+    transcoder.reader.timestamps = true;
+    while transcoder.step()? != Step::Done {}
+    let Transcoder { reader, text, attachments, .. } = transcoder;
+    Ok((text.into(), attachments, reader.at))
+}
+
 /// The value that begins at `start`, as JSON alone.
 pub(super) fn text(message: &Bytes, start: usize, most: usize) -> Read<ByteString> {
     let mut transcoder = Transcoder::new(message, start, 1, Binary::Inline);

@@ -54,13 +54,15 @@ pub(super) enum Token {
 pub(super) struct Reader<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
+    /// Whether MessagePack's own extension for dates is one, as between servers.
+    pub(super) timestamps: bool,
 }
 
 pub(super) type Read<T> = Result<T, Fault>;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self { bytes, at, timestamps: false }
     }
 
     pub(super) fn rest(&self) -> usize {
@@ -126,15 +128,22 @@ impl<'a> Reader<'a> {
                 let mut data = Reader::new(self.bytes, range.start);
                 Token::Date(i64::from_be_bytes(data.take()?))
             }
-            _ => Token::Ext(kind, range),
+            _ => self.extension(kind, range),
         })
+    }
+
+    fn extension(&self, kind: i8, range: Range<usize>) -> Token {
+        match timestamp(&self.bytes[range.clone()]) {
+            Some(milliseconds) if self.timestamps && kind == TIMESTAMP => Token::Date(milliseconds),
+            _ => Token::Ext(kind, range),
+        }
     }
 
     fn ext(&mut self, width: u8) -> Read<Token> {
         let length = self.length(width)?;
         let kind = i8::from_be_bytes(self.take()?);
         let range = self.range(length)?;
-        Ok(if kind == 0 { Token::Buffer(range) } else { Token::Ext(kind, range) })
+        Ok(if kind == 0 { Token::Buffer(range) } else { self.extension(kind, range) })
     }
 
     /// The next token.
@@ -199,6 +208,29 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// MessagePack's own extension for dates.
+const TIMESTAMP: i8 = -1;
+
+/// The milliseconds since 1970 of a timestamp: seconds in four bytes, nanoseconds and seconds in
+/// 30 and 34 bits, or nanoseconds and seconds in four and eight bytes.
+fn timestamp(data: &[u8]) -> Option<i64> {
+    let (nanoseconds, seconds) = match data.len() {
+        4 => (0, i64::from(u32::from_be_bytes(data.try_into().ok()?))),
+        8 => {
+            let value = u64::from_be_bytes(data.try_into().ok()?);
+            ((value >> 34) as i64, (value & 0x3_ffff_ffff) as i64)
+        }
+        12 => {
+            let (nanoseconds, seconds) = data.split_at(4);
+            let nanoseconds = u32::from_be_bytes(nanoseconds.try_into().ok()?);
+            (i64::from(nanoseconds), i64::from_be_bytes(seconds.try_into().ok()?))
+        }
+        _ => return None,
+    };
+    // What goes beyond is no date, and is shown as none.
+    Some(seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000))
 }
 
 fn signed(value: i64) -> Token {

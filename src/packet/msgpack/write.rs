@@ -179,7 +179,7 @@ struct Transcoder<'a> {
 }
 
 /// Appends the values of a JSON text whose syntax has been checked.
-fn json(out: &mut Vec<u8>, text: &str, attachments: &[Bytes], originals: &[Original]) {
+pub(super) fn json(out: &mut Vec<u8>, text: &str, attachments: &[Bytes], originals: &[Original]) {
     out.reserve(text.len());
     let mut transcoder = Transcoder {
         text,

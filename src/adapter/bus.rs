@@ -1,0 +1,207 @@
+//! The seam: what a driver does for a node. A bus carries [`Message`]s between the nodes of a
+//! cluster, in the order in which each node gives them; everything else (who waits for answers, who
+//! is there, what a request means) is the [link](super::link)'s, once for all of them.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use hashbrown::HashSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::message::{Envelope, Message, Rejected, Uid};
+use crate::{engine::LocalFuture, metrics::Metrics, room::Room};
+
+/// Messages from a bus that may be on their way to namespaces before no more is read from it.
+const UNDERWAY: usize = 1024;
+
+/// A namespace of this node as a bus sees it.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) number: SeatNumber,
+    pub(crate) namespace: Arc<str>,
+    /// The node's name in it.
+    pub(crate) uid: Uid,
+}
+
+/// Tells a namespace from another one of its name that comes after it.
+pub(crate) type SeatNumber = u64;
+
+/// How a link knows which other nodes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// It asks the bus, see [`Bus::census`].
+    Census,
+    /// Nodes say that they are there.
+    Heartbeats {
+        /// A node that has said nothing for so long says that it is there.
+        interval: Duration,
+        /// One that has not been heard of for so long is gone.
+        timeout: Duration,
+    },
+}
+
+/// What a bus knows of the other nodes in a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) others: usize,
+    /// Their names, if it knows all of them.
+    pub(crate) names: Option<HashSet<Uid>>,
+}
+
+/// A message was not sent, and will not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The engine is away, or so slow that too much waits for it already.
+    Away,
+    /// This bus has no such message.
+    Unknown,
+}
+
+/// The connection of one node, owned by its link. No method waits; what takes time is a future, or
+/// is told to the [`Inbox`].
+pub(crate) trait Bus {
+    /// A name for this node in one namespace, in the form that the engine has for it.
+    fn uid(&self) -> Uid;
+
+    fn membership(&self) -> Membership {
+        Membership::Census
+    }
+
+    /// Whether it wants to know which rooms have members here, see [`Bus::interest`].
+    fn wants_rooms(&self) -> bool {
+        false
+    }
+
+    /// Whether it carries [`Message::AllRooms`].
+    fn has_all_rooms(&self) -> bool {
+        false
+    }
+
+    /// Takes part in a namespace. [`Inbox::linked`] has to be called when everything that is sent
+    /// from then on by others will be heard.
+    fn link(&mut self, seat: &Arc<Seat>);
+
+    /// Takes part no more.
+    fn unlink(&mut self, seat: &Arc<Seat>);
+
+    /// Sends a message to all other nodes, or to one. Those sent to all arrive at each node in the
+    /// order in which they were given here.
+    ///
+    /// # Errors
+    /// If it is known already that it will not be sent.
+    fn send(&mut self, seat: &Arc<Seat>, to: Option<&Uid>, message: &Message)
+    -> Result<(), Unsent>;
+
+    /// A room has got its first member here, or lost its last one.
+    fn interest(&mut self, _seat: &Arc<Seat>, _room: &Room, _wanted: bool) {}
+
+    /// Done when all that [`Bus::interest`] was told so far is in effect; `None` if it is.
+    fn settled(&mut self, _seat: &Arc<Seat>) -> Option<LocalFuture<()>> {
+        None
+    }
+
+    /// Which other nodes there are; `None` if the engine does not say.
+    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>>;
+
+    /// Done when all that was sent has left this node, and it has no connection any more.
+    fn close(&mut self) -> LocalFuture<()>;
+}
+
+/// Makes the bus of a node, again if its link has died.
+pub(crate) trait Connect: fmt::Debug + Send + Sync {
+    fn connect(&self, inbox: Inbox) -> Box<dyn Bus>;
+}
+
+// ---- bus → link --------------------------------------------------------------------------------
+
+/// Held as long as a message is on its way.
+pub(crate) type Permit = OwnedSemaphorePermit;
+
+/// What a bus tells its link.
+#[derive(Message)]
+#[rtype(result = "()")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the largest")]
+pub(crate) enum BusEvent {
+    Received {
+        seat: SeatNumber,
+        envelope: Envelope,
+        permit: Permit,
+    },
+    /// All that others send in a namespace is heard from now on.
+    Linked(SeatNumber),
+    /// The engine cannot be reached.
+    Away,
+    /// It can be reached again, and everything is heard again.
+    Back,
+}
+
+/// Where a bus puts what it hears. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    link: Recipient<BusEvent>,
+    underway: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    /// Bytes of the largest message that is taken.
+    pub(crate) max_bytes: usize,
+}
+
+impl Inbox {
+    pub(super) fn new(link: Recipient<BusEvent>, metrics: &Arc<Metrics>, max_bytes: usize) -> Self {
+        let underway = Arc::new(Semaphore::new(UNDERWAY));
+        Self { link, underway, metrics: Arc::clone(metrics), max_bytes }
+    }
+
+    /// Hands on a message, or counts why not. Waits while too many are on their way: then nothing
+    /// more should be read.
+    pub(crate) async fn receive(&self, seat: &Seat, envelope: Result<Envelope, Rejected>) {
+        match envelope {
+            Ok(envelope) if self.is_for(seat, &envelope) => {
+                // The semaphore is never closed.
+                let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
+                self.metrics.cluster_messages_received.increment();
+                self.link.do_send(BusEvent::Received { seat: seat.number, envelope, permit });
+            }
+            Ok(_) => {}
+            Err(rejected) => self.reject(rejected),
+        }
+    }
+
+    fn is_for(&self, seat: &Seat, envelope: &Envelope) -> bool {
+        envelope.uid.as_ref() != Some(&seat.uid) && *envelope.namespace == *seat.namespace
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Counts a message that was dropped.
+    pub(crate) fn reject(&self, rejected: Rejected) {
+        let counter = match rejected {
+            Rejected::Malformed => &self.metrics.cluster_messages_malformed,
+            Rejected::TooLarge => &self.metrics.cluster_messages_too_large,
+            Rejected::UnknownType => &self.metrics.cluster_messages_unknown,
+        };
+        counter.increment();
+        tracing::debug!(?rejected, "a message from the cluster was dropped");
+    }
+
+    /// See [`Bus::link`].
+    pub(crate) fn linked(&self, seat: &Seat) {
+        self.link.do_send(BusEvent::Linked(seat.number));
+    }
+
+    pub(crate) fn away(&self) {
+        self.link.do_send(BusEvent::Away);
+    }
+
+    pub(crate) fn back(&self) {
+        self.link.do_send(BusEvent::Back);
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! What namespaces, nodes and buses tell a link, and what it tells them.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Link, Reply, Sink};
+use crate::{
+    adapter::{
+        bus::{Permit, SeatNumber},
+        message::{Message, Sending, Wanted},
+    },
+    packet::Payload,
+    room::{Room, Target},
+};
+
+/// A namespace takes part from now on.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Attach {
+    pub(crate) seat: SeatNumber,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) inbox: Recipient<Incoming>,
+}
+
+/// A namespace takes part no more.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Detach(pub(crate) SeatNumber);
+
+/// What a namespace has for the other nodes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Outgoing {
+    pub(crate) seat: SeatNumber,
+    pub(crate) operation: Operation,
+}
+
+/// The same as a namespace is asked for it: it hands it on, behind what it was told before.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Consult {
+    pub(crate) operation: Operation,
+    /// Only this server is asked.
+    pub(crate) local: bool,
+}
+
+/// See [`Outgoing`].
+pub(crate) enum Operation {
+    /// A message that nobody answers.
+    Say(Message),
+    /// A question to all other nodes.
+    Ask { question: Question, timeout: Duration, sink: Sink },
+    /// How many other nodes are there?
+    Count(oneshot::Sender<Option<usize>>),
+    /// A room has got its first member, or lost its last one.
+    Interest { room: Room, wanted: bool },
+    /// Dropped when all interest so far is in effect.
+    Settle(mpsc::Sender<()>),
+}
+
+/// What can be asked of all other nodes.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    /// Send this to clients, and say what they answer.
+    Broadcast {
+        payload: Payload,
+        target: Target,
+        sending: Sending,
+    },
+    Fetch {
+        target: Target,
+        wanted: Wanted,
+    },
+    AllRooms,
+    ServerSideEmit(Payload),
+    /// Has everything that was sent before been done?
+    Settled,
+}
+
+/// What other nodes, and the link itself, have for a namespace.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum Incoming {
+    Message {
+        message: Message,
+        /// To answer with, if it is a request.
+        reply: Option<Reply>,
+        /// Dropped when the namespace has taken the message.
+        permit: Permit,
+    },
+    /// The link has died, and this is the next one: it has to be told of the rooms again.
+    Relinked(Addr<Link>),
+}
+
+/// Answers when all namespaces hear everything that is sent to them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct WhenReady;
+
+/// The server closes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
+
+/// A link has ended without being told to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ended {
+    pub(crate) generation: u64,
+}

@@ -1,0 +1,276 @@
+//! This node of the cluster: who has the link, and starts another one when it dies.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use hashbrown::HashMap;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::{
+    bus::{Connect, Inbox, SeatNumber},
+    link::{Attach, CAPACITY, Close, Detach, Ended, Incoming, Link, WhenReady},
+};
+use crate::metrics::Metrics;
+
+/// Links that may die within `PERIOD` before no more are started.
+const RESTARTS: usize = 5;
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The actor of a node. It supervises the link and knows the namespaces that take part, so that the
+/// next link can be told of them.
+pub(crate) struct Node {
+    connect: Arc<dyn Connect>,
+    max_bytes: usize,
+    link: Addr<Link>,
+    generation: u64,
+    seats: HashMap<SeatNumber, Attach>,
+    restarts: VecDeque<Instant>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    closing: bool,
+}
+
+/// How it is with a node; read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    away: AtomicBool,
+    unready: AtomicBool,
+    failed: AtomicBool,
+}
+
+/// How a server's place in its cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClusterState {
+    /// Some namespaces do not hear yet what other servers send.
+    Joining,
+    /// All is well.
+    Linked,
+    /// The engine (the Redis server, say) cannot be reached. The server serves its own clients, and
+    /// takes part again when it can.
+    Away,
+    /// The driver has failed too often in a short time and is not started any more.
+    Failed,
+}
+
+impl Health {
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.unready.store(!ready, Ordering::Release);
+    }
+
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Release);
+    }
+
+    pub(crate) fn state(&self) -> ClusterState {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        match () {
+            () if is(&self.failed) => ClusterState::Failed,
+            () if is(&self.away) => ClusterState::Away,
+            () if is(&self.unready) => ClusterState::Joining,
+            () => ClusterState::Linked,
+        }
+    }
+}
+
+/// A node as the rest of the server has it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(super) node: Addr<Node>,
+    /// The first link.
+    pub(super) link: Addr<Link>,
+    pub(super) wants_rooms: bool,
+    pub(crate) health: Arc<Health>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("state", &self.health.state()).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Starts a node on this thread.
+    pub(crate) fn start(
+        connect: Arc<dyn Connect>,
+        max_bytes: usize,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let health = Arc::<Health>::default();
+        health.set_ready(false);
+        let mut started = None;
+        let node = Node::create(|ctx| {
+            let ended = ctx.address().recipient();
+            let (link, wants_rooms) = start_link(&*connect, max_bytes, metrics, &health, ended, 0);
+            started = Some((link.clone(), wants_rooms));
+            Node {
+                connect,
+                max_bytes,
+                link,
+                generation: 0,
+                seats: HashMap::new(),
+                restarts: VecDeque::new(),
+                metrics: Arc::clone(metrics),
+                health: Arc::clone(&health),
+                closing: false,
+            }
+        });
+        let (link, wants_rooms) = started.expect("an actor is made when it is created");
+        Self { node, link, wants_rooms, health }
+    }
+
+    /// Waits until all namespaces hear what other nodes send.
+    pub(crate) async fn ready(&self) {
+        // It has ended if it does not answer.
+        let _ = self.node.send(WhenReady).await;
+    }
+
+    /// Ends the node; done when all that was sent before has left it.
+    pub(crate) async fn close(&self) {
+        // As above.
+        let _ = self.node.send(Close).await;
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn kill_link(&self) {
+        self.node.do_send(KillLink);
+    }
+}
+
+fn start_link(
+    connect: &dyn Connect,
+    max_bytes: usize,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+    ended: Recipient<Ended>,
+    generation: u64,
+) -> (Addr<Link>, bool) {
+    let mut wants_rooms = false;
+    let link = Link::create(|ctx| {
+        ctx.set_mailbox_capacity(CAPACITY);
+        let inbox = Inbox::new(ctx.address().recipient(), metrics, max_bytes);
+        let bus = connect.connect(inbox);
+        wants_rooms = bus.wants_rooms();
+        Link::new(bus, Arc::clone(metrics), Arc::clone(health), ended, generation)
+    });
+    (link, wants_rooms)
+}
+
+impl Actor for Node {
+    type Context = Context<Self>;
+}
+
+impl Handler<Attach> for Node {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        if std::mem::take(&mut self.closing) {
+            // The server is opened again.
+            self.start_next(ctx);
+        }
+        if self.generation > 0 {
+            // It knows the first link only, which is dead.
+            self.link.do_send(attach.clone());
+            attach.inbox.do_send(Incoming::Relinked(self.link.clone()));
+        }
+        self.seats.insert(attach.seat, attach);
+    }
+}
+
+impl Handler<Detach> for Node {
+    type Result = ();
+
+    fn handle(&mut self, Detach(seat): Detach, _: &mut Self::Context) {
+        self.seats.remove(&seat);
+    }
+}
+
+impl Handler<Ended> for Node {
+    type Result = ();
+
+    fn handle(&mut self, Ended { generation }: Ended, ctx: &mut Self::Context) {
+        if generation != self.generation || self.closing {
+            return;
+        }
+        let now = Instant::now();
+        self.restarts.retain(|restart| now.duration_since(*restart) < PERIOD);
+        if self.restarts.len() >= RESTARTS {
+            error!("the link to the cluster died too often and is given up");
+            self.health.failed.store(true, Ordering::Release);
+            return;
+        }
+        error!("the link to the cluster died and is started again");
+        self.restarts.push_back(now);
+        self.metrics.cluster_links_restarted.increment();
+        self.start_next(ctx);
+    }
+}
+
+impl Node {
+    fn start_next(&mut self, ctx: &mut Context<Self>) {
+        self.generation += 1;
+        let ended = ctx.address().recipient();
+        let (link, _) = start_link(
+            &*self.connect,
+            self.max_bytes,
+            &self.metrics,
+            &self.health,
+            ended,
+            self.generation,
+        );
+        for attach in self.seats.values() {
+            link.do_send(attach.clone());
+            attach.inbox.do_send(Incoming::Relinked(link.clone()));
+        }
+        self.link = link;
+    }
+}
+
+impl Handler<WhenReady> for Node {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: WhenReady, _: &mut Self::Context) -> Self::Result {
+        let link = self.link.clone();
+        Box::pin(async move {
+            // A link that has ended is ready for nothing; its successor is asked by the next one.
+            let _ = link.send(WhenReady).await;
+        })
+    }
+}
+
+impl Handler<Close> for Node {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
+        self.closing = true;
+        let link = self.link.clone();
+        let closed = async move {
+            // One that has died needs no closing.
+            let _ = link.send(Close).await;
+        };
+        Box::pin(closed.into_actor(self))
+    }
+}
+
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct KillLink;
+
+#[cfg(feature = "testing")]
+impl Handler<KillLink> for Node {
+    type Result = ();
+
+    fn handle(&mut self, _: KillLink, _: &mut Self::Context) {
+        self.link.do_send(super::link::Die);
+    }
+}

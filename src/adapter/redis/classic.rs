@@ -1,0 +1,354 @@
+//! The bus of the first Redis adapter: ordinary pub/sub, one pattern and three channels for each
+//! namespace.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
+use redis::Value;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    RedisAdapter,
+    publisher::Publisher,
+    state::State,
+    subscriber::{Heard, Subscriber, Subscription},
+};
+use crate::{
+    adapter::{
+        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        message::{Answer, Envelope, Message, Rejected, Uid},
+        wire::classic::{self, Channel},
+    },
+    engine::LocalFuture,
+    room::Room,
+};
+
+/// How long a room counts as one that has members here, because others have said that some should
+/// join. By then the namespace has let them in, and said so.
+const TENTATIVE: Duration = Duration::from_secs(10);
+
+/// See the module's description.
+pub(super) struct Classic {
+    key: Arc<str>,
+    answers_to_one: bool,
+    inbox: Inbox,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    places: Places,
+}
+
+/// The namespaces, by their numbers and by what their channels are called.
+type Places = Rc<RefCell<Index>>;
+
+#[derive(Default)]
+struct Index {
+    seats: HashMap<SeatNumber, Rc<Place>>,
+    names: HashMap<Rc<str>, Vec<Rc<Place>>>,
+}
+
+/// The channels of one namespace.
+struct Place {
+    seat: Arc<Seat>,
+    /// Those of broadcasts begin with it.
+    broadcasts: Rc<str>,
+    pattern: Rc<str>,
+    requests: Rc<str>,
+    responses: Rc<str>,
+    own_responses: Rc<str>,
+    rooms: RefCell<HashSet<Room>>,
+    tentative: RefCell<HashMap<Room, Instant>>,
+}
+
+impl Classic {
+    pub(super) fn new(adapter: &RedisAdapter, inbox: Inbox) -> Self {
+        let state = State::new(inbox.clone());
+        let metrics = inbox.metrics();
+        let publisher =
+            Publisher::start(adapter.client.clone(), state.clone(), Arc::clone(metrics));
+        let (subscriber, messages) =
+            Subscriber::start(adapter.client.clone(), state, Arc::clone(metrics));
+        let places = Places::default();
+        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        let (key, answers_to_one) = (Arc::clone(&adapter.key), adapter.answers_to_one);
+        Self { key, answers_to_one, inbox, publisher, subscriber, places }
+    }
+
+    fn place(&self, seat: &Seat) -> Option<Rc<Place>> {
+        self.places.borrow().seats.get(&seat.number).cloned()
+    }
+
+    fn channel(&self, place: &Place, channel: Channel, to: Option<&Uid>, value: bool) -> Rc<str> {
+        match channel {
+            Channel::Broadcast(None) => Rc::clone(&place.broadcasts),
+            Channel::Broadcast(Some(room)) => format!("{}{room}#", place.broadcasts).into(),
+            Channel::Request => Rc::clone(&place.requests),
+            Channel::Response => match to {
+                // Answers to server-side events go to all in every version.
+                Some(to) if self.answers_to_one && !value => {
+                    format!("{}{to}#", place.responses).into()
+                }
+                _ => Rc::clone(&place.responses),
+            },
+        }
+    }
+}
+
+impl Place {
+    fn new(key: &str, seat: &Arc<Seat>) -> Self {
+        let namespace = &*seat.namespace;
+        let responses = format!("{key}-response#{namespace}#");
+        let broadcasts = format!("{key}#{namespace}#");
+        Self {
+            pattern: format!("{}*", escaped(&broadcasts)).into(),
+            broadcasts: broadcasts.into(),
+            requests: format!("{key}-request#{namespace}#").into(),
+            own_responses: format!("{responses}{}#", seat.uid).into(),
+            responses: responses.into(),
+            seat: Arc::clone(seat),
+            rooms: RefCell::default(),
+            tentative: RefCell::default(),
+        }
+    }
+
+    /// Broadcasts first: with the requests the node counts as one that hears them.
+    fn subscriptions(&self) -> [Subscription; 4] {
+        let channel = |name: &Rc<str>| Subscription::Channel(Rc::clone(name));
+        [
+            Subscription::Pattern(Rc::clone(&self.pattern)),
+            channel(&self.requests),
+            channel(&self.responses),
+            channel(&self.own_responses),
+        ]
+    }
+
+    /// What a message means here; `None` if it is of no interest.
+    fn read(&self, heard: &Heard, max_bytes: usize) -> Option<Result<Envelope, Rejected>> {
+        let namespace = &*self.seat.namespace;
+        if heard.pattern.as_deref() == Some(&*self.pattern) {
+            let room = heard.channel.strip_prefix(&*self.broadcasts)?;
+            let room = room.strip_suffix('#').unwrap_or(room);
+            if !self.is_served(room) || self.is_own(&heard.message) {
+                return None;
+            }
+            return Some(classic::parse_broadcast(&heard.message, max_bytes));
+        }
+        if heard.pattern.is_some() {
+            return None;
+        }
+        let channel = &*heard.channel;
+        if channel == &*self.requests {
+            let read = classic::parse_request(&heard.message, namespace, max_bytes);
+            if let Ok(Envelope { message: Message::Join { rooms, .. }, .. }) = &read {
+                self.expect(rooms);
+            }
+            Some(read)
+        } else if channel == &*self.responses || channel == &*self.own_responses {
+            Some(classic::parse_response(&heard.message, namespace, max_bytes))
+        } else {
+            None
+        }
+    }
+
+    /// Whether what is sent to a room, or to all, may reach somebody here.
+    fn is_served(&self, room: &str) -> bool {
+        room.is_empty()
+            || self.rooms.borrow().contains(room)
+            || self.tentative.borrow().contains_key(room)
+    }
+
+    /// Rooms that somebody may have joined when the next message comes.
+    fn expect(&self, rooms: &[Room]) {
+        let mut tentative = self.tentative.borrow_mut();
+        let now = Instant::now();
+        tentative.retain(|_, since| now.duration_since(*since) < TENTATIVE);
+        tentative.extend(rooms.iter().map(|room| (room.clone(), now)));
+    }
+
+    /// Whether a broadcast is this node's, told by its first bytes: a list of three whose first is a
+    /// text of six bytes.
+    fn is_own(&self, message: &[u8]) -> bool {
+        message
+            .strip_prefix(b"\x93\xa6")
+            .is_some_and(|rest| rest.starts_with(self.seat.uid.as_str().as_bytes()))
+    }
+}
+
+impl Index {
+    fn add(&mut self, place: Rc<Place>) {
+        for subscription in place.subscriptions() {
+            let name = Rc::clone(subscription.name());
+            self.names.entry(name).or_default().push(Rc::clone(&place));
+        }
+        self.seats.insert(place.seat.number, place);
+    }
+
+    /// Returns what nobody wants any more.
+    fn remove(&mut self, number: SeatNumber) -> Vec<Subscription> {
+        let Some(place) = self.seats.remove(&number) else { return Vec::new() };
+        let mut unwanted = |subscription: &Subscription| {
+            let Some(places) = self.names.get_mut(subscription.name()) else { return false };
+            places.retain(|other| other.seat.number != number);
+            let unwanted = places.is_empty();
+            if unwanted {
+                self.names.remove(subscription.name());
+            }
+            unwanted
+        };
+        place.subscriptions().into_iter().filter(|s| unwanted(s)).collect()
+    }
+}
+
+/// A name in which nothing is special to a pattern of Redis.
+fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for character in name.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// Hands on what comes, in its order.
+async fn listen(
+    mut messages: mpsc::UnboundedReceiver<Heard>,
+    subscriber: Subscriber,
+    places: Places,
+    inbox: Inbox,
+) {
+    while let Some(heard) = messages.recv().await {
+        let name = heard.pattern.as_ref().unwrap_or(&heard.channel);
+        // One, but for a namespace that has a successor already.
+        let places = places.borrow().names.get(&**name).cloned().unwrap_or_default();
+        for place in places {
+            if let Some(read) = place.read(&heard, inbox.max_bytes) {
+                inbox.receive(&place.seat, read).await;
+            }
+        }
+        subscriber.handled(&heard);
+    }
+}
+
+impl Bus for Classic {
+    fn uid(&self) -> Uid {
+        Uid::short()
+    }
+
+    fn wants_rooms(&self) -> bool {
+        true
+    }
+
+    fn has_all_rooms(&self) -> bool {
+        true
+    }
+
+    fn link(&mut self, seat: &Arc<Seat>) {
+        let place = Rc::new(Place::new(&self.key, seat));
+        let settled = self.subscriber.want(place.subscriptions());
+        self.places.borrow_mut().add(place);
+        let (inbox, seat) = (self.inbox.clone(), Arc::clone(seat));
+        actix::spawn(async move {
+            if settled.await.is_ok() {
+                inbox.linked(&seat);
+            }
+        });
+    }
+
+    fn unlink(&mut self, seat: &Arc<Seat>) {
+        let less = self.places.borrow_mut().remove(seat.number);
+        self.subscriber.unwant(less);
+    }
+
+    fn send(
+        &mut self,
+        seat: &Arc<Seat>,
+        to: Option<&Uid>,
+        message: &Message,
+    ) -> Result<(), Unsent> {
+        let place = self.place(seat).ok_or(Unsent::Away)?;
+        let written = classic::write(message, &seat.uid, &seat.namespace);
+        let (channel, bytes) = written.ok_or(Unsent::Unknown)?;
+        let value = matches!(message, Message::Answer { answer: Answer::Value(_), .. });
+        self.publisher.publish(self.channel(&place, channel, to, value), bytes)
+    }
+
+    fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {
+        let Some(place) = self.place(seat) else { return };
+        if wanted {
+            place.rooms.borrow_mut().insert(room.clone());
+        } else {
+            place.rooms.borrow_mut().remove(room);
+        }
+    }
+
+    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+        let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("PUBSUB").arg("NUMSUB").arg(&*place.requests);
+        // Every node listens to a channel of its own name.
+        let names = format!("{}*#", escaped(&place.responses));
+        pipeline.cmd("PUBSUB").arg("CHANNELS").arg(names);
+        let answers = self.publisher.ask(pipeline, 2);
+        Box::pin(async move {
+            let mut answers = answers.await?.into_iter();
+            let others = number(answers.next()?)?.saturating_sub(1);
+            let names: Option<HashSet<Uid>> = answers.next().map(|names| {
+                let names = texts(names).into_iter();
+                let name = |channel: String| {
+                    let name = channel.strip_prefix(&*place.responses)?.strip_suffix('#')?;
+                    Some(Uid::from(name))
+                };
+                names.filter_map(name).filter(|name| *name != place.seat.uid).collect()
+            });
+            let names = names.filter(|names| names.len() == others);
+            Some(Census { others, names })
+        })
+    }
+
+    fn close(&mut self) -> LocalFuture<()> {
+        self.subscriber.close();
+        let flushed = self.publisher.flush();
+        Box::pin(async move {
+            // Redis may be away.
+            let _ = tokio::time::timeout(super::PATIENCE, flushed).await;
+        })
+    }
+}
+
+impl Drop for Classic {
+    fn drop(&mut self) {
+        self.subscriber.close();
+    }
+}
+
+/// The number in an answer to NUMSUB: a channel and a number, as a list or as a map.
+fn number(value: Value) -> Option<usize> {
+    match value {
+        Value::Array(list) => match list.into_iter().nth(1)? {
+            Value::Int(number) => usize::try_from(number).ok(),
+            _ => None,
+        },
+        Value::Map(pairs) => match pairs.into_iter().next()?.1 {
+            Value::Int(number) => usize::try_from(number).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn texts(value: Value) -> Vec<String> {
+    let list = match value {
+        Value::Array(list) | Value::Set(list) => list,
+        _ => Vec::new(),
+    };
+    let text = |value| match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    };
+    list.into_iter().filter_map(text).collect()
+}

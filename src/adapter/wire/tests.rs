@@ -1,0 +1,265 @@
+//! The forms against what real servers wrote, and against what nobody should write.
+#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{
+    classic::{self, Channel},
+    envelope,
+};
+use crate::{
+    adapter::message::{Answer, Envelope, Message, Rejected, Sending, Uid, Wanted},
+    packet::{Args, Payload},
+    room::Target,
+};
+
+const MAX: usize = 1 << 20;
+
+/// Captured traffic of real servers.
+fn vectors() -> Vec<Value> {
+    let text = include_str!("../../../tests/cluster/vectors.json");
+    let mut all: Value = serde_json::from_str(text).unwrap();
+    serde_json::from_value(all["vectors"].take()).unwrap()
+}
+
+fn bytes(hex: &str) -> Bytes {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.map(byte).collect()
+}
+
+/// Whether we say the same in other bytes: dates become text, rooms that are numbers become text,
+/// and flags that say nothing are left out.
+fn is_said_otherwise(vector: &Value) -> bool {
+    let text = vector["decoded"].to_string();
+    let words = ["$date", "expectSingleResponse", "\"compress\":true", "[42]"];
+    words.iter().any(|word| text.contains(word))
+}
+
+#[test]
+fn classic_messages_are_those_of_the_reference() {
+    let (mut same, mut all) = (0, 0);
+    for vector in vectors() {
+        let suite = vector["suite"].as_str().unwrap();
+        if !matches!(suite, "classic" | "classic-specific-response" | "emitter") {
+            continue;
+        }
+        let Some(payload) = vector["payload_hex"].as_str().map(bytes) else { continue };
+        let (id, channel) = (&vector["id"], vector["channel"].as_str().unwrap());
+        let key = channel.split('#').next().unwrap();
+        let namespace = channel.split('#').nth(1).unwrap();
+        let parse = |payload: &Bytes| match key.rsplit_once('-') {
+            Some((_, "request")) => classic::parse_request(payload, namespace, MAX),
+            Some((_, "response")) => classic::parse_response(payload, namespace, MAX),
+            _ => classic::parse_broadcast(payload, MAX),
+        };
+        let read = parse(&payload).unwrap_or_else(|error| panic!("{id}: {error:?}"));
+        assert_eq!(read.namespace, namespace, "{id}");
+        // Neither answers nor what emitters ask for say of whom they are.
+        let unnamed = if suite == "emitter" { "emitter" } else { "" };
+        let uid = read.uid.clone().unwrap_or_else(|| Uid::from(unnamed));
+        let (to, written) = classic::write(&read.message, &uid, namespace).unwrap();
+        match &to {
+            Channel::Broadcast(None) => assert_eq!(channel.matches('#').count(), 2, "{id}"),
+            Channel::Broadcast(Some(room)) => {
+                assert!(channel.ends_with(&format!("#{room}#")), "{id}");
+            }
+            Channel::Request => assert!(key.ends_with("-request"), "{id}"),
+            Channel::Response => assert!(key.ends_with("-response"), "{id}"),
+        }
+        let written = Bytes::from(written);
+        assert_eq!(parse(&written).unwrap(), read, "{id}");
+        all += 1;
+        if !is_said_otherwise(&vector) {
+            assert_eq!(written, payload, "{id}: {:?}", String::from_utf8_lossy(&written));
+            same += 1;
+        }
+    }
+    assert!(all > 60 && same > 50, "{same} of {all}");
+}
+
+#[test]
+fn cluster_messages_are_those_of_the_reference() {
+    let (mut same, mut all) = (0, 0);
+    for vector in vectors() {
+        let suite = vector["suite"].as_str().unwrap();
+        let Some(payload) = vector["payload_hex"].as_str().map(bytes) else { continue };
+        let publishes =
+            matches!(vector["command"].as_str(), Some("PUBLISH" | "SPUBLISH" | "NOTIFY"));
+        let is_cluster = ["sharded", "streams", "postgres"].iter().any(|s| suite.starts_with(s));
+        if !is_cluster || !publishes || vector["attachment"] != Value::Null {
+            continue;
+        }
+        let id = &vector["id"];
+        let read = envelope::parse(&payload, MAX).unwrap_or_else(|e| panic!("{id}: {e:?}"));
+        let uid = read.uid.clone().unwrap();
+        let document = envelope::write(&read.message, &uid, &read.namespace).unwrap();
+        // Streams publish msgpack only.
+        let written = match suite.starts_with("streams") {
+            true => document.to_msgpack(),
+            false => envelope::mixed(&document),
+        };
+        let written = Bytes::from(written);
+        assert_eq!(envelope::parse(&written, MAX).unwrap(), read, "{id}");
+        all += 1;
+        if !is_said_otherwise(&vector) {
+            assert_eq!(written, payload, "{id}: {:?}", String::from_utf8_lossy(&written));
+            same += 1;
+        }
+    }
+    assert!(all > 80 && same > 70, "{same} of {all}");
+}
+
+#[test]
+fn entries_of_a_stream_are_those_of_the_reference() {
+    let (mut same, mut all) = (0, 0);
+    for vector in vectors() {
+        let Some(fields) = vector["fields"].as_object() else { continue };
+        let (id, field) = (&vector["id"], |name: &str| fields[name].as_str().unwrap());
+        let kind = field("type").parse().unwrap();
+        let text = field("data");
+        let data = match text.starts_with('{') {
+            true => Bytes::from(text.to_owned()),
+            false => BASE64_STANDARD.decode(text).unwrap().into(),
+        };
+        let read = envelope::parse_data_only(kind, Some(&data), MAX).unwrap();
+        assert_eq!(envelope::kind(&read), Some(kind), "{id}");
+        let uid = Uid::from(field("uid"));
+        let document = envelope::write_data_only(&read, &uid, field("nsp")).unwrap();
+        let written = Bytes::from(envelope::mixed(&document));
+        assert_eq!(envelope::parse_data_only(kind, Some(&written), MAX).unwrap(), read, "{id}");
+        all += 1;
+        if !is_said_otherwise(&vector) {
+            assert_eq!(written, data, "{id}: {:?}", String::from_utf8_lossy(&written));
+            same += 1;
+        }
+    }
+    assert!(all > 25 && same > 20, "{same} of {all}");
+}
+
+#[test]
+fn what_other_versions_send_is_understood() {
+    let request = |value: Value| {
+        let message = value.to_string().into();
+        classic::parse_request(&message, "/", MAX).map(|envelope| envelope.message)
+    };
+    let socket = Target::room("id1");
+    assert_eq!(
+        request(json!({ "uid": "u", "requestId": "r", "type": 2, "sid": "id1", "room": "a" })),
+        Ok(Message::Join { target: socket.clone(), rooms: ["a".into()].into_iter().collect() })
+    );
+    assert_eq!(
+        request(json!({ "uid": "u", "requestId": "r", "type": 4, "sid": "id1", "close": true })),
+        Ok(Message::Disconnect { target: socket, close: true })
+    );
+    assert_eq!(
+        request(json!({ "uid": "u", "requestId": "r", "type": 0, "rooms": ["a"] })),
+        Ok(Message::Fetch {
+            target: Target::room("a"),
+            request: Uid::from("r"),
+            wanted: Wanted::Ids
+        })
+    );
+    // Emitters of old versions name no namespace.
+    let payload = Bytes::from_static(b"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1e\x80");
+    assert_eq!(classic::parse_broadcast(&payload, MAX).unwrap().namespace, "/");
+    let silent = classic::parse_response(&json!({ "requestId": "r" }).to_string().into(), "/", MAX);
+    let expected = Answer::Value(Args::new());
+    assert_eq!(
+        silent.unwrap().message,
+        Message::Answer { request: Uid::from("r"), answer: expected }
+    );
+}
+
+#[test]
+fn what_nobody_should_send_is_told_apart_and_stops_nothing() {
+    use Rejected::{Malformed, TooLarge, UnknownType};
+    let cluster = |text: &str| envelope::parse(&text.to_owned().into(), 300);
+    for (text, why) in [
+        ("", Malformed),
+        ("{", Malformed),
+        ("{}", Malformed),
+        ("[]", Malformed),
+        ("{\"type\":3,\"uid\":\"u\",\"nsp\":\"/\"}", Malformed),
+        ("{\"type\":14,\"uid\":\"u\",\"nsp\":\"/\"}", UnknownType),
+        ("{\"type\":0,\"uid\":\"u\",\"nsp\":\"/\"}", UnknownType),
+        ("{\"type\":-1,\"uid\":\"u\",\"nsp\":\"/\"}", Malformed),
+        ("{\"type\":7,\"uid\":7,\"nsp\":\"/\"}", Malformed),
+        ("{\"type\":7,\"uid\":\"u\",\"nsp\":\"/\",\"data\":{\"opts\":{}}}", Malformed),
+        ("{\"type\":4,\"uid\":\"u\",\"nsp\":\"/\",\"data\":{\"rooms\":[null]}}", Malformed),
+        ("{\"type\":11,\"uid\":\"u\",\"nsp\":\"/\",\"data\":{\"requestId\":\"r\"}}", Malformed),
+        (&format!("{{\"type\":2,\"uid\":\"{}\",\"nsp\":\"/\"}}", "u".repeat(300)), TooLarge),
+    ] {
+        assert_eq!(cluster(text), Err(why), "{text}");
+    }
+    let request = |text: &str| classic::parse_request(&text.to_owned().into(), "/", MAX);
+    for (text, why) in [
+        ("{\"type\":10}", UnknownType),
+        ("{\"type\":5,\"requestId\":\"r\"}", Malformed),
+        ("{\"type\":5,\"opts\":{}}", Malformed),
+        ("{\"requestId\":\"r\"}", Malformed),
+        ("{\"type\":6,\"data\":7}", Malformed),
+        ("{\"type\":6,\"data\":[\"disconnect\"]}", Malformed),
+    ] {
+        assert_eq!(request(text), Err(why), "{text}");
+    }
+}
+
+/// Every message with bytes changed, cut off or put in.
+#[test]
+fn no_bytes_make_a_decoder_panic() {
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+    let mut random = SmallRng::seed_from_u64(7);
+    let originals: Vec<Bytes> =
+        vectors().iter().filter_map(|vector| vector["payload_hex"].as_str().map(bytes)).collect();
+    let mut read = 0;
+    for round in 0..20_000 {
+        let mut message = originals[round % originals.len()].to_vec();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..=message.len());
+            match random.random_range(0..3) {
+                0 => message.truncate(at),
+                1 => message.insert(at, random.random()),
+                _ if at < message.len() => message[at] = random.random(),
+                _ => {}
+            }
+        }
+        let message = Bytes::from(message);
+        let envelopes = [
+            envelope::parse(&message, MAX),
+            classic::parse_broadcast(&message, MAX),
+            classic::parse_request(&message, "/", MAX),
+            classic::parse_response(&message, "/", MAX),
+        ];
+        for Envelope { message, namespace, .. } in envelopes.into_iter().flatten() {
+            // What was read can be written.
+            let uid = Uid::hex();
+            let _ = classic::write(&message, &uid, &namespace);
+            let _ = envelope::write(&message, &uid, &namespace).map(|written| written.to_json());
+            read += 1;
+        }
+        for kind in 0..15 {
+            let _ = envelope::parse_data_only(kind, Some(&message), MAX);
+        }
+    }
+    assert!(read > 100, "{read}");
+}
+
+#[test]
+fn a_broadcast_has_its_binary_and_its_large_numbers() {
+    let payload =
+        Payload::event("e", &(Bytes::from_static(b"\x01\x02"), 1u64 << 60, 1e300)).unwrap();
+    let message = Message::Broadcast {
+        payload,
+        target: Target::room("a").except("b"),
+        sending: Sending { volatile: true, ..Sending::default() },
+        request: None,
+    };
+    let uid = Uid::short();
+    let (channel, written) = classic::write(&message, &uid, "/x").unwrap();
+    assert_eq!(channel, Channel::Broadcast(Some("a".into())));
+    let read = classic::parse_broadcast(&written.into(), MAX).unwrap();
+    assert_eq!(read, Envelope { uid: Some(uid), namespace: "/x".into(), message });
+}

@@ -1,0 +1,234 @@
+//! Over a real Redis: what every driver does, and what becomes of it when Redis goes away.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use greenroom::{ClusterState, RedisAdapter, testing::TestServer};
+
+use crate::{Driver, client, server, suite};
+
+/// How long anything may take that has to happen.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A Redis of one's own, stopped when it is dropped.
+pub(crate) struct Redis {
+    process: Option<Child>,
+    port: u16,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        // Another process may take the port in between: then the next one is tried.
+        (0..10)
+            .find_map(|_| {
+                let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+                let mut redis = Self { process: None, port };
+                redis.resume().then_some(redis)
+            })
+            .expect("redis-server starts: apt-get install redis-server")
+    }
+
+    /// Starts the process again; whether it answers.
+    fn resume(&mut self) -> bool {
+        let port = self.port.to_string();
+        let arguments =
+            ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let mut command = Command::new("redis-server");
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = command.spawn().expect("redis-server: apt-get install redis-server");
+        self.process = Some(process);
+        let begin = Instant::now();
+        while begin.elapsed() < DEADLINE {
+            if self.command(&["PING"]).contains("PONG") {
+                return true;
+            }
+            if self.process.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(Some(_)))) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// What redis-cli says to a command.
+    fn command(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Ordinary pub/sub.
+struct Classic {
+    redis: Redis,
+    specific: bool,
+}
+
+impl Driver for Classic {
+    async fn start(&self, count: usize) -> Vec<TestServer> {
+        let mut servers = Vec::new();
+        for n in 0..count {
+            let adapter = RedisAdapter::new(&self.redis.url()).unwrap();
+            let adapter = adapter.publish_on_specific_response_channel(self.specific);
+            let builder = server(format!("node{n}")).adapter(adapter);
+            servers.push(TestServer::workers(builder, 1).await);
+        }
+        for server in &servers {
+            server.io().cluster_ready().await;
+            assert_eq!(server.io().cluster_state(), Some(ClusterState::Linked));
+        }
+        servers
+    }
+}
+
+fn classic() -> Classic {
+    Classic { redis: Redis::start(), specific: false }
+}
+
+fn specific() -> Classic {
+    Classic { redis: Redis::start(), specific: true }
+}
+
+suite::for_driver!(classic_redis, classic());
+suite::for_driver!(classic_redis_with_specific_channels, specific());
+
+/// Waits until something is so.
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !is().await {
+        assert!(begin.elapsed() < DEADLINE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn without_redis_local_clients_are_served_and_afterwards_all_are() {
+    let mut driver = classic();
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &["r"]).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    let io = servers[0].io();
+    driver.redis.kill();
+    until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
+    io.to("r").emit("here", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "here");
+    let missing = io.sockets().timeout(Duration::from_millis(200)).try_fetch_sockets().await;
+    assert_eq!(missing.unwrap_err().results.len(), 1);
+    assert_eq!(io.sockets().server_count().await, None);
+    assert!(driver.redis.resume());
+    for server in &servers {
+        let linked = async || server.io().cluster_state() == Some(ClusterState::Linked);
+        until("it takes part again", linked).await;
+        assert_eq!(server.metrics().cluster_disconnections, 1);
+    }
+    io.to("r").emit("again", &()).unwrap();
+    assert_eq!(b.next_event().await.name, "again");
+    assert_eq!(a.next_event().await.name, "again");
+    assert_eq!(io.sockets().server_count().await, Some(2));
+    assert_eq!(io.sockets().try_fetch_sockets().await.unwrap().len(), 2);
+}
+
+#[actix_rt::test]
+async fn connections_that_are_killed_come_back_with_their_subscriptions() {
+    let driver = classic();
+    let servers = driver.start(2).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    for n in 0..5 {
+        driver.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        until("both are back", async || {
+            servers.iter().all(|server| {
+                server.metrics().cluster_disconnections > n
+                    && server.io().cluster_state() == Some(ClusterState::Linked)
+            })
+        })
+        .await;
+        servers[0].io().to("r").emit("n", &n).unwrap();
+        assert_eq!(b.next_event().await.data::<u64>(), n);
+        assert_eq!(servers[0].io().sockets().server_count().await, Some(2));
+    }
+}
+
+#[actix_rt::test]
+async fn a_server_that_hangs_is_named_and_one_that_comes_to_nothing_is_not_waited_for() {
+    let driver = classic();
+    let servers = driver.start(2).await;
+    let _b = client(&servers[1], "b", &[]).await;
+    // Somebody who listens to the requests and answers none.
+    let client = redis_subscriber(&driver.redis);
+    until("it counts", async || servers[0].io().sockets().server_count().await == Some(3)).await;
+    let main = servers[0].io().sockets().timeout(Duration::from_millis(300));
+    let incomplete = main.try_fetch_sockets().await.unwrap_err();
+    assert_eq!(incomplete.results.len(), 1, "what the others answered");
+    assert_eq!(incomplete.missing.count, Some(1));
+    drop(client);
+    until("it is gone", async || servers[0].io().sockets().server_count().await == Some(2)).await;
+    assert_eq!(main.try_fetch_sockets().await.unwrap().len(), 1);
+}
+
+/// A connection that has subscribed to the requests of the main namespace.
+fn redis_subscriber(redis: &Redis) -> std::net::TcpStream {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
+    stream.write_all(b"SUBSCRIBE socket.io-request#/#\r\n").unwrap();
+    stream
+}
+
+#[actix_rt::test]
+async fn what_nobody_should_publish_is_counted_and_dropped() {
+    let driver = classic();
+    let servers = driver.start(1).await;
+    let a = client(&servers[0], "a", &[]).await;
+    for (channel, message) in [
+        ("socket.io#/#", "no msgpack"),
+        ("socket.io#/#room#", "not read: nobody is there"),
+        ("socket.io-request#/#", "{\"type\":5,\"requestId\":7}"),
+        ("socket.io-request#/#", "{\"type\":77}"),
+        ("socket.io-response#/#", "{\"requestId\":\"nobody's\",\"sockets\":[]}"),
+        ("socket.io-response#/#", "{"),
+    ] {
+        driver.redis.command(&["PUBLISH", channel, message]);
+    }
+    until("all have come", async || {
+        let metrics = servers[0].metrics();
+        (metrics.cluster_messages_malformed, metrics.cluster_messages_unknown) == (3, 1)
+    })
+    .await;
+    servers[0].io().emit("still", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "still");
+}
+
+#[actix_rt::test]
+async fn a_server_starts_without_redis_and_takes_part_when_it_is_there() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let adapter = RedisAdapter::new(&redis.url()).unwrap();
+    let server = TestServer::workers(server("node".into()).adapter(adapter), 1).await;
+    let a = client(&server, "a", &[]).await;
+    server.io().emit("here", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "here");
+    until("it is noticed", async || server.io().cluster_state() == Some(ClusterState::Away)).await;
+    assert!(redis.resume());
+    server.io().cluster_ready().await;
+    until("it counts", async || server.io().sockets().server_count().await == Some(1)).await;
+    assert!(RedisAdapter::new("no address").is_err());
+}
