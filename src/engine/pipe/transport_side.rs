@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{
     Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused, State,
-    register, wake,
+    bodies::MAX_BODIES, register, wake,
 };
 use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
 
@@ -209,7 +209,7 @@ impl Pipe {
         if state.phase != Phase::Open || state.carrier.transport != Transport::Polling {
             return Err(Refused::Gone);
         }
-        if state.probe.is_some() {
+        if state.probe.is_some() || state.bodies >= MAX_BODIES {
             return Err(Refused::Overlap);
         }
         state.generations += 1;

@@ -84,7 +84,12 @@ impl<S: Service> Endpoint<S> {
         payload: Payload,
     ) -> Result<HttpResponse, Refused> {
         // Before anything is asked: what a full server says costs it nothing more.
-        let seat = if asked.is_initial() { Some(self.admit(asked)?) } else { None };
+        let seat = if asked.is_initial() {
+            asked.check_size(self.engine.config.max_request_bytes)?;
+            Some(self.admit(asked)?)
+        } else {
+            None
+        };
         if self.engine.hooks.has_middlewares() {
             self.engine.hooks.run_middlewares(&asked.facts()).await?;
         }
@@ -216,13 +221,13 @@ impl<S: Service> Engine<S> {
         if !sessions.insert(sid.clone(), pipe.clone()) {
             return Err(hooks::no_id("the id is in use"));
         }
+        pipe.seat(seat);
         let opening = Opening {
             sid: sid.clone(),
             request,
             pipe: pipe.clone(),
             config: Arc::clone(config),
             sessions: sessions.clone(),
-            seat,
         };
         let upper = self.service.open(sessions.worker(), &opening);
         let turn = link::start(Link::new(opening, upper));

@@ -18,9 +18,12 @@ use crate::engine::{
     packet::Message,
     transport::{
         deflate::Terms,
-        frame::{self, Decoder},
+        frame::{self, Decoder, Partial},
     },
 };
+
+/// Bytes of an unfinished message from which on it is worth the trouble to keep it elsewhere.
+const PARKED: usize = 16 * 1024;
 
 /// See the module's description.
 pub(super) struct Wire {
@@ -115,6 +118,16 @@ impl Wire {
             return Read::End;
         }
         self.decode(take)
+    }
+
+    /// Takes out what has come of a large message that is not complete.
+    pub(super) fn detach(&mut self) -> Option<Box<Partial>> {
+        self.decoder.detach(PARKED)
+    }
+
+    /// Puts that back before more is [read](Self::read).
+    pub(super) fn attach(&mut self, partial: Box<Partial>) {
+        self.decoder.attach(partial);
     }
 
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
