@@ -263,3 +263,6 @@ impl Drop for Socket {
         self.pipe.end_body();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,12 @@ impl Wire {
         self.decoder.attach(partial);
     }
 
+    /// Bytes of unfinished messages.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.decoder.held()
+    }
+
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
         let chunk = std::mem::take(&mut self.unread);
         let mut closing = None;

@@ -1,0 +1,90 @@
+use std::{sync::Arc, task::Waker};
+
+use actix_web::error::PayloadError;
+use futures_util::{StreamExt, channel::mpsc};
+
+use super::*;
+use crate::engine::{
+    Config, Transport,
+    dialect::Dialect,
+    outbox::Bounds,
+    packet::Packet,
+    pipe::Farewell,
+    transport::frame::{OpCode, header},
+};
+
+type Input = mpsc::UnboundedSender<Result<Bytes, PayloadError>>;
+
+/// A WebSocket of a session, and what its client sends.
+fn socket() -> (Pin<Box<Socket>>, Pipe, Input) {
+    let bounds = Bounds { bytes: 10_000, packets: 100 };
+    let dialect = Dialect::new(|_| Some("4"));
+    let pipe = Pipe::new(0, Transport::WebSocket, dialect, bounds, Arc::default());
+    let (input, payload) = mpsc::unbounded();
+    let setup = Setup::new(&Config::default(), Arc::default());
+    pipe.begin_body();
+    let socket = Socket {
+        wire: Wire::new(Payload::Stream { payload: payload.boxed_local() }, &setup, None),
+        base64: false,
+        pipe: pipe.clone(),
+        session: None,
+        ready: Queue::default(),
+        parked: Parked::Nothing,
+        generation: 0,
+    };
+    (Box::pin(socket), pipe, input)
+}
+
+fn poll(socket: &mut Pin<Box<Socket>>) -> Poll<Option<Bytes>> {
+    let polled = socket.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
+    polled.map(|bytes| bytes.map(|Ok(bytes)| bytes))
+}
+
+/// A masked frame of a client; the mask is zero.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let (mut head, length) = header(OpCode::Binary, true, payload.len());
+    head[1] |= 0x80;
+    [&head[..length], &[0; 4], payload].concat()
+}
+
+fn taken(pipe: &Pipe) -> Vec<Inbound> {
+    let mut taken = SmallVec::new();
+    let _ = pipe.poll_inbox(&mut Context::from_waker(Waker::noop()), 8, &mut taken);
+    taken.into_iter().map(|(_, inbound)| inbound).collect()
+}
+
+#[test]
+fn a_large_message_in_portions_is_one_message() {
+    let (mut socket, pipe, input) = socket();
+    let payload: Vec<u8> = (0..500_000_u32).map(|n| n as u8).collect();
+    for portion in frame(&payload).chunks(30_000) {
+        input.unbounded_send(Ok(Bytes::copy_from_slice(portion))).unwrap();
+        assert!(poll(&mut socket).is_pending());
+    }
+    input.unbounded_send(Ok(frame(b"next").into())).unwrap();
+    assert!(poll(&mut socket).is_pending());
+    let messages = taken(&pipe);
+    let [
+        Inbound::Packet(Packet::Message(Message::Binary(first))),
+        Inbound::Packet(Packet::Message(Message::Binary(next))),
+    ] = &messages[..]
+    else {
+        panic!("{} came", messages.len())
+    };
+    assert!(*first == payload && *next == b"next"[..]);
+}
+
+#[test]
+fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocket() {
+    let (mut socket, pipe, input) = socket();
+    let bytes = frame(&[0; 500_000]);
+    input.unbounded_send(Ok(Bytes::copy_from_slice(&bytes[..400_000]))).unwrap();
+    assert!(poll(&mut socket).is_pending());
+    assert_eq!(socket.wire.held(), 0, "the pipe has it");
+    pipe.close_now(Farewell::Close(1000), true);
+    assert!(pipe.unpark(0).is_none());
+    // What comes behind that is not read as if it were a frame.
+    input.unbounded_send(Ok(Bytes::copy_from_slice(&bytes[400_000..]))).unwrap();
+    assert_eq!(poll(&mut socket), Poll::Ready(Some(frame::close(NO_CODE, ""))));
+    assert_eq!(poll(&mut socket), Poll::Ready(None));
+}
