@@ -1,7 +1,7 @@
-use std::{sync::Arc, task::Waker};
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Waker};
 
 use actix_web::error::PayloadError;
-use futures_util::{StreamExt, channel::mpsc};
+use futures_util::{StreamExt, stream::poll_fn};
 
 use super::*;
 use crate::engine::{
@@ -13,18 +13,35 @@ use crate::engine::{
     transport::frame::{OpCode, header},
 };
 
-type Input = mpsc::UnboundedSender<Result<Bytes, PayloadError>>;
+/// What the client has sent.
+#[derive(Clone, Default)]
+struct Input(Rc<RefCell<VecDeque<Bytes>>>);
+
+impl Input {
+    fn send(&self, bytes: &[u8]) {
+        self.0.borrow_mut().push_back(Bytes::copy_from_slice(bytes));
+    }
+
+    fn stream(&self) -> Payload {
+        let queue = Rc::clone(&self.0);
+        let next = poll_fn(move |_| match queue.borrow_mut().pop_front() {
+            Some(bytes) => Poll::Ready(Some(Ok::<_, PayloadError>(bytes))),
+            None => Poll::Pending,
+        });
+        Payload::Stream { payload: next.boxed_local() }
+    }
+}
 
 /// A WebSocket of a session, and what its client sends.
 fn socket() -> (Pin<Box<Socket>>, Pipe, Input) {
     let bounds = Bounds { bytes: 10_000, packets: 100 };
     let dialect = Dialect::new(|_| Some("4"));
     let pipe = Pipe::new(0, Transport::WebSocket, dialect, bounds, Arc::default());
-    let (input, payload) = mpsc::unbounded();
+    let input = Input::default();
     let setup = Setup::new(&Config::default(), Arc::default());
     pipe.begin_body();
     let socket = Socket {
-        wire: Wire::new(Payload::Stream { payload: payload.boxed_local() }, &setup, None),
+        wire: Wire::new(input.stream(), &setup, None),
         base64: false,
         pipe: pipe.clone(),
         session: None,
@@ -58,33 +75,32 @@ fn a_large_message_in_portions_is_one_message() {
     let (mut socket, pipe, input) = socket();
     let payload: Vec<u8> = (0..500_000_u32).map(|n| n as u8).collect();
     for portion in frame(&payload).chunks(30_000) {
-        input.unbounded_send(Ok(Bytes::copy_from_slice(portion))).unwrap();
+        input.send(portion);
         assert!(poll(&mut socket).is_pending());
     }
-    input.unbounded_send(Ok(frame(b"next").into())).unwrap();
+    let first = taken(&pipe);
+    input.send(&frame(b"next"));
     assert!(poll(&mut socket).is_pending());
-    let messages = taken(&pipe);
-    let [
-        Inbound::Packet(Packet::Message(Message::Binary(first))),
-        Inbound::Packet(Packet::Message(Message::Binary(next))),
-    ] = &messages[..]
-    else {
-        panic!("{} came", messages.len())
-    };
-    assert!(*first == payload && *next == b"next"[..]);
+    let next = taken(&pipe);
+    assert!(
+        matches!(&first[..], [Inbound::Packet(Packet::Message(Message::Binary(data)))] if *data == payload)
+    );
+    assert!(
+        matches!(&next[..], [Inbound::Packet(Packet::Message(Message::Binary(data)))] if **data == *b"next")
+    );
 }
 
 #[test]
 fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocket() {
     let (mut socket, pipe, input) = socket();
     let bytes = frame(&[0; 500_000]);
-    input.unbounded_send(Ok(Bytes::copy_from_slice(&bytes[..400_000]))).unwrap();
+    input.send(&bytes[..400_000]);
     assert!(poll(&mut socket).is_pending());
     assert_eq!(socket.wire.held(), 0, "the pipe has it");
     pipe.close_now(Farewell::Close(1000), true);
     assert!(pipe.unpark(0).is_none());
     // What comes behind that is not read as if it were a frame.
-    input.unbounded_send(Ok(Bytes::copy_from_slice(&bytes[400_000..]))).unwrap();
+    input.send(&bytes[400_000..]);
     assert_eq!(poll(&mut socket), Poll::Ready(Some(frame::close(NO_CODE, ""))));
     assert_eq!(poll(&mut socket), Poll::Ready(None));
 }
