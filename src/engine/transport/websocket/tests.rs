@@ -10,22 +10,26 @@ use crate::engine::{
     outbox::Bounds,
     packet::Packet,
     pipe::Farewell,
-    transport::frame::{OpCode, header},
+    transport::frame::{self, OpCode, header},
 };
 
 /// What the client has sent.
 #[derive(Clone, Default)]
-struct Input(Rc<RefCell<VecDeque<Bytes>>>);
+struct Input(Rc<RefCell<VecDeque<Option<Bytes>>>>);
 
 impl Input {
     fn send(&self, bytes: &[u8]) {
-        self.0.borrow_mut().push_back(Bytes::copy_from_slice(bytes));
+        self.0.borrow_mut().push_back(Some(Bytes::copy_from_slice(bytes)));
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().push_back(None);
     }
 
     fn stream(&self) -> Payload {
         let queue = Rc::clone(&self.0);
         let next = poll_fn(move |_| match queue.borrow_mut().pop_front() {
-            Some(bytes) => Poll::Ready(Some(Ok::<_, PayloadError>(bytes))),
+            Some(bytes) => Poll::Ready(bytes.map(Ok::<_, PayloadError>)),
             None => Poll::Pending,
         });
         Payload::Stream { payload: next.boxed_local() }
@@ -101,6 +105,7 @@ fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocke
     assert!(pipe.unpark(0).is_none());
     // What comes behind that is not read as if it were a frame.
     input.send(&bytes[400_000..]);
+    input.end();
     assert_eq!(poll(&mut socket), Poll::Ready(Some(frame::close(NO_CODE, ""))));
     assert_eq!(poll(&mut socket), Poll::Ready(None));
 }
