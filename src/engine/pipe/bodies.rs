@@ -74,8 +74,7 @@ mod tests {
     };
 
     fn seated(transport: Transport) -> (Pipe, Arc<Admission>) {
-        let mut config = Config::default();
-        config.max_connections = 1;
+        let config = Config { max_connections: 1, ..Config::default() };
         let admission = Arc::new(Admission::new(&config, Arc::default()));
         let bounds = Bounds { bytes: 1000, packets: 10 };
         let pipe = Pipe::new(0, transport, Dialect::new(|_| Some("4")), bounds, Arc::default());
