@@ -24,17 +24,10 @@ while (list.length > 0) {
   } else throw new Error(`${option}? see run --help`);
 }
 
-class Measured extends Server {
-  constructor(command, env) {
-    super({ WORKERS: workers, ...env });
-    this.command = command;
-  }
-}
-
 /** One attack on a fresh server. */
 async function measure([, command], { env = {}, run }) {
   process.env.TESTBED = command ?? process.execPath;
-  const server = new Measured(command, env);
+  const server = new Server({ WORKERS: workers, ...env });
   if (command === null) {
     // The reference: support.mjs decides by TARGET, which is fixed when it is loaded.
     server.start = () => startNode(server, { WORKERS: workers, ...env });
