@@ -84,18 +84,14 @@ impl<S: Service> Endpoint<S> {
         payload: Payload,
     ) -> Result<HttpResponse, Refused> {
         // Before anything is asked: what a full server says costs it nothing more.
-        let seat = if asked.is_initial() {
-            asked.check_size(self.engine.config.max_request_bytes)?;
-            Some(self.admit(asked)?)
-        } else {
-            None
-        };
+        let seat = if asked.is_initial() { Some(self.admit(asked)?) } else { None };
         if self.engine.hooks.has_middlewares() {
             self.engine.hooks.run_middlewares(&asked.facts()).await?;
         }
         let (req, upgrade) = (asked.req, asked.upgrade);
         match self.check(req, asked.query(), upgrade).await? {
             Checked::Open(transport) => {
+                asked.check_size(self.engine.config.max_request_bytes)?;
                 let seat = seat.map_or_else(|| self.admit(asked), Ok)?;
                 self.open(req, payload, asked.facts(), transport, seat).await
             }
