@@ -28,7 +28,7 @@ use std::{fmt, sync::Arc};
 
 use self::bus::Connect;
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisAdapter, RedisError};
+pub use self::redis::{RedisAdapter, RedisEmitError, RedisEmitter, RedisError};
 pub use self::{node::ClusterState, recovery::Recovery};
 
 /// What connects the servers of a cluster, for

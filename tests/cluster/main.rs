@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "redis")]
+mod emitter;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;

@@ -32,7 +32,7 @@ impl Redis {
     }
 
     /// Starts the process again; whether it answers.
-    fn resume(&mut self) -> bool {
+    pub(crate) fn resume(&mut self) -> bool {
         let port = self.port.to_string();
         let arguments =
             ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
@@ -53,7 +53,7 @@ impl Redis {
         false
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -61,7 +61,7 @@ impl Redis {
     }
 
     /// What redis-cli says to a command.
-    fn command(&self, command: &[&str]) -> String {
+    pub(crate) fn command(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -79,8 +79,8 @@ impl Drop for Redis {
 }
 
 /// Ordinary pub/sub.
-struct Classic {
-    redis: Redis,
+pub(crate) struct Classic {
+    pub(crate) redis: Redis,
     specific: bool,
 }
 
@@ -101,7 +101,7 @@ impl Driver for Classic {
     }
 }
 
-fn classic() -> Classic {
+pub(crate) fn classic() -> Classic {
     Classic { redis: Redis::start(), specific: false }
 }
 

@@ -1,9 +1,11 @@
 //! Clusters over Redis, in the formats of the official adapters for Node.js.
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
-//! they break. [`classic`] is the bus over channels of ordinary pub/sub.
+//! they break. [`classic`] is the bus over channels of ordinary pub/sub. [`emitter`] sends without being
+//! a server.
 
 mod classic;
+mod emitter;
 mod publisher;
 mod state;
 mod subscriber;
@@ -13,6 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
 
 use self::classic::Classic;
+pub use self::emitter::{RedisEmitError, RedisEmitter};
 use super::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox},
