@@ -1,4 +1,4 @@
-// node main.mjs [--rounds N] [--seconds N]; see README.md
+// node main.mjs [--rounds N] [--seconds N] [--rate N]; see README.md
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { ClusterServer, Redis } from "../../tests/e2e/cluster.mjs";
@@ -12,14 +12,15 @@ const args = process.argv.slice(2);
 const option = (name, fallback) => (args.includes(name) ? Number(args[args.indexOf(name) + 1]) : fallback);
 const rounds = option("--rounds", 3);
 const seconds = option("--seconds", 3);
+const rate = option("--rate", 2000);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What is done: messages per second, to the members of a room on the receiving node. */
 const MANY = 100;
 const ROWS = [
-  { name: "to one member", members: 1, rate: 1000 },
-  { name: `to ${MANY} members`, members: MANY, rate: 200 },
-  { name: "to a room that has no member there", members: 0, rate: 1000 },
+  { name: "to one member", members: 1, rate },
+  { name: `to ${MANY} members`, members: MANY, rate: Math.min(rate / 10, 200) },
+  { name: "to a room that has no member there", members: 0, rate },
 ];
 
 /** Nanoseconds that all threads of a process have run. */

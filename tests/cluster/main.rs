@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(feature = "redis")]
+mod access;
+#[cfg(feature = "redis")]
 mod emitter;
 mod faults;
 #[cfg(feature = "redis")]

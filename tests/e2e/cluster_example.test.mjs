@@ -23,7 +23,9 @@ async function freePort() {
 
 /** Ends with the test, whatever becomes of it. */
 function start(t, command, args) {
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  // Debian has balancers where only root looks.
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+  const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   child.said = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (child.said += text));
   child.exited = new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
