@@ -11,13 +11,13 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use redis::{
-    Client, Cmd, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    PushKind, Value, aio::MultiplexedConnection,
 };
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::{RedisError, patient};
+use super::{PATIENCE, RedisError};
 use crate::{
     adapter::{
         message::{EMITTER, Message, Sending, Uid, is_kept_by_servers},
@@ -364,12 +364,15 @@ impl Shared {
         *current = None;
         let broken = Arc::<AtomicBool>::default();
         let breaks = Arc::clone(&broken);
-        let config = patient().set_push_sender(move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                breaks.store(true, Ordering::Relaxed);
-            }
-            Ok::<(), redis::aio::SendError>(())
-        });
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    breaks.store(true, Ordering::Relaxed);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
         let commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(current.insert(Connection { commands, broken }).clone())
     }
