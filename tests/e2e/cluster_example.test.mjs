@@ -146,8 +146,12 @@ for (const [name, [file, command]] of Object.entries(BALANCERS)) {
 
     test("a node that is killed costs its clients a reconnection, and the others nothing", async (t) => {
       const { url, nodes } = await balanced(t);
-      const options = { transports: ["polling", "websocket"], reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 };
-      const users = await Promise.all(names(6).map((username) => user(t, url, username, options)));
+      const options = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 };
+      const of = (n) => ({ ...options, transports: n % 2 ? ["polling"] : ["polling", "websocket"] });
+      const users = await Promise.all(names(6).map((username, n) => user(t, url, username, of(n))));
+      // A client that is changing transports would notice only by its heartbeat, after 45 s.
+      const upgraded = (one, n) => n % 2 || one.io.engine.transport.name === "websocket";
+      await until(() => users.every(upgraded), Boolean, "the upgrades");
       const onA = users.filter((one) => one.io.engine.id[2] === "a");
       assert.ok(onA.length > 0 && onA.length < users.length);
       nodes.a.child.kill("SIGKILL");
