@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     msgpack: bool,
     recovery: Option<Recovery>,
     #[cfg(feature = "redis")]
-    redis: Option<greenroom::RedisAdapter>,
+    redis: Option<Redis>,
     /// The name of this server in its cluster; none if it is alone.
     pub(crate) node: Option<String>,
     /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
@@ -34,7 +34,10 @@ type Asks = fn(&str) -> bool;
 /// The variables that can ask for what is not built.
 const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
-    ("ADAPTER", |value| value != "memory" && !(cfg!(feature = "redis") && value == "redis")),
+    ("ADAPTER", |value| {
+        value != "memory"
+            && !(cfg!(feature = "redis") && ["redis", "redis-sharded"].contains(&value))
+    }),
 ];
 
 /// An empty variable counts as unset.
@@ -94,12 +97,47 @@ fn recovery() -> Result<Option<Recovery>, String> {
 }
 
 #[cfg(feature = "redis")]
-fn redis() -> Result<Option<greenroom::RedisAdapter>, String> {
-    if text("ADAPTER").as_deref() != Some("redis") {
-        return Ok(None);
-    }
+enum Redis {
+    Classic(greenroom::RedisAdapter),
+    Sharded(greenroom::ShardedRedisAdapter),
+}
+
+/// Several addresses, with commas, are those of a Redis Cluster.
+#[cfg(feature = "redis")]
+fn redis() -> Result<Option<Redis>, String> {
+    use greenroom::{RedisAdapter, RedisError, ShardedRedisAdapter};
     let url = text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into());
-    greenroom::RedisAdapter::new(&url).map(Some).map_err(|error| format!("REDIS_URL: {error}"))
+    let (urls, cluster) = (url.split(','), url.contains(','));
+    let failed = |error: RedisError| format!("REDIS_URL: {error}");
+    Ok(match text("ADAPTER").as_deref() {
+        Some("redis") => {
+            let adapter =
+                if cluster { RedisAdapter::cluster(urls) } else { RedisAdapter::new(&url) };
+            Some(Redis::Classic(adapter.map_err(failed)?))
+        }
+        Some("redis-sharded") => {
+            let adapter = if cluster {
+                ShardedRedisAdapter::cluster(urls)
+            } else {
+                ShardedRedisAdapter::new(&url)
+            };
+            let adapter = adapter.map_err(failed)?.subscription_mode(subscription_mode()?);
+            Some(Redis::Sharded(adapter))
+        }
+        _ => None,
+    })
+}
+
+/// `SUBSCRIPTION_MODE`, which SPEC.md has not.
+#[cfg(feature = "redis")]
+fn subscription_mode() -> Result<greenroom::SubscriptionMode, String> {
+    use greenroom::SubscriptionMode::{Dynamic, DynamicPrivate, Static};
+    match text("SUBSCRIPTION_MODE").as_deref() {
+        Some("static") => Ok(Static),
+        None | Some("dynamic") => Ok(Dynamic),
+        Some("dynamic-private") => Ok(DynamicPrivate),
+        Some(other) => Err(format!("SUBSCRIPTION_MODE={other}: unknown")),
+    }
 }
 
 impl Settings {
@@ -166,8 +204,10 @@ impl Settings {
             builder = builder.connection_state_recovery(recovery.clone());
         }
         #[cfg(feature = "redis")]
-        if let Some(adapter) = &self.redis {
-            builder = builder.adapter(adapter.clone());
+        match &self.redis {
+            None => {}
+            Some(Redis::Classic(adapter)) => builder = builder.adapter(adapter.clone()),
+            Some(Redis::Sharded(adapter)) => builder = builder.adapter(adapter.clone()),
         }
         builder
             .http_compression(self.engine.http_compression)

@@ -28,14 +28,16 @@ use std::{fmt, sync::Arc};
 
 use self::bus::Connect;
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisAdapter, RedisEmitError, RedisEmitter, RedisError};
+pub use self::redis::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+};
 pub use self::{node::ClusterState, recovery::Recovery};
 
 /// What connects the servers of a cluster, for
 /// [`SocketIoBuilder::adapter`](crate::SocketIoBuilder::adapter).
 ///
 /// The drivers of this crate implement it: [`Local`], which connects nothing, and with the feature
-/// `redis` `RedisAdapter`.
+/// `redis` `RedisAdapter` and `ShardedRedisAdapter`.
 pub trait Adapter: fmt::Debug {
     #[doc(hidden)]
     fn into_boxed(self) -> BoxedAdapter;

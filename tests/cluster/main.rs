@@ -12,6 +12,10 @@ mod emitter;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod secure;
+#[cfg(feature = "redis")]
+mod sharded;
 mod suite;
 
 use std::time::Duration;

@@ -83,7 +83,9 @@ impl Options {
         if rows.len() == self.rows.len() && !ROWS.iter().any(&wanted) {
             let keys: Vec<_> = ROWS.iter().map(|row| row.key).collect();
             let keys = keys.join(", ");
-            return Err(format!("workloads are all, short, memory, growth, growth-memory, {keys}").into());
+            return Err(
+                format!("workloads are all, short, memory, growth, growth-memory, {keys}").into()
+            );
         }
         self.rows = rows;
         Ok(())

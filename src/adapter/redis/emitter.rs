@@ -10,14 +10,15 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, ErrorKind, PushInfo, PushKind};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::{PATIENCE, RedisError};
+use super::{
+    RedisAdapter, RedisError, ShardedRedisAdapter,
+    endpoint::Endpoint,
+    server::{self, Server},
+};
 use crate::{
     adapter::{
         message::{EMITTER, Message, Sending, Uid, is_kept_by_servers},
@@ -37,6 +38,9 @@ const MAX_LEN: usize = 10_000;
 /// service. In JavaScript `new Emitter(redisClient)` of `@socket.io/redis-emitter` 5 or of
 /// `@socket.io/redis-streams-emitter`; Greenroom servers and Node.js servers with the adapter of
 /// that kind hear it.
+///
+/// For a Redis Cluster, TLS, or another prefix it is made from an adapter:
+/// `RedisEmitter::from(ShardedRedisAdapter::cluster(urls)?)`.
 ///
 /// It needs tokio, and neither actix nor a server. Clones share a connection, which is made when
 /// something is first sent, and again when it broke. What one task sends arrives in its order, if it
@@ -93,24 +97,23 @@ pub enum RedisEmitError {
 }
 
 impl RedisEmitter {
-    /// An emitter for servers with [`RedisAdapter`](crate::RedisAdapter), or with `createAdapter` of
-    /// `@socket.io/redis-adapter`, on the Redis at `url`: `redis://[user][:password@]host[:port][/database]`,
-    /// or `unix:` and a path. It sends to the namespace `/`. Nothing is connected yet.
+    /// An emitter for servers with [`RedisAdapter`], or with `createAdapter` of
+    /// `@socket.io/redis-adapter`, on the Redis at `url`, see [`RedisAdapter::new`]. It sends to the
+    /// namespace `/`. Nothing is connected yet.
     ///
     /// # Errors
     /// If `url` is no such address.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Self::of_form(url, Form::Classic)
+        RedisAdapter::new(url).map(Self::from)
     }
 
-    /// The same for servers with `createShardedAdapter` of `@socket.io/redis-adapter`, in any of its
-    /// subscription modes (Redis 7): it sends to the channel that all of them hear. Of a Redis
-    /// Cluster it takes the address of the node that has the channel's slot.
+    /// The same for servers with [`ShardedRedisAdapter`], or with `createShardedAdapter` of `@socket.io/redis-adapter`, in any of its
+    /// subscription modes (Redis 7): it sends to the channel that all of them hear.
     ///
     /// # Errors
     /// As [`RedisEmitter::new`].
     pub fn sharded(url: &str) -> Result<Self, RedisError> {
-        Self::of_form(url, Form::Sharded)
+        ShardedRedisAdapter::new(url).map(Self::from)
     }
 
     /// The same for servers with `@socket.io/redis-streams-adapter` and a single stream.
@@ -118,23 +121,20 @@ impl RedisEmitter {
     /// # Errors
     /// As [`RedisEmitter::new`].
     pub fn streams(url: &str) -> Result<Self, RedisError> {
-        Self::of_form(url, Form::Streams)
+        Ok(Self::at(&Endpoint::single(url)?, Form::Streams, "socket.io".into()))
     }
 
-    fn of_form(url: &str, form: Form) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?;
-        // Tells when the connection has broken.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        Ok(Self {
-            shared: Arc::new(Shared { client, connection: Mutex::default() }),
+    fn at(endpoint: &Endpoint, form: Form, key: Arc<str>) -> Self {
+        let shared = Shared { server: endpoint.server(), connection: Mutex::default() };
+        Self {
+            shared: Arc::new(shared),
             form,
-            key: "socket.io".into(),
+            key,
             max_len: MAX_LEN,
             namespace: "/".into(),
             target: Target::everyone(),
             sending: Sending::default(),
-        })
+        }
     }
 
     /// What the names of the channels begin with, or the name of the stream, as on the servers.
@@ -272,9 +272,11 @@ impl RedisEmitter {
     ) -> impl Future<Output = Result<(), RedisEmitError>> + Send + use<> {
         let command = message.map(|message| self.command(&message));
         let shared = Arc::clone(&self.shared);
+        // By ordinary pub/sub, whose messages any server of a cluster takes.
+        let in_one_place = self.form == Form::Classic;
         async move {
             match command? {
-                Some(command) => shared.carry_out(command).await,
+                Some(command) => shared.carry_out(command, in_one_place).await,
                 None => Ok(()),
             }
         }
@@ -314,6 +316,20 @@ impl RedisEmitter {
     }
 }
 
+/// For servers with an adapter of these settings: address, certificate, key.
+impl From<RedisAdapter> for RedisEmitter {
+    fn from(adapter: RedisAdapter) -> Self {
+        Self::at(&adapter.endpoint, Form::Classic, adapter.key)
+    }
+}
+
+/// For servers with an adapter of these settings: address, certificate, prefix.
+impl From<ShardedRedisAdapter> for RedisEmitter {
+    fn from(adapter: ShardedRedisAdapter) -> Self {
+        Self::at(&adapter.endpoint, Form::Sharded, adapter.prefix)
+    }
+}
+
 impl fmt::Debug for RedisEmitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address may have a password.
@@ -329,22 +345,22 @@ impl fmt::Debug for RedisEmitter {
 
 /// The connection of an emitter and its clones.
 struct Shared {
-    client: Client,
+    server: Server,
     /// Held while it is made, so that one is.
     connection: Mutex<Option<Connection>>,
 }
 
 #[derive(Clone)]
 struct Connection {
-    commands: MultiplexedConnection,
+    commands: server::Connection,
     broken: Arc<AtomicBool>,
 }
 
 impl Shared {
-    async fn carry_out(&self, command: Cmd) -> Result<(), RedisEmitError> {
+    async fn carry_out(&self, command: Cmd, in_one_place: bool) -> Result<(), RedisEmitError> {
         let connection = self.connection().await;
         let mut connection = connection.map_err(|e| RedisEmitError::Unreachable(e.into()))?;
-        match command.query_async::<Value>(&mut connection.commands).await {
+        match connection.commands.carry_out(command, in_one_place).await {
             Ok(_) => Ok(()),
             Err(error) if is_refusal(&error) => Err(RedisEmitError::Refused(error.into())),
             Err(error) => {
@@ -364,16 +380,13 @@ impl Shared {
         *current = None;
         let broken = Arc::<AtomicBool>::default();
         let breaks = Arc::clone(&broken);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    breaks.store(true, Ordering::Relaxed);
-                }
-                Ok::<(), redis::aio::SendError>(())
-            });
-        let commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let ears = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                breaks.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let commands = self.server.connect(ears).await?;
         Ok(current.insert(Connection { commands, broken }).clone())
     }
 }
