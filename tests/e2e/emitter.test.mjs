@@ -12,7 +12,7 @@ const testbed = process.env.TESTBED ?? fileURLToPath(new URL("../../target/relea
 const WS = { transports: ["websocket"] };
 
 /** The kinds of adapters, and whose servers have them. */
-const KINDS = [["classic", "redis", ["greenroom", "node"]], ["sharded", "redis-sharded", ["node"]]];
+const KINDS = [["classic", "redis", ["greenroom", "node"]], ["sharded", "redis-sharded", ["greenroom", "node"]]];
 
 for (const [kind, adapter, servers] of KINDS) {
   describe(`${kind}: an emitter without a server`, { skip: isReference && "it is ours" }, () => {
