@@ -185,7 +185,7 @@ impl Namespace {
         Fut: Future + 'static,
         Fut::Output: IntoOutcome,
     {
-        self.describe().listeners.pace.push(listeners::on_pace(listener));
+        self.describe().listeners.pace.push(listeners::hook(listener));
         self
     }
 
@@ -298,13 +298,13 @@ where
     Fut::Output: IntoOutcome,
 {
     fn into_disconnect(self) -> OnDisconnect {
-        listeners::on_disconnect(self)
+        listeners::hook(self)
     }
 }
 
 impl IntoDisconnect<Disconnected> for Recipient<Disconnected> {
     fn into_disconnect(self) -> OnDisconnect {
-        listeners::on_disconnect(move |socket, reason| {
+        listeners::hook(move |socket, reason| {
             let told = self.send(Disconnected { socket, reason });
             async move { told.await.map_err(EventError::internal) }
         })

@@ -33,12 +33,12 @@ pub(crate) type Handlers = SmallVec<[Handler; 1]>;
 pub(crate) type Middleware =
     Arc<dyn Fn(Socket) -> LocalFuture<Result<(), ConnectError>> + Send + Sync>;
 pub(crate) type OnConnect = Arc<dyn Fn(Socket) -> LocalFuture<Outcome> + Send + Sync>;
-pub(crate) type OnDisconnect =
-    Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<Outcome> + Send + Sync>;
-pub(crate) type OnConnection =
-    Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
+/// Something happened to a socket, and what.
+pub(crate) type Hook<T> = Arc<dyn Fn(Socket, T) -> LocalFuture<Outcome> + Send + Sync>;
+pub(crate) type OnDisconnect = Hook<DisconnectReason>;
+pub(crate) type OnConnection = Hook<ConnectionEvent>;
+pub(crate) type OnPace = Hook<Pace>;
 pub(crate) type OnServerSide = dyn Fn(Event) -> LocalFuture<Outcome> + Send + Sync;
-pub(crate) type OnPace = Arc<dyn Fn(Socket, Pace) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
@@ -179,13 +179,13 @@ where
     }
 }
 
-pub(crate) fn on_disconnect<F, Fut>(listener: F) -> OnDisconnect
+pub(crate) fn hook<T, F, Fut>(listener: F) -> Hook<T>
 where
-    F: Fn(Socket, DisconnectReason) -> Fut + Send + Sync + 'static,
+    F: Fn(Socket, T) -> Fut + Send + Sync + 'static,
     Fut: Future + 'static,
     Fut::Output: IntoOutcome,
 {
-    Arc::new(move |socket, reason| boxed(listener(socket, reason)))
+    Arc::new(move |socket, what| boxed(listener(socket, what)))
 }
 
 pub(crate) fn on_fallback<F, Fut>(listener: F) -> Handler
@@ -195,24 +195,6 @@ where
     Fut::Output: IntoOutcome,
 {
     Arc::new(move |call| boxed(listener(call.socket, call.event)))
-}
-
-pub(crate) fn on_connection<F, Fut>(listener: F) -> OnConnection
-where
-    F: Fn(Socket, ConnectionEvent) -> Fut + Send + Sync + 'static,
-    Fut: Future + 'static,
-    Fut::Output: IntoOutcome,
-{
-    Arc::new(move |socket, event| boxed(listener(socket, event)))
-}
-
-pub(crate) fn on_pace<F, Fut>(listener: F) -> OnPace
-where
-    F: Fn(Socket, Pace) -> Fut + Send + Sync + 'static,
-    Fut: Future + 'static,
-    Fut::Output: IntoOutcome,
-{
-    Arc::new(move |socket, pace| boxed(listener(socket, pace)))
 }
 
 pub(crate) fn on_connect<F, Fut>(listener: F) -> OnConnect

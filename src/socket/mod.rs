@@ -15,7 +15,7 @@ mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
-mod operator;
+pub(crate) mod operator;
 mod outcome;
 mod outstanding;
 mod own_listeners;
