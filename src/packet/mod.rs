@@ -50,6 +50,7 @@ pub use self::decode::{DecodeError, Decoder};
 pub(crate) use self::document::Document;
 pub use self::encode::{EncodeError, Outgoing, Payload};
 pub use self::msgpack::MsgpackParser;
+pub(crate) use self::msgpack::Walk;
 pub use self::parser::{Decode, DefaultParser, Parser, ParserLimits};
 
 use bytestring::ByteString;
