@@ -56,7 +56,7 @@ mod socket;
 pub mod testing;
 
 #[cfg(feature = "redis")]
-pub use crate::adapter::{RedisAdapter, RedisError};
+pub use crate::adapter::{RedisAdapter, RedisError, RedisStreamsAdapter};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenroom::{ClusterState, RedisAdapter, testing::TestServer};
+use greenroom::{ClusterState, RedisAdapter, RedisStreamsAdapter, testing::TestServer};
 
 use crate::{Driver, client, server, suite};
 
@@ -111,6 +111,45 @@ fn specific() -> Classic {
 
 suite::for_driver!(classic_redis, classic());
 suite::for_driver!(classic_redis_with_specific_channels, specific());
+
+/// Streams; several of them, so that some namespaces have one that Node.js does not read.
+struct Streams {
+    redis: Redis,
+    count: usize,
+}
+
+impl Streams {
+    async fn one(&self, name: String) -> TestServer {
+        let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
+        let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
+        TestServer::workers(server(name).adapter(adapter), 1).await
+    }
+}
+
+impl Driver for Streams {
+    async fn start(&self, count: usize) -> Vec<TestServer> {
+        let mut servers = Vec::new();
+        for n in 0..count {
+            servers.push(self.one(format!("node{n}")).await);
+        }
+        for server in &servers {
+            server.io().cluster_ready().await;
+            assert_eq!(server.io().cluster_state(), Some(ClusterState::Linked));
+        }
+        servers
+    }
+}
+
+fn streams() -> Streams {
+    Streams { redis: Redis::start(), count: 1 }
+}
+
+fn several_streams() -> Streams {
+    Streams { redis: Redis::start(), count: 4 }
+}
+
+suite::for_driver!(redis_streams, streams());
+suite::for_driver!(several_redis_streams, several_streams());
 
 /// Waits until something is so.
 async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {

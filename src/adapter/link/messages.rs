@@ -9,7 +9,7 @@ use super::{Link, Reply, Sink};
 use crate::{
     adapter::{
         bus::{Permit, SeatNumber},
-        message::{Message, Sending, Wanted},
+        message::{Message, Sending, Uid, Wanted},
     },
     packet::Payload,
     room::{Room, Target},
@@ -77,6 +77,20 @@ pub(crate) enum Question {
     ServerSideEmit(Payload),
     /// Has everything that was sent before been done?
     Settled,
+}
+
+impl Question {
+    /// The target of a request that asks [`Question::Settled`]: nobody is in a room of that name.
+    pub(super) fn settled_target(request: &Uid) -> Target {
+        Target::room(format!("\u{1}{request}"))
+    }
+
+    /// Whether a request for sockets asks it.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis Streams"))]
+    pub(crate) fn is_settled(target: &Target, request: &Uid) -> bool {
+        let room = target.rooms.first().filter(|_| target.rooms.len() == 1);
+        room.and_then(|room| room.strip_prefix('\u{1}')) == Some(request.as_str())
+    }
 }
 
 /// What other nodes, and the link itself, have for a namespace.

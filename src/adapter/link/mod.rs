@@ -155,9 +155,9 @@ impl Link {
             Question::ServerSideEmit(payload) => {
                 Message::ServerSideEmit { payload, request: Some(request) }
             }
-            // Whoever answers it has done what came before. Nobody is in a room of that name.
+            // Whoever answers it has done what came before.
             Question::Settled => {
-                let target = Target::room(format!("\u{1}{request}"));
+                let target = Question::settled_target(&request);
                 Message::Fetch { target, request, wanted: Wanted::Details }
             }
         }

@@ -202,7 +202,7 @@ impl Index {
 }
 
 /// A name in which nothing is special to a pattern of Redis.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for character in name.chars() {
         if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
@@ -326,7 +326,7 @@ impl Drop for Classic {
 }
 
 /// The number in an answer to NUMSUB: a channel and a number, as a list or as a map.
-fn number(value: Value) -> Option<usize> {
+pub(super) fn number(value: Value) -> Option<usize> {
     match value {
         Value::Array(list) => match list.into_iter().nth(1)? {
             Value::Int(number) => usize::try_from(number).ok(),
@@ -340,7 +340,7 @@ fn number(value: Value) -> Option<usize> {
     }
 }
 
-fn texts(value: Value) -> Vec<String> {
+pub(super) fn texts(value: Value) -> Vec<String> {
     let list = match value {
         Value::Array(list) | Value::Set(list) => list,
         _ => Vec::new(),

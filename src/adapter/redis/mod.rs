@@ -1,11 +1,13 @@
 //! Clusters over Redis, in the formats of the official adapters for Node.js.
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
-//! they break. [`classic`] is the bus over channels of ordinary pub/sub.
+//! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`streams`] that
+//! over streams.
 
 mod classic;
 mod publisher;
 mod state;
+mod streams;
 mod subscriber;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,6 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
 
 use self::classic::Classic;
+pub use self::streams::RedisStreamsAdapter;
 use super::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox},
@@ -59,11 +62,7 @@ impl RedisAdapter {
     /// # Errors
     /// If `url` is no such address.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?;
-        // Messages of subscriptions come beside the answers to commands.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        Ok(Self { client, key: "socket.io".into(), answers_to_one: false })
+        Ok(Self { client: connectable(url)?, key: "socket.io".into(), answers_to_one: false })
     }
 
     /// What the names of all channels begin with, the same on all servers. Default `socket.io`.
@@ -98,6 +97,13 @@ impl Connect for RedisAdapter {
     fn connect(&self, inbox: Inbox) -> Box<dyn Bus> {
         Box::new(Classic::new(self, inbox))
     }
+}
+
+fn connectable(url: &str) -> Result<Client, RedisError> {
+    let info = url.into_connection_info()?;
+    // Messages of subscriptions come beside the answers to commands.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(Client::open(info.set_redis_settings(settings))?)
 }
 
 fn patient() -> AsyncConnectionConfig {

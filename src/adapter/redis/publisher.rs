@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
@@ -31,6 +31,11 @@ enum Command {
     Publish {
         channel: Rc<str>,
         message: Vec<u8>,
+    },
+    /// Any command whose answer says nothing more than whether it was carried out.
+    Other {
+        command: Cmd,
+        size: usize,
     },
     /// Any commands, and who waits for their answers.
     Ask {
@@ -62,6 +67,15 @@ impl Publisher {
     /// Publishes a message behind all that was given before.
     pub(super) fn publish(&self, channel: Rc<str>, message: Vec<u8>) -> Result<(), Unsent> {
         let size = message.len();
+        self.queue(Command::Publish { channel, message }, size)
+    }
+
+    /// Carries out a command behind all that was given before. `size` is that of its message.
+    pub(super) fn carry_out(&self, command: Cmd, size: usize) -> Result<(), Unsent> {
+        self.queue(Command::Other { command, size }, size)
+    }
+
+    fn queue(&self, command: Command, size: usize) -> Result<(), Unsent> {
         if !self.state.is_up(Side::Publisher)
             || self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
         {
@@ -70,7 +84,7 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        self.queue.try_send(Command::Publish { channel, message }).map_err(|_| {
+        self.queue.try_send(command).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
         })
@@ -146,10 +160,13 @@ impl Task {
     /// What waited has not been sent, and is too old now.
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Publish { message, .. } = command {
-                self.bytes.fetch_sub(message.len(), Ordering::Relaxed);
-                self.metrics.cluster_messages_dropped.increment();
-            }
+            let size = match command {
+                Command::Publish { message, .. } => message.len(),
+                Command::Other { size, .. } => size,
+                Command::Ask { .. } | Command::Flush(_) => continue,
+            };
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.metrics.cluster_messages_dropped.increment();
         }
     }
 
@@ -189,6 +206,11 @@ impl Task {
                     size += message.len();
                     published += 1;
                     pipeline.cmd("PUBLISH").arg(&*channel).arg(message);
+                }
+                Command::Other { command, size: bytes } => {
+                    size += bytes;
+                    published += 1;
+                    pipeline.add_command(command);
                 }
                 Command::Ask { pipeline: asked, count, answer } => {
                     // Behind what was published before it.
