@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     recovery: Option<Recovery>,
     #[cfg(feature = "redis")]
     redis: Option<greenroom::RedisAdapter>,
+    #[cfg(feature = "redis")]
+    streams: Option<greenroom::RedisStreamsAdapter>,
     /// The name of this server in its cluster; none if it is alone.
     pub(crate) node: Option<String>,
     /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
@@ -34,7 +36,10 @@ type Asks = fn(&str) -> bool;
 /// The variables that can ask for what is not built.
 const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
-    ("ADAPTER", |value| value != "memory" && !(cfg!(feature = "redis") && value == "redis")),
+    ("ADAPTER", |value| {
+        let built = cfg!(feature = "redis") && ["redis", "redis-streams"].contains(&value);
+        value != "memory" && !built
+    }),
 ];
 
 /// An empty variable counts as unset.
@@ -98,8 +103,24 @@ fn redis() -> Result<Option<greenroom::RedisAdapter>, String> {
     if text("ADAPTER").as_deref() != Some("redis") {
         return Ok(None);
     }
-    let url = text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into());
-    greenroom::RedisAdapter::new(&url).map(Some).map_err(|error| format!("REDIS_URL: {error}"))
+    greenroom::RedisAdapter::new(&redis_url())
+        .map(Some)
+        .map_err(|error| format!("REDIS_URL: {error}"))
+}
+
+#[cfg(feature = "redis")]
+fn streams() -> Result<Option<greenroom::RedisStreamsAdapter>, String> {
+    if text("ADAPTER").as_deref() != Some("redis-streams") {
+        return Ok(None);
+    }
+    greenroom::RedisStreamsAdapter::new(&redis_url())
+        .map(Some)
+        .map_err(|error| format!("REDIS_URL: {error}"))
+}
+
+#[cfg(feature = "redis")]
+fn redis_url() -> String {
+    text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into())
 }
 
 impl Settings {
@@ -138,6 +159,8 @@ impl Settings {
             recovery: recovery()?,
             #[cfg(feature = "redis")]
             redis: redis()?,
+            #[cfg(feature = "redis")]
+            streams: streams()?,
             node: text("ADAPTER")
                 .filter(|adapter| adapter != "memory")
                 .map(|_| text("NODE_NAME").unwrap_or_else(|| "node".into())),
@@ -167,6 +190,10 @@ impl Settings {
         }
         #[cfg(feature = "redis")]
         if let Some(adapter) = &self.redis {
+            builder = builder.adapter(adapter.clone());
+        }
+        #[cfg(feature = "redis")]
+        if let Some(adapter) = &self.streams {
             builder = builder.adapter(adapter.clone());
         }
         builder
