@@ -9,7 +9,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};

@@ -29,7 +29,12 @@ struct Inner {
 
 impl State {
     pub(super) fn new(inbox: Inbox) -> Self {
-        Self(Rc::new(Inner { inbox, up: RefCell::default(), needed: Cell::new(2), away: Cell::new(false) }))
+        Self(Rc::new(Inner {
+            inbox,
+            up: RefCell::default(),
+            needed: Cell::new(2),
+            away: Cell::new(false),
+        }))
     }
 
     /// Besides publisher and subscriber there is one more.

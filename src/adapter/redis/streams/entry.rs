@@ -142,13 +142,8 @@ fn entry(value: Value) -> Option<Entry> {
     let Value::Array(pair) = value else { return None };
     let mut pair = pair.into_iter();
     let id = text(pair.next()?)?.parse().ok()?;
-    let mut entry = Entry {
-        id,
-        namespace: String::new(),
-        uid: String::new(),
-        kind: String::new(),
-        data: None,
-    };
+    let mut entry =
+        Entry { id, namespace: String::new(), uid: String::new(), kind: String::new(), data: None };
     let fields: Vec<Value> = match pair.next()? {
         Value::Array(list) => list,
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
@@ -212,7 +207,8 @@ mod tests {
         for text in ["0-0", "1700000000000-18446744073709551615"] {
             assert_eq!(text.parse::<EntryId>().unwrap().to_string(), text);
         }
-        for text in ["", "1", "1-", "-1", "+1-1", "1--1", "1-1-1", "a-1", "18446744073709551616-0"] {
+        for text in ["", "1", "1-", "-1", "+1-1", "1--1", "1-1-1", "a-1", "18446744073709551616-0"]
+        {
             assert_eq!(text.parse::<EntryId>(), Err(()), "{text}");
         }
         assert!("9-10".parse::<EntryId>() < "10-9".parse());
@@ -253,7 +249,8 @@ mod tests {
             let fields = ["uid", "a", "nsp", "/", "type", kind, "data", data];
             of_range(Value::Array(vec![value("1-1", &fields)]))[0].read(1000)
         };
-        let json = r#"{"packet":{"type":2,"data":["x"]},"opts":{"rooms":["r"],"except":[],"flags":{}}}"#;
+        let json =
+            r#"{"packet":{"type":2,"data":["x"]},"opts":{"rooms":["r"],"except":[],"flags":{}}}"#;
         assert!(matches!(read("3", json), Ok(Envelope { message: Message::Broadcast { .. }, .. })));
         let binary = "gqZwYWNrZXSCpHR5cGUCpGRhdGGSpGJsb2LEAwD/EKRvcHRzg6Vyb29tc5Glcm9vbTGmZXhjZXB0kKVmbGFnc4A=";
         let Ok(Envelope { message: Message::Broadcast { payload, .. }, .. }) = read("3", binary)

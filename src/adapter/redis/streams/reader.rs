@@ -3,7 +3,9 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, RedisResult, ServerError, Value, aio::MultiplexedConnection,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
