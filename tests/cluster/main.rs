@@ -8,6 +8,8 @@ mod support;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod streams;
 mod suite;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenroom::{ClusterState, RedisAdapter, RedisStreamsAdapter, testing::TestServer};
+use greenroom::{ClusterState, RedisAdapter, testing::TestServer};
 
 use crate::{Driver, client, server, suite};
 
@@ -32,7 +32,7 @@ impl Redis {
     }
 
     /// Starts the process again; whether it answers.
-    fn resume(&mut self) -> bool {
+    pub(crate) fn resume(&mut self) -> bool {
         let port = self.port.to_string();
         let arguments =
             ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
@@ -53,7 +53,7 @@ impl Redis {
         false
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -61,7 +61,7 @@ impl Redis {
     }
 
     /// What redis-cli says to a command.
-    fn command(&self, command: &[&str]) -> String {
+    pub(crate) fn command(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -112,47 +112,8 @@ fn specific() -> Classic {
 suite::for_driver!(classic_redis, classic());
 suite::for_driver!(classic_redis_with_specific_channels, specific());
 
-/// Streams; several of them, so that some namespaces have one that Node.js does not read.
-struct Streams {
-    redis: Redis,
-    count: usize,
-}
-
-impl Streams {
-    async fn one(&self, name: String) -> TestServer {
-        let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
-        let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
-        TestServer::workers(server(name).adapter(adapter), 1).await
-    }
-}
-
-impl Driver for Streams {
-    async fn start(&self, count: usize) -> Vec<TestServer> {
-        let mut servers = Vec::new();
-        for n in 0..count {
-            servers.push(self.one(format!("node{n}")).await);
-        }
-        for server in &servers {
-            server.io().cluster_ready().await;
-            assert_eq!(server.io().cluster_state(), Some(ClusterState::Linked));
-        }
-        servers
-    }
-}
-
-fn streams() -> Streams {
-    Streams { redis: Redis::start(), count: 1 }
-}
-
-fn several_streams() -> Streams {
-    Streams { redis: Redis::start(), count: 4 }
-}
-
-suite::for_driver!(redis_streams, streams());
-suite::for_driver!(several_redis_streams, several_streams());
-
 /// Waits until something is so.
-async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !is().await {
         assert!(begin.elapsed() < DEADLINE, "never: {what}");
@@ -222,105 +183,6 @@ async fn a_server_that_hangs_is_named_and_one_that_comes_to_nothing_is_not_waite
     drop(client);
     until("it is gone", async || servers[0].io().sockets().server_count().await == Some(2)).await;
     assert_eq!(main.try_fetch_sockets().await.unwrap().len(), 1);
-}
-
-#[actix_rt::test]
-async fn a_stream_is_read_on_where_it_was_when_the_connection_broke() {
-    let driver = streams();
-    let servers = driver.start(2).await;
-    let b = client(&servers[1], "b", &["r"]).await;
-    for round in 0..5 {
-        for n in 0..40 {
-            servers[0].io().to("r").emit("n", &(round * 40 + n)).unwrap();
-            if n == 20 {
-                // Those that wait for entries, of both servers.
-                let waiting = driver.redis.command(&["CLIENT", "LIST"]);
-                let reads = |line: &&str| line.contains("cmd=xread");
-                for line in waiting.lines().filter(reads) {
-                    let id = line.split([' ', '=']).nth(1).unwrap();
-                    driver.redis.command(&["CLIENT", "KILL", "ID", id]);
-                }
-            }
-        }
-        for n in 0..40 {
-            assert_eq!(b.next_event().await.data::<u64>(), round * 40 + n);
-        }
-    }
-    let noticed = servers[1].metrics().cluster_disconnections;
-    assert!(noticed >= 5, "they were killed: {noticed}");
-}
-
-#[actix_rt::test]
-async fn without_redis_local_clients_are_served_and_streams_go_on_afterwards() {
-    let mut driver = streams();
-    let servers = driver.start(2).await;
-    let a = client(&servers[0], "a", &["r"]).await;
-    let b = client(&servers[1], "b", &["r"]).await;
-    let io = servers[0].io();
-    for round in 0..2 {
-        driver.redis.kill();
-        until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
-        io.to("r").emit("here", &()).unwrap();
-        assert_eq!(a.next_event().await.name, "here");
-        assert!(driver.redis.resume());
-        for server in &servers {
-            let linked = async || server.io().cluster_state() == Some(ClusterState::Linked);
-            until("it takes part again", linked).await;
-        }
-        // The stream is another one: it was kept nowhere.
-        io.to("r").emit("again", &round).unwrap();
-        assert_eq!(b.next_event().await.data::<u64>(), round);
-        assert_eq!(a.next_event().await.name, "again");
-        assert_eq!(io.sockets().server_count().await, Some(2));
-    }
-    assert!(servers[0].metrics().cluster_messages_dropped >= 2, "they are counted");
-}
-
-#[actix_rt::test]
-async fn entries_that_nobody_should_add_are_counted_and_passed_over() {
-    let driver = streams();
-    let servers = driver.start(1).await;
-    let a = client(&servers[0], "a", &[]).await;
-    let add = |fields: &[&str]| {
-        driver.redis.command(&[&["XADD", "socket.io", "*"], fields].concat());
-    };
-    add(&["something", "else"]);
-    add(&["uid", "x", "nsp", "/nowhere", "type", "3", "data", "{"]);
-    add(&["uid", "x", "nsp", "/", "type", "3", "data", "{"]);
-    add(&["uid", "x", "nsp", "/", "type", "3", "data", "no base64"]);
-    add(&["uid", "x", "nsp", "/", "type", "3"]);
-    add(&["uid", "x", "nsp", "/", "data", "{}"]);
-    add(&["uid", "x", "nsp", "/", "type", "77"]);
-    let data = r#"{"packet":["tell",1]}"#;
-    add(&["uid", "emitter", "nsp", "/", "type", "9", "data", data]);
-    let data = r#"{"packet":{"type":2,"data":["still"],"nsp":"/"},"opts":{"rooms":[],"flags":{},"except":[]}}"#;
-    add(&["uid", "emitter", "nsp", "/", "type", "3", "data", data]);
-    assert_eq!(a.next_event().await.name, "still");
-    let metrics = servers[0].metrics();
-    assert_eq!((metrics.cluster_messages_malformed, metrics.cluster_messages_unknown), (3, 2));
-    // What an official emitter adds is as long as Redis keeps it: about as much as was asked for.
-    for _ in 0..3000 {
-        servers[0].io().emit("n", &()).unwrap();
-    }
-    until("the stream has been cut", async || {
-        let len: u64 = driver.redis.command(&["XLEN", "socket.io"]).trim().parse().unwrap();
-        (900..1500).contains(&len) && servers[0].metrics().cluster_messages_sent >= 3000
-    })
-    .await;
-    assert_eq!(servers[0].metrics().cluster_messages_dropped, 0);
-}
-
-#[actix_rt::test]
-async fn a_server_hears_nothing_that_was_added_before_it_came() {
-    let driver = streams();
-    let first = driver.start(1).await;
-    first[0].io().emit("before", &()).unwrap();
-    let sent = async || driver.redis.command(&["XLEN", "socket.io"]).trim() == "1";
-    until("it has been added", sent).await;
-    let second = driver.start(1).await;
-    let b = client(&second[0], "b", &[]).await;
-    first[0].io().emit("after", &()).unwrap();
-    assert_eq!(b.next_event().await.name, "after");
 }
 
 /// A connection that has subscribed to the requests of the main namespace.

@@ -10,6 +10,7 @@ use crate::{
     adapter::{
         bus::{Permit, SeatNumber},
         message::{Message, Sending, Uid, Wanted},
+        recovery::Offset,
     },
     packet::Payload,
     room::{Room, Target},
@@ -50,6 +51,8 @@ pub(crate) struct Consult {
 pub(crate) enum Operation {
     /// A message that nobody answers.
     Say(Message),
+    /// A broadcast to which [`Incoming::Kept`] says what its name is, or that it has none.
+    Keep { number: u64, message: Message },
     /// A question to all other nodes.
     Ask { question: Question, timeout: Duration, sink: Sink },
     /// How many other nodes are there?
@@ -101,9 +104,15 @@ pub(crate) enum Incoming {
         message: Message,
         /// To answer with, if it is a request.
         reply: Option<Reply>,
+        /// Its name, if the bus keeps it.
+        offset: Option<Offset>,
         /// Dropped when the namespace has taken the message.
         permit: Permit,
     },
+    /// A broadcast of this node is kept under a name; those before it that have not been are not.
+    Kept { number: u64, offset: Offset, permit: Permit },
+    /// Broadcasts of this node up to this number are not kept, or nobody will say so.
+    Unkept(u64),
     /// The link has died, and this is the next one: it has to be told of the rooms again.
     Relinked(Addr<Link>),
 }

@@ -37,6 +37,7 @@ use super::{
     bus::{Bus, Census, Membership, Permit, Seat, SeatNumber, Unsent},
     message::{Answer, Envelope, Message, Uid, Wanted},
     node::Health,
+    recovery::Offset,
 };
 use crate::{metrics::Metrics, room::Target};
 
@@ -102,6 +103,22 @@ impl Link {
             }
             Err(Unsent::Away) => self.metrics.cluster_messages_dropped.increment(),
             Err(Unsent::Unknown) => {}
+        }
+    }
+
+    /// Has a broadcast kept, or says that it is not.
+    fn keep(&mut self, number: SeatNumber, event: u64, message: &Message) {
+        let now = self.now();
+        let Some(seated) = self.seats.get_mut(&number) else { return };
+        match self.bus.keep(&seated.seat, event, message) {
+            Ok(()) => {
+                seated.members.said = now;
+                self.metrics.cluster_messages_sent.increment();
+            }
+            Err(Unsent::Away | Unsent::Unknown) => {
+                self.metrics.cluster_messages_dropped.increment();
+                seated.inbox.do_send(Incoming::Unkept(event));
+            }
         }
     }
 
@@ -196,6 +213,7 @@ impl Link {
         &mut self,
         number: SeatNumber,
         envelope: Envelope,
+        offset: Option<Offset>,
         permit: Permit,
         addr: Addr<Self>,
     ) {
@@ -226,7 +244,7 @@ impl Link {
                 };
                 let reply =
                     request.map(|request| Reply::new(addr.recipient(), number, uid, request));
-                seated.inbox.do_send(Incoming::Message { message, reply, permit });
+                seated.inbox.do_send(Incoming::Message { message, reply, offset, permit });
             }
         }
     }

@@ -37,7 +37,7 @@ fn texts(frames: &Frames) -> Vec<String> {
 
 impl Store {
     fn said(&mut self, now: u64, target: Target, text: &str) -> usize {
-        self.push(at(now), Audience::Target(target), frames(text))
+        self.push(at(now), Audience::Target(target), frames(text), None)
     }
 
     fn enter(&mut self, who: &str, now: u64, rooms: &[&str]) -> String {
@@ -65,7 +65,7 @@ impl Store {
 fn an_offset_that_no_log_has_given_fits_nobody() {
     let mut store = store(Recovery::new());
     store.said(0, Target::everyone(), "a");
-    let (last, next) = (store.last_offset(), store.next_offset());
+    let (last, next) = (store.last_offset(), store.next_offset(None));
     let pid = store.enter("ann", 0, &[]);
     store.leave("ann", 1, 0, &[]);
     assert_eq!(store.find(&pid), Some((id("ann"), Whereabouts::Away)));
@@ -126,8 +126,8 @@ fn what_is_missed_is_what_the_rooms_select_and_no_exception_excludes() {
     store.said(1, Target::everyone().except("red"), "not red");
     store.said(1, Target::room("red").except("ann"), "not ann");
     store.said(1, Target::room("ann"), "ann's room");
-    store.push(at(1), Audience::Socket(id("ann")), frames("ann"));
-    store.push(at(1), Audience::Socket(id("bob")), frames("bob"));
+    store.push(at(1), Audience::Socket(id("ann")), frames("ann"), None);
+    store.push(at(1), Audience::Socket(id("bob")), frames("bob"), None);
     store.leave("ann", 2, 0, &["red"]);
     let missed = store.back("ann", None, 3).unwrap();
     assert_eq!(missed, ["all", "red", "either", "ann's room", "ann"]);
@@ -250,7 +250,7 @@ fn a_client_may_miss_as_much_as_may_wait_for_one_that_is_there() {
         store.enter(&name, 0, &[]);
         store.leave(&name, 0, 0, &[]);
         for event in events {
-            store.push(at(1), Audience::Socket(id(&name)), frames(event));
+            store.push(at(1), Audience::Socket(id(&name)), frames(event), None);
         }
         store.back(&name, None, 2).map(|missed| missed.len())
     };

@@ -81,6 +81,15 @@ impl Streams {
         self.places.borrow().get(&seat.number).cloned()
     }
 
+    /// Adds a message to the stream of its namespace.
+    fn add(&self, seat: &Seat, number: Option<u64>, message: &Message) -> Result<(), Unsent> {
+        let place = self.place(seat).ok_or(Unsent::Away)?;
+        let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
+        let written = entry::write(only_plaintext, seat, message).ok_or(Unsent::Unknown)?;
+        let (command, size) = written.into_command(&place.stream, max_len, number);
+        self.publisher.carry_out(command, size)
+    }
+
     /// Starts to read a stream, if nobody does.
     fn read(&mut self, stream: &Arc<str>) -> &Reader {
         let number = self.readers.len();
@@ -117,7 +126,10 @@ async fn hand_on(mut entries: mpsc::Receiver<Entry>, places: Places, inbox: Inbo
     while let Some(entry) = entries.recv().await {
         for place in found(&places, |place| *place.seat.namespace == *entry.namespace) {
             if !entry.is_of(&place.seat.uid) {
-                inbox.receive(&place.seat, entry.read(inbox.max_bytes)).await;
+                let read = entry.read(inbox.max_bytes);
+                inbox.receive_kept(&place.seat, read, Some(entry.id)).await;
+            } else if let Some(number) = entry.number {
+                inbox.kept(&place.seat, number, entry.id).await;
             }
         }
     }
@@ -181,19 +193,24 @@ impl Bus for Streams {
         self.subscriber.unwant([own].into_iter().chain((!successor).then_some(channel)));
     }
 
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn keep(&mut self, seat: &Arc<Seat>, number: u64, message: &Message) -> Result<(), Unsent> {
+        self.add(seat, Some(number), message)
+    }
+
     fn send(
         &mut self,
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
     ) -> Result<(), Unsent> {
-        let place = self.place(seat).ok_or(Unsent::Away)?;
         if to.is_none() && is_kept(message) {
-            let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
-            let written = entry::add(&place.stream, max_len, only_plaintext, seat, message);
-            let (command, size) = written.ok_or(Unsent::Unknown)?;
-            return self.publisher.carry_out(command, size);
+            return self.add(seat, None, message);
         }
+        let place = self.place(seat).ok_or(Unsent::Away)?;
         let written = envelope::write(message, &seat.uid, &seat.namespace);
         let bytes = written.ok_or(Unsent::Unknown)?.to_msgpack();
         let channel = match to {

@@ -1,7 +1,5 @@
 //! Entries of a stream: what they look like in Redis, and which stream is whose.
 
-use std::{fmt, str::FromStr};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -9,43 +7,23 @@ use redis::{Cmd, Value};
 use crate::adapter::{
     bus::Seat,
     message::{Envelope, Message, Rejected, Uid},
+    recovery::Offset,
     wire::envelope,
 };
 
-/// The place of an entry in its stream. Clients know it as their offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryId {
-    milliseconds: u64,
-    number: u64,
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.milliseconds, self.number)
-    }
-}
-
-impl FromStr for EntryId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (milliseconds, number) = text.split_once('-').ok_or(())?;
-        let parse = |text: &str| {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| digits).ok_or(())
-        };
-        Ok(Self { milliseconds: parse(milliseconds)?, number: parse(number)? })
-    }
-}
+/// The field by which a node knows its own entries again.
+const NUMBER: &str = "number";
 
 /// One entry as it came.
 #[derive(Debug, PartialEq)]
 pub(super) struct Entry {
-    pub(super) id: EntryId,
+    pub(super) id: Offset,
     pub(super) namespace: String,
     uid: String,
     kind: String,
     data: Option<Bytes>,
+    /// Of whoever added it.
+    pub(super) number: Option<u64>,
 }
 
 impl Entry {
@@ -74,30 +52,46 @@ impl Entry {
     }
 }
 
-/// The command that adds a message, and its size; `None` for one that this form does not have.
-pub(super) fn add(
-    stream: &str,
-    max_len: usize,
-    plain: bool,
-    seat: &Seat,
-    message: &Message,
-) -> Option<(Cmd, usize)> {
+/// A message as it goes into a stream.
+pub(super) struct Written<'a> {
+    seat: &'a Seat,
+    kind: u64,
+    data: Option<Vec<u8>>,
+}
+
+/// Writes a message; `None` for one that this form does not have.
+pub(super) fn write<'a>(plain: bool, seat: &'a Seat, message: &Message) -> Option<Written<'a>> {
     let kind = envelope::kind(message)?;
-    let mut command = redis::cmd("XADD");
-    command.arg(stream).arg("MAXLEN").arg("~").arg(max_len).arg("*");
-    command.arg("uid").arg(seat.uid.as_str()).arg("nsp").arg(&*seat.namespace);
-    command.arg("type").arg(kind);
-    let mut size = 0;
-    if let Some(document) = envelope::write_data_only(message, &seat.uid, &seat.namespace) {
-        let data = if plain || document.attachments.is_empty() {
-            document.to_json()
-        } else {
-            STANDARD.encode(document.to_msgpack()).into_bytes()
-        };
-        size = data.len();
-        command.arg("data").arg(data);
+    let document = envelope::write_data_only(message, &seat.uid, &seat.namespace);
+    let data = document.map(|document| match plain || document.attachments.is_empty() {
+        true => document.to_json(),
+        false => STANDARD.encode(document.to_msgpack()).into_bytes(),
+    });
+    Some(Written { seat, kind, data })
+}
+
+impl Written<'_> {
+    /// The command that adds it, and its size. By its number a node knows its own entry again; others
+    /// pass it over.
+    pub(super) fn into_command(
+        self,
+        stream: &str,
+        max_len: usize,
+        number: Option<u64>,
+    ) -> (Cmd, usize) {
+        let mut command = redis::cmd("XADD");
+        command.arg(stream).arg("MAXLEN").arg("~").arg(max_len).arg("*");
+        command.arg("uid").arg(self.seat.uid.as_str()).arg("nsp").arg(&*self.seat.namespace);
+        command.arg("type").arg(self.kind);
+        let size = self.data.as_ref().map_or(0, Vec::len);
+        if let Some(data) = self.data {
+            command.arg("data").arg(data);
+        }
+        if let Some(number) = number {
+            command.arg(NUMBER).arg(number);
+        }
+        (command, size)
     }
-    Some((command, size))
 }
 
 /// The stream of a namespace. With several, Node.js takes the remainder of a hash that may be
@@ -142,8 +136,14 @@ fn entry(value: Value) -> Option<Entry> {
     let Value::Array(pair) = value else { return None };
     let mut pair = pair.into_iter();
     let id = text(pair.next()?)?.parse().ok()?;
-    let mut entry =
-        Entry { id, namespace: String::new(), uid: String::new(), kind: String::new(), data: None };
+    let mut entry = Entry {
+        id,
+        namespace: String::new(),
+        uid: String::new(),
+        kind: String::new(),
+        data: None,
+        number: None,
+    };
     let fields: Vec<Value> = match pair.next()? {
         Value::Array(list) => list,
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
@@ -156,6 +156,7 @@ fn entry(value: Value) -> Option<Entry> {
             (Some("nsp"), value) => entry.namespace = text(value).unwrap_or_default(),
             (Some("uid"), value) => entry.uid = text(value).unwrap_or_default(),
             (Some("type"), value) => entry.kind = text(value).unwrap_or_default(),
+            (Some(NUMBER), value) => entry.number = text(value).and_then(|text| text.parse().ok()),
             _ => {}
         }
     }
@@ -172,7 +173,7 @@ fn text(value: Value) -> Option<String> {
 }
 
 /// The last entry that a stream has ever had, in an answer to XINFO STREAM.
-pub(super) fn last_of_info(answer: Value) -> Option<EntryId> {
+pub(super) fn last_of_info(answer: Value) -> Option<Offset> {
     let mut fields: Box<dyn Iterator<Item = (Value, Value)>> = match answer {
         Value::Map(pairs) => Box::new(pairs.into_iter()),
         Value::Array(list) => {
@@ -200,19 +201,6 @@ mod tests {
     fn value(id: &str, fields: &[&str]) -> Value {
         let fields = fields.iter().map(|field| bulk(field)).collect();
         Value::Array(vec![bulk(id), Value::Array(fields)])
-    }
-
-    #[test]
-    fn an_id_is_two_numbers_in_their_order() {
-        for text in ["0-0", "1700000000000-18446744073709551615"] {
-            assert_eq!(text.parse::<EntryId>().unwrap().to_string(), text);
-        }
-        for text in ["", "1", "1-", "-1", "+1-1", "1--1", "1-1-1", "a-1", "18446744073709551616-0"]
-        {
-            assert_eq!(text.parse::<EntryId>(), Err(()), "{text}");
-        }
-        assert!("9-10".parse::<EntryId>() < "10-9".parse());
-        assert!("9-9".parse::<EntryId>() < "9-10".parse());
     }
 
     #[test]

@@ -12,11 +12,14 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::entry::{self, Entry, EntryId};
+use super::entry::{self, Entry};
 use crate::{
-    adapter::redis::{
-        Backoff, PATIENCE, patient,
-        state::{Side, State},
+    adapter::{
+        recovery::Offset,
+        redis::{
+            Backoff, PATIENCE, patient,
+            state::{Side, State},
+        },
     },
     metrics::Metrics,
 };
@@ -79,7 +82,7 @@ struct Task {
     entries: mpsc::Sender<Entry>,
     told: watch::Sender<bool>,
     /// The last entry that was read, or was there when reading began.
-    position: Cell<Option<EntryId>>,
+    position: Cell<Option<Offset>>,
 }
 
 impl Task {
@@ -131,9 +134,9 @@ impl Task {
             }
             // Redis has forgotten the stream: all that is there is new, whatever its clock says.
             Some(position) if last < position => {
-                self.position.set(Some(EntryId::default()));
+                self.position.set(Some(Offset::default()));
             }
-            Some(position) if position < last && position != EntryId::default() => {
+            Some(position) if position < last && position != Offset::default() => {
                 self.check(connection, position).await?;
             }
             Some(_) => {}
@@ -145,7 +148,7 @@ impl Task {
     async fn check(
         &self,
         connection: &mut MultiplexedConnection,
-        position: EntryId,
+        position: Offset,
     ) -> RedisResult<()> {
         let id = position.to_string();
         let mut range = redis::cmd("XRANGE");
