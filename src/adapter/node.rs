@@ -71,6 +71,10 @@ impl Health {
         self.away.store(away, Ordering::Release);
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
     pub(crate) fn state(&self) -> ClusterState {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         match () {

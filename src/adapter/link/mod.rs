@@ -110,6 +110,11 @@ impl Link {
     fn keep(&mut self, number: SeatNumber, event: u64, message: &Message) {
         let now = self.now();
         let Some(seated) = self.seats.get_mut(&number) else { return };
+        if !seated.linked || self.health.is_away() {
+            // Others may hear it, but what they hear is not heard here now.
+            seated.inbox.do_send(Incoming::Unkept(event));
+            return self.send(number, None, message);
+        }
         match self.bus.keep(&seated.seat, event, message) {
             Ok(()) => {
                 seated.members.said = now;
