@@ -45,8 +45,11 @@ impl Unnamed {
 
     /// The next one that has no number beyond this.
     fn pop(&mut self, number: u64) -> Option<Waiting> {
-        let beyond = |waiting: &Waiting| waiting.number.is_some_and(|other| other > number);
-        self.queue.pop_front_if(|waiting| !beyond(waiting))
+        let next = self.queue.front()?;
+        if next.number.is_some_and(|other| other > number) {
+            return None;
+        }
+        self.queue.pop_front()
     }
 
     /// The last number that has waited for too long.
@@ -94,7 +97,7 @@ impl Namespace {
         let number = unnamed.last;
         let sending = Sending { volatile: false, compress: flags.compress, timeout: None };
         // Elsewhere a socket is addressed by the room of its id.
-        let target = socket.as_ref().map_or_else(|| target.clone(), |id| Target::room(id));
+        let target = socket.as_ref().map_or_else(|| target.clone(), Target::room);
         let payload = payload.clone();
         let message = Message::Broadcast { payload, target, sending, request: None };
         unnamed.push(Some(number), broadcast);

@@ -99,6 +99,7 @@ impl Question {
 /// What other nodes, and the link itself, have for a namespace.
 #[derive(Message)]
 #[rtype(result = "()")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the largest")]
 pub(crate) enum Incoming {
     Message {
         message: Message,
