@@ -62,7 +62,8 @@ pub use crate::{
     config::RateLimit,
     engine::{
         CloseReason, ConnectionError, ConnectionEvent, Cookie, Cors, PerMessageDeflate, Refusal,
-        Request, Transport, TrustedProxies, WhenFull, WindowBits, start_supervised,
+        Request, Transport, TrustedProxies, WhenFull, WindowBits, close_unread_after,
+        start_supervised, unread_timeout,
     },
     metrics::Snapshot,
     namespace::{

@@ -71,6 +71,8 @@ async fn serve() -> io::Result<()> {
         .tcp_nodelay(true)
         // Time for the headers of a request; that of its body is `body_timeout` of the server.
         .client_request_timeout(Duration::from_secs(10))
+        // A client that reads nothing for so long loses its connection, whatever its system answers.
+        .on_connect(greenroom::close_unread_after(Duration::from_secs(30)))
         .shutdown_timeout(1)
         .shutdown_signal(drained)
         .bind((host.as_str(), port))

@@ -122,6 +122,8 @@ fn http(settings: &Settings, services: Services) -> io::Result<(Server, Vec<Sock
     .h1_allow_half_closed(false)
     .keep_alive(Duration::from_secs(30))
     .client_request_timeout(Duration::from_secs(10))
+    // A client that reads nothing for so long loses its connection, whatever its system answers.
+    .on_connect(greenroom::close_unread_after(Duration::from_secs(30)))
     .max_connections(100_000)
     .backlog(4096)
     .disable_signals()

@@ -56,7 +56,8 @@ impl RateLimit {
         self
     }
 
-    /// The time whose worth may come at once. Default 1 s. At least one packet may, in any case.
+    /// The time whose worth may come at once. Default 1 s. At least one packet may, in any case. After
+    /// a time of silence it may be twice as much, for the clock is read only when a burst is used up.
     #[must_use]
     pub fn burst(mut self, burst: Duration) -> Self {
         self.burst = burst;

@@ -18,6 +18,7 @@ use std::{
 };
 
 pub use self::outbox::WhenFull;
+pub use self::unread::{close_unread_after, unread_timeout};
 use self::{
     admission::{Admission, Seat},
     link::{Opening, Protocol},
@@ -69,6 +70,7 @@ pub(crate) mod signals;
 mod standalone;
 pub(crate) mod supervision;
 pub(crate) mod transport;
+mod unread;
 use crate::{config, metrics::Metrics};
 
 /// The application refuses a handshake: status 403, code 4.

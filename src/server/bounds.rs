@@ -38,8 +38,9 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Bytes of the events whose listeners are under way; beyond it nothing more is read from that
-    /// client until one has finished. Default 16 MiB. One event is always taken.
+    /// Bytes of the events whose listeners are under way; beyond it further events wait as with
+    /// [`max_running_listeners`](Self::max_running_listeners). Default 16 MiB. One event is always
+    /// taken.
     pub fn max_running_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_running_bytes = bytes;
         self

@@ -241,8 +241,8 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Listeners of one connection that may be under way; beyond it nothing more is read from
-    /// that client until one has finished. Default 1,024.
+    /// Listeners of one connection that may be under way. Further events wait until one has finished;
+    /// when 16,384 of them or 4 MiB wait, nothing more is read from that client. Default 1,024.
     pub fn max_running_listeners(mut self, count: usize) -> Self {
         self.limits.max_running = count;
         self

@@ -174,10 +174,9 @@ impl SocketIo {
             info!("asked to end: the server drains");
             if let Either::Right(_) = select(pin!(io.drain(drain)), pin!(signals.next())).await {
                 warn!("asked to end once more: who is left is cut off");
-            }
-            // Also what a second signal has left.
-            if timeout(END, io.close()).await.is_err() {
-                warn!("not every listener of a disconnection has come to its end");
+                if timeout(END, io.close()).await.is_err() {
+                    warn!("not every listener of a disconnection has come to its end");
+                }
             }
         }
     }

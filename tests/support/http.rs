@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every file uses its own part")]
 
 use std::{
+    any::Any,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::mpsc,
@@ -11,7 +12,7 @@ use std::{
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
-    dev::{Payload, ServerHandle},
+    dev::{Extensions, Payload, ServerHandle},
     middleware::DefaultHeaders,
     web,
 };
@@ -56,6 +57,36 @@ impl Server {
             let server = server.client_request_timeout(patience);
             serve!(server, sender)
         })
+    }
+
+    /// A server whose actix-http waits for an hour before it closes a connection whose request is not
+    /// read to its end: who sees an end owes it to greenroom.
+    pub(crate) fn lingering(start: impl FnOnce() -> SocketIo + Send + 'static) -> Self {
+        Self::run(move |sender| async move {
+            let io = start();
+            let server = HttpServer::new(move || App::new().service(io.clone())).workers(1);
+            let server = server.client_disconnect_timeout(Duration::from_secs(3600));
+            serve!(server, sender)
+        })
+    }
+
+    /// A server that does so with every connection, and says when actix-http has let one go.
+    pub(crate) fn with_connections(
+        on_connect: impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static,
+        start: impl FnOnce() -> SocketIo + Send + 'static,
+    ) -> (Self, mpsc::Receiver<()>) {
+        let (dropped, ended) = mpsc::channel();
+        let on_connect = move |stream: &dyn Any, extensions: &mut Extensions| {
+            extensions.insert(Held(dropped.clone()));
+            on_connect(stream, extensions);
+        };
+        let server = Self::run(move |sender| async move {
+            let io = start();
+            let server = HttpServer::new(move || App::new().service(io.clone())).workers(1);
+            let server = server.on_connect(on_connect);
+            serve!(server, sender)
+        });
+        (server, ended)
     }
 
     /// A server of Engine.IO alone, under `/engine.io`.
@@ -209,6 +240,16 @@ macro_rules! serve {
     }};
 }
 use serve;
+
+/// Lives as long as its connection.
+struct Held(mpsc::Sender<()>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The test may have seen enough.
+        let _ = self.0.send(());
+    }
+}
 
 /// An HTTP response.
 #[derive(Debug)]

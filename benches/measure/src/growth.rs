@@ -198,6 +198,10 @@ pub const CHECKS: &[Check] = &[
 const SIZE: usize = 128;
 
 impl Check {
+    pub fn is_about_memory(&self) -> bool {
+        self.points.iter().any(|point| matches!(point.run, Run::After))
+    }
+
     /// The figures of one round.
     pub fn measure(&self, command: &Command, time: Duration) -> Result<Vec<f64>> {
         let mut figures = Vec::new();

@@ -59,6 +59,9 @@ fn run(options: &Options) -> Result<bool> {
         }
         if options.growth {
             for (number, check) in CHECKS.iter().enumerate() {
+                if options.only_memory && !check.is_about_memory() {
+                    continue;
+                }
                 for server in in_turn(options, round) {
                     if options.grows(&server.name, check.whose) {
                         let figures = check.measure(server, options.time);

@@ -10,6 +10,8 @@ use std::{path::PathBuf, time::Duration};
 pub struct Options {
     pub rows: Vec<&'static Row>,
     pub growth: bool,
+    /// Of what must not grow, only memory.
+    pub only_memory: bool,
     pub servers: Vec<Command>,
     pub rounds: usize,
     /// How long one workload runs in one round.
@@ -29,6 +31,7 @@ impl Options {
         let mut options = Self {
             rows: Vec::new(),
             growth: false,
+            only_memory: false,
             servers: Vec::new(),
             rounds: 3,
             time: Duration::from_secs(2),
@@ -48,6 +51,7 @@ impl Options {
                 "short" => options.ask_for(|row| row.set == Set::Daily)?,
                 "memory" => options.ask_for(Row::is_memory)?,
                 "growth" => options.growth = true,
+                "growth-memory" => (options.growth, options.only_memory) = (true, true),
                 "--server" => options.servers.push(Command::parse(&value()?)?),
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.time = Duration::from_secs_f64(value()?.parse()?),
@@ -79,7 +83,9 @@ impl Options {
         if rows.len() == self.rows.len() && !ROWS.iter().any(&wanted) {
             let keys: Vec<_> = ROWS.iter().map(|row| row.key).collect();
             let keys = keys.join(", ");
-            return Err(format!("workloads are all, short, memory, growth, {keys}").into());
+            return Err(
+                format!("workloads are all, short, memory, growth, growth-memory, {keys}").into()
+            );
         }
         self.rows = rows;
         Ok(())

@@ -134,7 +134,7 @@ impl<S: Service> Endpoint<S> {
                 websocket::accept(req, payload, pipe, generation, turn, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
-            Err(_) => websocket::accept_and_close(req, &self.engine.websocket),
+            Err(_) => websocket::accept_and_close(req, payload, &self.engine.websocket),
         };
         Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
     }

@@ -5,6 +5,8 @@
 //! then nothing more is read from that client either.
 
 mod bare;
+mod ending;
+mod goodbye;
 mod outgoing;
 mod setup;
 mod wire;
@@ -28,11 +30,11 @@ use smallvec::SmallVec;
 
 pub use self::bare::bare_websocket;
 pub(crate) use self::setup::Setup;
-use self::wire::{Read, Wire};
-use super::{
-    deflate::{Terms, Unacceptable},
-    frame,
+use self::{
+    goodbye::Goodbye,
+    wire::{Read, SIZE, Wire},
 };
+use super::deflate::{Terms, Unacceptable};
 use crate::engine::{
     dialect::{Revision, asks_for_base64},
     frame::Frame,
@@ -75,9 +77,13 @@ pub(crate) fn accept(
 
 /// Accepts the request and closes the WebSocket at once, as the reference answers an upgrade that
 /// comes too late.
-pub(crate) fn accept_and_close(req: &HttpRequest, setup: &Setup) -> Result<HttpResponse, Rejected> {
-    let (mut response, _) = agree(req, setup)?;
-    Ok(response.body(frame::close(NO_CODE, "")))
+pub(crate) fn accept_and_close(
+    req: &HttpRequest,
+    payload: Payload,
+    setup: &Setup,
+) -> Result<HttpResponse, Rejected> {
+    let (mut response, terms) = agree(req, setup)?;
+    Ok(response.body(Goodbye::new(Wire::new(payload, setup, terms))))
 }
 
 /// Whether the request can become a WebSocket at all.
@@ -199,7 +205,7 @@ impl MessageBody for Socket {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Stream
+        SIZE
     }
 
     fn poll_next(

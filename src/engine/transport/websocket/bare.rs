@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::{
     Setup, agree,
-    wire::{Read, Wire},
+    wire::{Read, SIZE, Wire},
 };
 use crate::{
     config::Config,
@@ -87,7 +87,7 @@ impl MessageBody for Bare {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Stream
+        SIZE
     }
 
     fn poll_next(

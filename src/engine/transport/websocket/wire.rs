@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_web::dev::Payload;
+use actix_web::{body::BodySize, dev::Payload};
 use bytes::Bytes;
 use futures_util::Stream;
 use tracing::debug;
 
-use super::{NO_CODE, Setup, outgoing::Outgoing};
+use super::{NO_CODE, Setup, ending::Ending, outgoing::Outgoing};
 use crate::engine::{
     frame::Frame,
     packet::Message,
@@ -21,6 +21,15 @@ use crate::engine::{
         frame::{self, Decoder},
     },
 };
+
+/// The size of a WebSocket's response body. A body that ends where its size says goes on with a
+/// request that is not read to its end, and then actix-http waits for the client; one that ends
+/// before that is an I/O error, on which actix-http drops the connection, saying nothing. A status 101
+/// has no `Content-Length`: no client sees this.
+pub(super) const SIZE: BodySize = BodySize::Sized(u64::MAX);
+
+/// How many bytes a socket that the system has accepted takes at once, whatever its client reads.
+const CERTAIN: u32 = 4096;
 
 /// See the module's description.
 pub(super) struct Wire {
@@ -35,14 +44,19 @@ pub(super) struct Wire {
     /// Pongs, which go before what waits.
     control: VecDeque<Bytes>,
     drains: bool,
+    /// Whether something was handed out in this turn.
+    wrote: bool,
+    /// Bytes handed out since a turn without any.
+    recent: u32,
     phase: Phase,
 }
 
-#[derive(Debug, PartialEq)]
 enum Phase {
     Open,
     /// Nothing more is read; the close frame goes out behind the control frames.
-    Closing(Bytes),
+    Closing(Bytes, Ending),
+    /// Both have said goodbye, or the client is waited for.
+    Ending(Ending),
     Done,
 }
 
@@ -75,6 +89,8 @@ impl Wire {
             outgoing,
             control: VecDeque::new(),
             drains: false,
+            wrote: false,
+            recent: 0,
             phase: Phase::Open,
         }
     }
@@ -85,9 +101,15 @@ impl Wire {
         self
     }
 
+    /// Says nothing but goodbye, without a code.
+    pub(super) fn closing(mut self) -> Self {
+        self.phase = Phase::Closing(frame::close(NO_CODE, ""), Ending::unanswered());
+        self
+    }
+
     /// Whether more may be read.
     pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        matches!(self.phase, Phase::Open)
     }
 
     /// Ready when there is something to [read](Self::read).
@@ -133,11 +155,12 @@ impl Wire {
         match (fed, closing) {
             (Err(error), _) => {
                 debug!(%error, "websocket refused");
-                self.phase = Phase::Closing(frame::close(error.close_code(), ""));
+                self.phase =
+                    Phase::Closing(frame::close(error.close_code(), ""), Ending::refused());
                 Read::Refused
             }
             (Ok(_), Some(close)) => {
-                self.phase = Phase::Closing(close);
+                self.phase = Phase::Closing(close, Ending::answered());
                 Read::Closed
             }
             (Ok(taken), None) => {
@@ -151,8 +174,27 @@ impl Wire {
     }
 
     /// The next bytes to write: control frames, then what `next` hands out, until that is the code to
-    /// close with.
+    /// close with. Ready with nothing when the connection is to be closed: what is not written by then
+    /// is lost.
     pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl FnMut(&mut Context<'_>) -> Poll<Result<Frame, u16>>,
+    ) -> Poll<Option<Bytes>> {
+        let written = self.poll_bytes(cx, next);
+        match &written {
+            Poll::Ready(Some(bytes)) => {
+                self.wrote = true;
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                self.recent = self.recent.saturating_add(length);
+            }
+            Poll::Pending if !std::mem::take(&mut self.wrote) => self.recent = 0,
+            Poll::Pending | Poll::Ready(None) => {}
+        }
+        written
+    }
+
+    fn poll_bytes(
         &mut self,
         cx: &mut Context<'_>,
         mut next: impl FnMut(&mut Context<'_>) -> Poll<Result<Frame, u16>>,
@@ -160,29 +202,35 @@ impl Wire {
         if let Some(pong) = self.control.pop_front() {
             return Poll::Ready(Some(pong));
         }
-        let phase = std::mem::replace(&mut self.phase, Phase::Done);
-        match phase {
+        match &mut self.phase {
             Phase::Done => return Poll::Ready(None),
-            Phase::Closing(frame) if !self.drains => return Poll::Ready(Some(frame)),
-            Phase::Closing(_) | Phase::Open => {}
+            Phase::Ending(ending) => {
+                let decoder = &mut self.decoder;
+                let ended = ending.poll(cx, &mut self.payload, decoder, &mut self.unread);
+                std::task::ready!(ended);
+                self.phase = Phase::Done;
+                return Poll::Ready(None);
+            }
+            Phase::Closing(..) if !self.drains => return Poll::Ready(self.close(1000)),
+            Phase::Closing(..) | Phase::Open => {}
         }
         let written = match &mut self.outgoing {
             None => next(cx).map_ok(Frame::websocket),
             Some(outgoing) => outgoing.poll(cx, next),
         };
-        match (written, phase) {
-            (Poll::Pending, phase) => {
-                self.phase = phase;
-                Poll::Pending
-            }
-            (Poll::Ready(Ok(frame)), phase) => {
-                self.phase = phase;
-                Poll::Ready(Some(frame))
-            }
-            (Poll::Ready(Err(_)), Phase::Closing(frame)) => Poll::Ready(Some(frame)),
+        written.map(|written| written.map_or_else(|code| self.close(code), Some))
+    }
+
+    /// The close frame: the one that was agreed on, or one with this code.
+    fn close(&mut self, code: u16) -> Option<Bytes> {
+        let (frame, mut ending) = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Closing(frame, ending) => (frame, ending),
             // An ordinary end carries no code, as `ws` does it.
-            (Poll::Ready(Err(1000)), _) => Poll::Ready(Some(frame::close(NO_CODE, ""))),
-            (Poll::Ready(Err(code)), _) => Poll::Ready(Some(frame::close(code, ""))),
-        }
+            _ if code == 1000 => (frame::close(NO_CODE, ""), Ending::unanswered()),
+            _ => (frame::close(code, ""), Ending::unanswered()),
+        };
+        ending.certain = self.recent <= CERTAIN;
+        self.phase = Phase::Ending(ending);
+        Some(frame)
     }
 }
