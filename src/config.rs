@@ -63,9 +63,13 @@ pub struct Config {
     /// `trusted_proxies` all clients have one address.
     pub max_connections_per_address: Option<usize>,
     /// Clients that may be about to connect at a time: their request is being judged, or their
-    /// session is open and they have joined nothing yet. One more is refused with status 503.
-    /// Default 65,536.
+    /// session is open and they have joined nothing yet. For one more the oldest of the latter is
+    /// closed; if there is none, it is refused with status 503. Default 65,536.
     pub max_handshakes: usize,
+    /// Bytes that a request which opens a session may have in its headers and URL, which are kept with
+    /// the session; each parameter of the query counts for 64 more. Beyond it, the request is refused
+    /// with status 431. Default 16 KiB.
+    pub max_request_bytes: usize,
     /// Bits of an IPv6 address that tell clients apart where addresses are counted. Default 64: a
     /// network of a customer is one address.
     pub ipv6_prefix: u8,
@@ -102,6 +106,7 @@ impl Default for Config {
             max_connections: 1_000_000,
             max_connections_per_address: None,
             max_handshakes: 65_536,
+            max_request_bytes: 16 * 1024,
             ipv6_prefix: 64,
             trusted_proxies: None,
             max_outbox_bytes: 1 << 20,
@@ -138,6 +143,7 @@ impl Config {
             ("max_connections", self.max_connections),
             ("max_connections_per_address", self.max_connections_per_address.unwrap_or(1)),
             ("max_handshakes", self.max_handshakes),
+            ("max_request_bytes", self.max_request_bytes),
         ];
         for (name, limit) in limits {
             assert!(limit > 0, "`{name}` is zero: no client could connect");

@@ -53,6 +53,10 @@ counters! {
     address_connections_refused,
     /// Sessions not opened because as many clients were about to connect as may be.
     handshakes_refused,
+    /// Requests that would open a session and have more in their headers and URL than may be kept.
+    requests_over_limit,
+    /// Sessions that had joined nothing and were closed to make way for newcomers.
+    handshakes_evicted,
     /// WebSocket and JSONP requests of pages of foreign origins.
     foreign_origins_refused,
     /// Refused requests that an actor was not told of, because its mailbox was full or it has ended.

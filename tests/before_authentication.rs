@@ -5,7 +5,7 @@
 mod http;
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
     net::TcpStream,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -87,14 +87,16 @@ fn a_full_server_says_so_and_takes_clients_again_when_one_has_left() {
     let first = session(&open(&server, &[]));
     let mut second = server.websocket(WS).ok().unwrap();
     assert!(second.next_text().starts_with('0'));
+    assert_eq!(server.request("POST", &first, b"40").status, 200);
+    second.text("40");
+    assert!(second.next_text().starts_with("40{"));
     for _ in 0..20 {
         is_full(&open(&server, &[]), "Too many connections");
         is_full(&server.websocket(WS).err().unwrap(), "Too many connections");
     }
     // Those who are there notice nothing.
-    assert_eq!(server.request("POST", &first, b"40").status, 200);
-    second.text("40");
-    assert!(second.next_text().starts_with("40{"));
+    second.text(r#"42["echo",1]"#);
+    assert_eq!(second.next_text(), r#"42["echo",1]"#);
     assert_eq!(server.request("POST", &first, b"1").status, 200);
     until_closed(&io, 1);
     let third = session(&open(&server, &[]));
@@ -185,21 +187,101 @@ fn handshakes_in_flight_have_a_limit_of_their_own() {
     let mut slow = server.send("GET", &format!("{URL}&slow=1"), &[], b"");
     waits.recv_timeout(LIMIT).unwrap();
     let mut idle = server.websocket(WS).ok().unwrap();
-    is_full(&open(&server, &[]), "Too many handshakes");
     idle.next_text();
     idle.text("40");
     assert!(idle.next_text().starts_with("40{"));
-    // It has joined.
-    let url = session(&open(&server, &[]));
+    // It has joined; another one does not, and has to go for the next one that is judged.
+    let mut lazy = server.websocket(WS).ok().unwrap();
+    assert!(lazy.next_text().starts_with('0'));
+    let mut other = server.send("GET", &format!("{URL}&slow=2"), &[], b"");
+    waits.recv_timeout(LIMIT).unwrap();
+    assert_eq!(lazy.close_code(), 1013);
+    // Those who are being judged cannot go.
     is_full(&open(&server, &[]), "Too many handshakes");
-    gate.add_permits(1);
-    let judged = session(&Response::read(&mut slow));
-    for url in [&url, &judged] {
-        assert_eq!(server.request("POST", url, b"40").status, 200);
-        assert!(server.request("GET", url, b"").body.starts_with("40{"));
+    is_full(&server.websocket(WS).err().unwrap(), "Too many handshakes");
+    gate.add_permits(2);
+    for url in [session(&Response::read(&mut slow)), session(&Response::read(&mut other))] {
+        assert_eq!(server.request("POST", &url, b"40").status, 200);
+        assert!(server.request("GET", &url, b"").body.starts_with("40{"));
     }
     session(&open(&server, &[]));
-    assert_eq!(io.metrics().handshakes_refused, 2);
+    let metrics = io.metrics();
+    assert_eq!((metrics.handshakes_refused, metrics.handshakes_evicted), (2, 1));
+}
+
+#[test]
+fn a_flood_of_sessions_that_join_nothing_keeps_nobody_out() {
+    const FLOOD: usize = 2_000;
+    let (server, io) = server(|builder| builder.max_handshakes(100));
+    let mut member = server.websocket(WS).ok().unwrap();
+    member.next_text();
+    member.text("40");
+    assert!(member.next_text().starts_with("40{"));
+    let stream = TcpStream::connect(server.address).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let request = format!("GET {URL} HTTP/1.1\r\nHost: test\r\n\r\n");
+        writer.write_all(request.repeat(FLOOD).as_bytes()).unwrap();
+    });
+    let mut answers = std::io::BufReader::new(stream);
+    for _ in 0..FLOOD {
+        assert_eq!(read_status(&mut answers), 200);
+    }
+    flood.join().unwrap();
+    // Whoever comes now gets in, on either transport.
+    let url = session(&open(&server, &[]));
+    assert_eq!(server.request("POST", &url, b"40").status, 200);
+    assert!(server.request("GET", &url, b"").body.starts_with("40{"));
+    let mut socket = server.websocket(WS).ok().unwrap();
+    socket.next_text();
+    socket.text("40");
+    assert!(socket.next_text().starts_with("40{"));
+    // Who had joined something has noticed nothing.
+    member.text(r#"42["echo",1]"#);
+    assert_eq!(member.next_text(), r#"42["echo",1]"#);
+    until_closed(&io, 103);
+    let metrics = io.metrics();
+    assert_eq!(metrics.handshakes_refused, 0);
+    assert!(metrics.handshakes_evicted >= FLOOD as u64 - 100, "{metrics:?}");
+}
+
+/// Reads one of several answers of a connection; its status.
+fn read_status(answers: &mut impl BufRead) -> u16 {
+    let (mut status, mut length, mut line) = (0, 0, String::new());
+    loop {
+        line.clear();
+        answers.read_line(&mut line).unwrap();
+        let lower = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = lower.strip_prefix("http/1.1 ") {
+            status = rest[..3].parse().unwrap();
+        } else if let Some(rest) = lower.strip_prefix("content-length:") {
+            length = rest.trim().parse().unwrap();
+        } else if lower.is_empty() {
+            break;
+        }
+    }
+    std::io::copy(&mut answers.take(length), &mut std::io::sink()).unwrap();
+    status
+}
+
+#[test]
+fn what_is_kept_of_a_request_has_a_bound() {
+    let (server, io) = server(|builder| builder.max_request_bytes(4_000));
+    let cookie = |bytes: usize| "c".repeat(bytes);
+    assert_eq!(open(&server, &[("Cookie", &cookie(3_000))]).status, 200);
+    let refused = open(&server, &[("Cookie", &cookie(4_000))]);
+    assert_eq!((refused.status, &*refused.body), (431, "Request headers too large"));
+    let query = format!("{WS}&q={}", cookie(4_000));
+    assert_eq!(server.websocket(&query).err().unwrap().status, 431);
+    // Parameters take more than their text.
+    let many = format!("{URL}{}", "&a".repeat(60));
+    assert_eq!(server.request("GET", &many, b"").status, 431);
+    // What is not kept may be longer.
+    let url = session(&open(&server, &[]));
+    let response = server.request_with("POST", &url, &[("Cookie", &cookie(5_000))], b"40");
+    assert_eq!(response.status, 200);
+    let metrics = io.metrics();
+    assert_eq!((metrics.requests_over_limit, metrics.requests_refused), (3, 3));
 }
 
 // ---- how long --------------------------------------------------------------------------------
@@ -207,11 +289,10 @@ fn handshakes_in_flight_have_a_limit_of_their_own() {
 #[test]
 fn sessions_that_join_nothing_are_closed_counted_and_make_room() {
     let (server, io) =
-        server(|builder| builder.connect_timeout(SHORT).close_timeout(SHORT).max_handshakes(2));
+        server(|builder| builder.connect_timeout(SHORT).close_timeout(SHORT).max_connections(2));
     let url = session(&open(&server, &[]));
     let mut socket = server.websocket(WS).ok().unwrap();
     assert!(socket.next_text().starts_with('0'));
-    assert_eq!(open(&server, &[]).status, 503);
     assert_eq!(socket.close_code(), 1005);
     socket.is_ended();
     until_closed(&io, 0);

@@ -207,6 +207,36 @@ fn an_old_client_that_comes_back_before_it_has_left_has_to_wait() {
 }
 
 #[test]
+fn what_old_clients_say_to_come_back_is_bounded_while_it_waits() {
+    let (open_gate, gate) = watch::channel(false);
+    let server = Server::start(move || {
+        let slow = |name: &str| {
+            let gate = gate.clone();
+            mirror(name).on_disconnecting(move |_: Socket, _: DisconnectReason| {
+                let mut gate = gate.clone();
+                async move {
+                    let _ = gate.wait_for(|open| *open).await;
+                }
+            })
+        };
+        let builder = SocketIo::builder().allow_eio3(true).max_auth_bytes(5_000);
+        builder.namespace(mirror("/")).namespace(slow("/a")).namespace(slow("/b")).start()
+    });
+    let (mut socket, _) = open(&server);
+    for name in ["a", "b"] {
+        socket.text(&format!("40/{name},"));
+        assert_eq!(socket.next_text(), format!("40/{name},"));
+        socket.text(&format!("41/{name},"));
+    }
+    let long = "x".repeat(3_000);
+    socket.text(&format!("40/a?long={long},"));
+    socket.text(&format!("40/b?long={long},"));
+    assert_eq!(socket.next_text(), r#"44/b,"Too much auth""#, "both still wait");
+    open_gate.send(true).unwrap();
+    assert_eq!(socket.next_text(), "40/a,");
+}
+
+#[test]
 fn a_ping_of_an_old_client_is_its_heartbeat() {
     let server = Server::start(|| {
         let main = Namespace::new("/").on_connect(|socket: Socket| async move {

@@ -201,7 +201,9 @@ async fn rooms(call: Call) -> Result<OwnRooms, Failure> {
 }
 
 async fn join(call: Call) -> Result<OwnRooms, Failure> {
-    call.socket.join(call.params::<Joining>()?.rooms);
+    let joined = call.socket.join_confirmed(call.params::<Joining>()?.rooms);
+    // If the engine of the cluster is away, it is in the rooms of this server.
+    let _ = joined.await;
     rooms(call).await
 }
 

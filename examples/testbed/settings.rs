@@ -19,9 +19,7 @@ pub(crate) struct Settings {
     msgpack: bool,
     recovery: Option<Recovery>,
     #[cfg(feature = "redis")]
-    redis: Option<greenroom::RedisAdapter>,
-    #[cfg(feature = "redis")]
-    streams: Option<greenroom::RedisStreamsAdapter>,
+    redis: Option<Redis>,
     /// The name of this server in its cluster; none if it is alone.
     pub(crate) node: Option<String>,
     /// `WHEN_FULL`, which SPEC.md has not: what becomes of the events of `/bench` for clients that do
@@ -37,8 +35,9 @@ type Asks = fn(&str) -> bool;
 const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
     ("ADAPTER", |value| {
-        let built = cfg!(feature = "redis") && ["redis", "redis-streams"].contains(&value);
-        value != "memory" && !built
+        value != "memory"
+            && !(cfg!(feature = "redis")
+                && ["redis", "redis-sharded", "redis-streams"].contains(&value))
     }),
 ];
 
@@ -99,28 +98,56 @@ fn recovery() -> Result<Option<Recovery>, String> {
 }
 
 #[cfg(feature = "redis")]
-fn redis() -> Result<Option<greenroom::RedisAdapter>, String> {
-    if text("ADAPTER").as_deref() != Some("redis") {
-        return Ok(None);
-    }
-    greenroom::RedisAdapter::new(&redis_url())
-        .map(Some)
-        .map_err(|error| format!("REDIS_URL: {error}"))
+enum Redis {
+    Classic(greenroom::RedisAdapter),
+    Sharded(greenroom::ShardedRedisAdapter),
+    Streams(greenroom::RedisStreamsAdapter),
 }
 
+/// Several addresses, with commas, are those of a Redis Cluster.
 #[cfg(feature = "redis")]
-fn streams() -> Result<Option<greenroom::RedisStreamsAdapter>, String> {
-    if text("ADAPTER").as_deref() != Some("redis-streams") {
-        return Ok(None);
-    }
-    greenroom::RedisStreamsAdapter::new(&redis_url())
-        .map(Some)
-        .map_err(|error| format!("REDIS_URL: {error}"))
+fn redis() -> Result<Option<Redis>, String> {
+    use greenroom::{RedisAdapter, RedisError, RedisStreamsAdapter, ShardedRedisAdapter};
+    let url = text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into());
+    let (urls, cluster) = (url.split(','), url.contains(','));
+    let failed = |error: RedisError| format!("REDIS_URL: {error}");
+    Ok(match text("ADAPTER").as_deref() {
+        Some("redis") => {
+            let adapter =
+                if cluster { RedisAdapter::cluster(urls) } else { RedisAdapter::new(&url) };
+            Some(Redis::Classic(adapter.map_err(failed)?))
+        }
+        Some("redis-sharded") => {
+            let adapter = if cluster {
+                ShardedRedisAdapter::cluster(urls)
+            } else {
+                ShardedRedisAdapter::new(&url)
+            };
+            let adapter = adapter.map_err(failed)?.subscription_mode(subscription_mode()?);
+            Some(Redis::Sharded(adapter))
+        }
+        Some("redis-streams") => {
+            let adapter = if cluster {
+                RedisStreamsAdapter::cluster(urls)
+            } else {
+                RedisStreamsAdapter::new(&url)
+            };
+            Some(Redis::Streams(adapter.map_err(failed)?))
+        }
+        _ => None,
+    })
 }
 
+/// `SUBSCRIPTION_MODE`, which SPEC.md has not.
 #[cfg(feature = "redis")]
-fn redis_url() -> String {
-    text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into())
+fn subscription_mode() -> Result<greenroom::SubscriptionMode, String> {
+    use greenroom::SubscriptionMode::{Dynamic, DynamicPrivate, Static};
+    match text("SUBSCRIPTION_MODE").as_deref() {
+        Some("static") => Ok(Static),
+        None | Some("dynamic") => Ok(Dynamic),
+        Some("dynamic-private") => Ok(DynamicPrivate),
+        Some(other) => Err(format!("SUBSCRIPTION_MODE={other}: unknown")),
+    }
 }
 
 impl Settings {
@@ -159,8 +186,6 @@ impl Settings {
             recovery: recovery()?,
             #[cfg(feature = "redis")]
             redis: redis()?,
-            #[cfg(feature = "redis")]
-            streams: streams()?,
             node: text("ADAPTER")
                 .filter(|adapter| adapter != "memory")
                 .map(|_| text("NODE_NAME").unwrap_or_else(|| "node".into())),
@@ -189,12 +214,11 @@ impl Settings {
             builder = builder.connection_state_recovery(recovery.clone());
         }
         #[cfg(feature = "redis")]
-        if let Some(adapter) = &self.redis {
-            builder = builder.adapter(adapter.clone());
-        }
-        #[cfg(feature = "redis")]
-        if let Some(adapter) = &self.streams {
-            builder = builder.adapter(adapter.clone());
+        match &self.redis {
+            None => {}
+            Some(Redis::Classic(adapter)) => builder = builder.adapter(adapter.clone()),
+            Some(Redis::Sharded(adapter)) => builder = builder.adapter(adapter.clone()),
+            Some(Redis::Streams(adapter)) => builder = builder.adapter(adapter.clone()),
         }
         builder
             .http_compression(self.engine.http_compression)

@@ -113,6 +113,9 @@ pub(crate) trait Bus {
     /// A room has got its first member here, or lost its last one.
     fn interest(&mut self, _seat: &Arc<Seat>, _room: &Room, _wanted: bool) {}
 
+    /// These rooms have members here, and no others.
+    fn interests(&mut self, _seat: &Arc<Seat>, _rooms: HashSet<Room>) {}
+
     /// Done when all that [`Bus::interest`] was told so far is in effect; `None` if it is.
     fn settled(&mut self, _seat: &Arc<Seat>) -> Option<LocalFuture<()>> {
         None

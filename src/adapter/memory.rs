@@ -272,6 +272,16 @@ impl Bus for Connected {
         }
     }
 
+    fn interests(&mut self, seat: &Arc<Seat>, rooms: HashSet<Room>) {
+        let mut hub = self.hub();
+        let at = Instant::now() + hub.rooms.unwrap_or_default();
+        let Some(subscriber) = hub.subscriber(seat.number) else { return };
+        subscriber.rooms.retain(|room, _| rooms.contains(room));
+        for room in rooms {
+            subscriber.rooms.entry(room).or_insert(at);
+        }
+    }
+
     fn settled(&mut self, seat: &Arc<Seat>) -> Option<LocalFuture<()>> {
         let mut hub = self.hub();
         let last = hub.subscriber(seat.number)?.rooms.values().max().copied()?;

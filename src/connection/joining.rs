@@ -76,7 +76,11 @@ pub(super) fn connect(
     if link.revision() == Revision::Three && link.upper.is_leaving(&name) {
         // One is enough, as for a client of today that asks twice.
         if !link.upper.returning.iter().any(|returning| returning.name == name) {
-            link.upper.returning.push(Returning { name, auth });
+            if link.upper.has_room_for(&name, auth.as_deref().unwrap_or_default().len()) {
+                link.upper.returning.push(Returning { name, auth });
+            } else {
+                refuse_excess(link, &name, "Too much auth");
+            }
         }
         return;
     }
@@ -86,18 +90,12 @@ pub(super) fn connect(
     }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
-    let shared = Arc::clone(&client.shared);
-    let metrics = &shared.metrics;
     if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces {
-        metrics.connects_refused.increment();
-        metrics.connects_over_limit.increment();
-        refuse(link, &name, &ConnectError::new("Too many namespaces"));
+        refuse_excess(link, &name, "Too many namespaces");
         return;
     }
     if !client.has_room_for(&name, auth.as_deref().unwrap_or_default().len()) {
-        metrics.connects_refused.increment();
-        metrics.connects_over_limit.increment();
-        refuse(link, &name, &ConnectError::new("Too much auth"));
+        refuse_excess(link, &name, "Too much auth");
         return;
     }
     let auth = match auth.map(|text| serde_json::from_str(&text)) {
@@ -106,7 +104,7 @@ pub(super) fn connect(
         Some(Err(error)) => {
             // JSON it is, but nested too deeply to be looked at.
             debug!(%error, "auth refused");
-            metrics.bad_packets.increment();
+            client.shared.metrics.bad_packets.increment();
             force_close(link, ctx);
             return;
         }
@@ -355,6 +353,14 @@ fn checked(
             refuse(link, socket.namespace(), &error);
         }
     }
+}
+
+/// The client wants more than it may have.
+fn refuse_excess(link: &Connection, namespace: &str, why: &str) {
+    let metrics = &link.upper.shared.metrics;
+    metrics.connects_refused.increment();
+    metrics.connects_over_limit.increment();
+    refuse(link, namespace, &ConnectError::new(why));
 }
 
 pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {

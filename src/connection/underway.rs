@@ -46,24 +46,30 @@ impl Drop for Underway {
 }
 
 /// Events that wait because as many listeners are at work as may be.
-#[derive(Debug, Default)]
-pub(super) struct Parked {
-    events: VecDeque<(Socket, Event, Option<u64>)>,
+#[derive(Debug)]
+pub(super) struct Parked<S = Socket> {
+    events: VecDeque<(S, Event, Option<u64>)>,
     bytes: usize,
 }
 
-impl Parked {
+impl<S> Default for Parked<S> {
+    fn default() -> Self {
+        Self { events: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<S> Parked<S> {
     /// Events that may wait before nothing more is read at all.
     const EVENTS: usize = 16_384;
     /// Bytes of them.
     const BYTES: usize = 4 << 20;
 
-    pub(super) fn push(&mut self, socket: Socket, event: Event, id: Option<u64>) {
+    pub(super) fn push(&mut self, socket: S, event: Event, id: Option<u64>) {
         self.bytes += size(&event);
         self.events.push_back((socket, event, id));
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Socket, Event, Option<u64>)> {
+    pub(super) fn pop(&mut self) -> Option<(S, Event, Option<u64>)> {
         let (socket, event, id) = self.events.pop_front()?;
         self.bytes -= size(&event);
         if self.events.is_empty() {
@@ -88,4 +94,44 @@ impl Parked {
 fn size(event: &Event) -> usize {
     let attachments: usize = event.args.attachments().iter().map(|data| data.len()).sum();
     event.name.len() + event.args.raw_json().len() + attachments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Args;
+
+    /// An event of so many bytes, if that is possible.
+    fn event(bytes: usize) -> Event {
+        let empty = Event { name: "e".into(), args: Args::of(&"").unwrap() };
+        let text = "x".repeat(bytes.saturating_sub(size(&empty)));
+        Event { args: Args::of(&text).unwrap(), ..empty }
+    }
+
+    #[test]
+    fn as_many_events_wait_for_their_turn_as_may() {
+        let mut parked = Parked::<()>::default();
+        for _ in 0..16_383 {
+            parked.push((), event(0), None);
+        }
+        assert!(!parked.is_full());
+        parked.push((), event(0), None);
+        assert!(parked.is_full());
+        parked.pop().unwrap();
+        assert!(!parked.is_full());
+    }
+
+    #[test]
+    fn as_many_bytes_of_events_wait_for_their_turn_as_may() {
+        let mut parked = Parked::<()>::default();
+        for _ in 0..3 {
+            parked.push((), event(1 << 20), None);
+        }
+        parked.push((), event((1 << 20) - 1), None);
+        assert!(!parked.is_full());
+        parked.push((), event(100), None);
+        assert!(parked.is_full());
+        parked.pop().unwrap();
+        assert!(!parked.is_full());
+    }
 }

@@ -1,20 +1,30 @@
 //! How many clients there may be: in total, of one address, and of those that have joined nothing.
 //!
 //! Everybody who wants to open a session takes a [`Seat`] before anything is asked or kept for it,
-//! and gives it back by dropping it: at the end of the session, or when the request is refused or
-//! breaks off.
+//! and gives it back by dropping it: when the session has ended and nothing carries it any more, or
+//! when the request is refused or breaks off.
+//!
+//! Whoever has opened a session and joined nothing makes way for newcomers when there are too many of
+//! these, the oldest first: opening sessions and leaving them would else keep everybody out.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use hashbrown::{HashMap, hash_map::Entry};
 
-use super::{config::Config, routes::RequestError};
+use super::{
+    config::Config,
+    pipe::{Pipe, WeakPipe},
+    routes::RequestError,
+    session::CloseReason,
+};
+use crate::metrics::Metrics;
 
 /// The seats of one server, and who has them.
 #[derive(Debug)]
@@ -27,10 +37,23 @@ pub(crate) struct Admission {
     handshakes: AtomicUsize,
     /// Only with a limit for each address. Locked for one look-up, when a session begins and ends.
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    /// Sessions that have joined nothing, the oldest first. Locked when a session is opened, and when
+    /// it joins something or ends.
+    idle: Mutex<BTreeMap<u64, WeakPipe>>,
+    /// The number of the next one.
+    next: AtomicU64,
+    metrics: Arc<Metrics>,
 }
 
+/// A [`Seat::stage`]: the request is being judged.
+const JUDGED: u64 = 0;
+/// The client has joined something.
+const SETTLED: u64 = u64::MAX;
+/// What is between these is the number of a session that has joined nothing.
+const FIRST: u64 = JUDGED + 1;
+
 impl Admission {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
         Self {
             max_connections: config.max_connections,
             max_handshakes: config.max_handshakes,
@@ -39,6 +62,9 @@ impl Admission {
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             addresses: Mutex::default(),
+            idle: Mutex::default(),
+            next: AtomicU64::new(FIRST),
+            metrics,
         }
     }
 
@@ -54,14 +80,21 @@ impl Admission {
         client: Option<SocketAddr>,
     ) -> Result<Seat, RequestError> {
         if !take(&self.connections, self.max_connections) {
+            // Full of those who use it, or of those who only came? The seat is free when its session
+            // has ended: for the next one who asks.
+            let idle = self.handshakes.load(Ordering::Relaxed);
+            if idle > self.max_connections / 4 && self.evict() {
+                self.handshakes.fetch_sub(1, Ordering::Relaxed);
+            }
             return Err(RequestError::TooManyConnections);
         }
         // From here on it gives back what it has got.
-        let mut seat = Seat { admission: Arc::clone(self), settled: true, address: None };
-        if !take(&self.handshakes, self.max_handshakes) {
+        let mut seat = Seat { admission: Arc::clone(self), stage: SETTLED, address: None };
+        // The newcomer takes the place of the one that goes.
+        if !take(&self.handshakes, self.max_handshakes) && !self.evict() {
             return Err(RequestError::TooManyHandshakes);
         }
-        seat.settled = false;
+        seat.stage = JUDGED;
         if let (Some(max), Some(client)) = (self.max_per_address, client) {
             let network = network(client.ip(), self.ipv6_prefix);
             let mut addresses = self.addresses();
@@ -75,6 +108,21 @@ impl Admission {
             seat.address = Some(Box::new(network));
         }
         Ok(seat)
+    }
+
+    /// Ends the oldest session that has joined nothing. It counts as no handshake any more, which is
+    /// left to the caller to note.
+    fn evict(&self) -> bool {
+        let Some((_, oldest)) = self.idle().pop_first() else { return false };
+        self.metrics.handshakes_evicted.increment();
+        if let Some(pipe) = oldest.upgrade() {
+            pipe.fail(CloseReason::TooManyHandshakes);
+        }
+        true
+    }
+
+    fn idle(&self) -> MutexGuard<'_, BTreeMap<u64, WeakPipe>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -118,13 +166,27 @@ fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
 pub(crate) struct Seat {
     admission: Arc<Admission>,
     address: Option<Box<IpAddr>>,
-    settled: bool,
+    stage: u64,
 }
 
 impl Seat {
+    /// The client has opened this session. If it joins nothing, it may have to make way.
+    pub(crate) fn open(&mut self, pipe: &Pipe) {
+        if self.stage == JUDGED {
+            self.stage = self.admission.next.fetch_add(1, Ordering::Relaxed);
+            self.admission.idle().insert(self.stage, pipe.downgrade());
+        }
+    }
+
     /// The client has joined something: its handshake is done.
     pub(crate) fn settle(&mut self) {
-        if !std::mem::replace(&mut self.settled, true) {
+        let counts = match std::mem::replace(&mut self.stage, SETTLED) {
+            SETTLED => false,
+            JUDGED => true,
+            // Somebody else may have its place.
+            number => self.admission.idle().remove(&number).is_some(),
+        };
+        if counts {
             self.admission.handshakes.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -142,12 +204,17 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use smallvec::SmallVec;
+
     use super::*;
+    use crate::engine::{Transport, dialect::Dialect, outbox::Bounds, pipe::Inbound};
 
     fn admission(change: impl FnOnce(&mut Config)) -> Arc<Admission> {
         let mut config = Config::default();
         change(&mut config);
-        Arc::new(Admission::new(&config))
+        Arc::new(Admission::new(&config, Arc::default()))
     }
 
     fn client(ip: &str) -> Option<SocketAddr> {
@@ -176,6 +243,78 @@ mod tests {
         drop((first, second));
         assert_eq!(admission.connections.load(Ordering::Relaxed), 0);
         assert_eq!(admission.handshakes.load(Ordering::Relaxed), 0);
+    }
+
+    fn session(transport: Transport) -> Pipe {
+        let bounds = Bounds { bytes: 1000, packets: 10 };
+        Pipe::new(0, transport, Dialect::new(|_| Some("4")), bounds, Arc::default())
+    }
+
+    /// Why the session was told to end.
+    fn told(pipe: &Pipe) -> Option<CloseReason> {
+        let (mut cx, mut inbox) = (Context::from_waker(Waker::noop()), SmallVec::new());
+        let _ = pipe.poll_inbox(&mut cx, 8, &mut inbox);
+        inbox.into_iter().find_map(|(_, inbound)| match inbound {
+            Inbound::Closed(reason) => Some(reason),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_oldest_that_has_joined_nothing_makes_way_for_a_newcomer() {
+        let admission = admission(|config| config.max_handshakes = 3);
+        let pipes: Vec<_> = (0..3).map(|_| session(Transport::Polling)).collect();
+        let mut seats: Vec<_> = pipes
+            .iter()
+            .map(|pipe| {
+                let mut seat = admission.admit(None).unwrap();
+                seat.open(pipe);
+                seat
+            })
+            .collect();
+        seats[0].settle();
+        // A place is free, and nobody has to go for it.
+        let judged = admission.admit(None).unwrap();
+        assert_eq!(admission.metrics.snapshot().handshakes_evicted, 0);
+        let more: Vec<_> = (0..2).map(|_| admission.admit(None).unwrap()).collect();
+        let ends: Vec<_> = pipes.iter().map(told).collect();
+        let evicted = Some(CloseReason::TooManyHandshakes);
+        assert_eq!(ends, [None, evicted, evicted], "who has joined something stays");
+        assert_eq!(admission.metrics.snapshot().handshakes_evicted, 2);
+        // All three are being judged: none of them can go.
+        assert_eq!(admission.admit(None).unwrap_err(), RequestError::TooManyHandshakes);
+        drop(seats);
+        assert!(admission.admit(None).is_err(), "the places of the evicted were taken over");
+        drop(judged);
+        assert!(admission.admit(None).is_ok());
+        drop(more);
+        assert_eq!(admission.handshakes.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.connections.load(Ordering::Relaxed), 0);
+        assert!(admission.idle().is_empty());
+    }
+
+    #[test]
+    fn a_server_full_of_those_who_only_came_lets_the_oldest_of_them_go() {
+        let admission = admission(|config| config.max_connections = 8);
+        let pipes: Vec<_> = (0..8).map(|_| session(Transport::WebSocket)).collect();
+        let mut seats: Vec<_> = pipes
+            .iter()
+            .map(|pipe| {
+                let mut seat = admission.admit(None).unwrap();
+                seat.open(pipe);
+                seat
+            })
+            .collect();
+        seats[1..6].iter_mut().for_each(Seat::settle);
+        for _ in 0..9 {
+            assert_eq!(admission.admit(None).unwrap_err(), RequestError::TooManyConnections);
+        }
+        // Three had joined nothing; two are no more than a quarter.
+        let ends: Vec<_> = pipes.iter().map(|pipe| told(pipe).is_some()).collect();
+        assert_eq!(ends, [true, false, false, false, false, false, false, false]);
+        assert_eq!(admission.handshakes.load(Ordering::Relaxed), 2);
+        seats.remove(0);
+        assert!(admission.admit(None).is_ok(), "its seat is free when it has ended");
     }
 
     #[test]

@@ -98,8 +98,6 @@ pub(crate) struct Link<P: Protocol> {
     session: Session,
     opened: Instant,
     sessions: Sessions,
-    /// Until the session ends.
-    seat: Option<Seat>,
     ended: bool,
     closing: bool,
     /// It closes as soon as nothing is in flight.
@@ -129,12 +127,11 @@ pub(crate) struct Opening {
     pub(crate) pipe: Pipe,
     pub(crate) config: Arc<Config>,
     pub(crate) sessions: Sessions,
-    pub(crate) seat: Seat,
 }
 
 impl<P: Protocol> Link<P> {
     pub(crate) fn new(opening: Opening, upper: P) -> Self {
-        let Opening { sid, request, pipe, config, sessions, seat } = opening;
+        let Opening { sid, request, pipe, config, sessions } = opening;
         // A number, as session ids are secrets.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let span = debug_span!("connection", number, address = request.address.map(display));
@@ -153,7 +150,6 @@ impl<P: Protocol> Link<P> {
             session,
             opened: Instant::now(),
             sessions,
-            seat: Some(seat),
             ended: false,
             closing: false,
             draining: false,
@@ -191,9 +187,7 @@ impl<P: Protocol> Link<P> {
 
     /// The client has joined something: it is no handshake any more.
     pub(crate) fn settle(&mut self) {
-        if let Some(seat) = &mut self.seat {
-            seat.settle();
-        }
+        self.pipe.with_seat(Seat::settle);
     }
 
     /// What was sent before this has reached the client.
@@ -274,7 +268,6 @@ impl<P: Protocol> Link<P> {
         );
         let lost = self.pipe.close_now(farewell, discard);
         self.sessions.remove(&self.sid);
-        self.seat = None;
         debug!(%reason, lost, "session closed");
         P::closed(self, reason, ctx);
     }

@@ -125,7 +125,7 @@ impl<S: Service> Engine<S> {
     pub(crate) fn new(config: Config, hooks: Hooks, service: S) -> Self {
         Self {
             websocket: websocket::Setup::new(&config, service.metrics()),
-            admission: Arc::new(Admission::new(&config)),
+            admission: Arc::new(Admission::new(&config, service.metrics())),
             workers: Workers::new(service.metrics()),
             config: Arc::new(config),
             hooks,

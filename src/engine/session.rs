@@ -28,6 +28,8 @@ pub enum CloseReason {
     SlowClient,
     /// The client sent faster than it may, see [`RateLimit`](crate::RateLimit).
     RateLimit,
+    /// The client had joined no namespace when too many others were about to: it made way for them.
+    TooManyHandshakes,
     /// The server shuts down.
     ServerShuttingDown,
 }
@@ -43,6 +45,7 @@ impl CloseReason {
             Self::ParseError => "parse error",
             Self::SlowClient => "slow client",
             Self::RateLimit => "rate limit",
+            Self::TooManyHandshakes => "too many handshakes",
             Self::ServerShuttingDown => "server shutting down",
         }
     }
@@ -51,7 +54,7 @@ impl CloseReason {
     pub(crate) fn close_code(self) -> u16 {
         match self {
             Self::RateLimit => 1008,
-            Self::SlowClient => 1013,
+            Self::SlowClient | Self::TooManyHandshakes => 1013,
             Self::ServerShuttingDown => 1001,
             _ => 1000,
         }

@@ -119,6 +119,13 @@ impl Namespace {
         }
     }
 
+    /// Tells the link which rooms there are, whatever it was told before.
+    pub(super) fn announce_rooms(&self) {
+        if let Some(link) = self.link.as_ref().filter(|link| link.wants_rooms) {
+            link.insist(Operation::Interests(self.members.rooms().collect()));
+        }
+    }
+
     /// Drops `settled` when other servers reach the rooms that have members here.
     pub(super) fn settle(&self, settled: mpsc::Sender<()>) {
         if let Some(link) = &self.link {
@@ -176,9 +183,8 @@ impl Handler<Incoming> for Namespace {
                 self.release(u64::MAX, ctx);
                 if let Some(link) = &mut self.link {
                     link.relink(addr);
-                    let announced = |room| RoomEvent::Created { room };
-                    self.members.rooms().for_each(|room| announce(link, &announced(room)));
                 }
+                self.announce_rooms();
             }
         }
     }

@@ -110,6 +110,8 @@ pub enum KillNamespace {
     /// In the middle of the next message that changes or sends something: what it changes has been
     /// written down, and no room actor has heard of it.
     DuringNext,
+    /// In the middle of the next join or leave: it has been written down, and nobody has been told.
+    BeforeTelling,
     /// Too often in a short time: it ends.
     ForGood,
 }

@@ -14,6 +14,8 @@ use crate::socket::Errand;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     Before,
+    /// What was done is written down, and nobody knows.
+    Untold,
     Within,
 }
 
@@ -41,6 +43,7 @@ impl Supervised for Namespace {
             self.forget(key);
         }
         self.partings.retain(|id, _| self.members.key(id).is_some());
+        self.announce_rooms();
         self.renew_keeper(ctx);
         for worker in self.crew.workers() {
             self.muster(worker, false);
@@ -76,9 +79,10 @@ impl Namespace {
     /// A test may want it to panic about here.
     #[cfg(feature = "testing")]
     pub(super) fn burn(&mut self, moment: Moment) {
-        use super::KillNamespace::{BeforeNext, DuringNext};
+        use super::KillNamespace::{BeforeNext, BeforeTelling, DuringNext};
         let dies = match moment {
             Moment::Before => self.fuse == Some(BeforeNext),
+            Moment::Untold => self.fuse == Some(BeforeTelling),
             Moment::Within => self.fuse == Some(DuringNext),
         };
         if dies {
@@ -102,10 +106,10 @@ impl Handler<super::KillNamespace> for Namespace {
     type Result = ();
 
     fn handle(&mut self, kill: super::KillNamespace, ctx: &mut Self::Context) {
-        use super::KillNamespace::{BeforeNext, DuringNext, ForGood, Now};
+        use super::KillNamespace::{BeforeNext, BeforeTelling, DuringNext, ForGood, Now};
         match kill {
             Now => self.die(),
-            BeforeNext | DuringNext => self.fuse = Some(kill),
+            BeforeNext | BeforeTelling | DuringNext => self.fuse = Some(kill),
             ForGood => {
                 ctx.address().do_send(ForGood);
                 self.die()

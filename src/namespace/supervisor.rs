@@ -97,6 +97,7 @@ impl Namespace {
                 }
             }
         }
+        self.burn(Moment::Untold);
         // Before anything can go wrong: what is written down has been told.
         self.tell_rooms(events.into_iter());
         for (worker, key, enter) in bounded {

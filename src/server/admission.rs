@@ -6,7 +6,9 @@ use crate::engine::TrustedProxies;
 impl SocketIoBuilder {
     /// Connections that may be open at a time. One more is answered with status 503 and
     /// `Retry-After`, and counted in
-    /// [`Snapshot::connections_refused`](crate::Snapshot::connections_refused). Default 1,000,000.
+    /// [`Snapshot::connections_refused`](crate::Snapshot::connections_refused). If more than a quarter
+    /// have joined no namespace yet, the oldest of these is closed as well, as with
+    /// [`max_handshakes`](Self::max_handshakes). Default 1,000,000.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.config.max_connections = count;
         self
@@ -26,11 +28,22 @@ impl SocketIoBuilder {
     }
 
     /// Clients that may be about to connect at a time: those whose request is being judged, and
-    /// those that have not joined a namespace yet. One more is answered with status 503 and
-    /// `Retry-After`, and counted in
+    /// those that have not joined a namespace yet. For one more the oldest of the latter is closed,
+    /// with the reason "too many handshakes", and counted in
+    /// [`Snapshot::handshakes_evicted`](crate::Snapshot::handshakes_evicted). If there is none, the
+    /// newcomer is answered with status 503 and `Retry-After`, and counted in
     /// [`Snapshot::handshakes_refused`](crate::Snapshot::handshakes_refused). Default 65,536.
     pub fn max_handshakes(mut self, count: usize) -> Self {
         self.config.max_handshakes = count;
+        self
+    }
+
+    /// Bytes that a request which opens a connection may have in its headers and URL: they are kept as
+    /// long as the connection. Each parameter of the query counts for 64 more. Beyond it, the request is
+    /// answered with status 431 and counted in
+    /// [`Snapshot::requests_over_limit`](crate::Snapshot::requests_over_limit). Default 16 KiB.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_request_bytes = bytes;
         self
     }
 

@@ -107,6 +107,7 @@ impl Service for Door {
                 self.metrics.address_connections_refused.increment();
             }
             RequestError::TooManyHandshakes => self.metrics.handshakes_refused.increment(),
+            RequestError::RequestTooLarge => self.metrics.requests_over_limit.increment(),
             RequestError::ForeignOrigin => self.metrics.foreign_origins_refused.increment(),
             _ => {}
         }

@@ -199,3 +199,33 @@ impl Socket {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(bytes: usize) -> Sent {
+        let empty = Payload::event("e", &"").unwrap().json().len();
+        Sent::new(&Payload::event("e", &"x".repeat(bytes.saturating_sub(empty))).unwrap())
+    }
+
+    #[test]
+    fn so_many_sent_events_wait_for_listeners_and_those_beyond_are_counted() {
+        let (mut unheard, sent) = (Unheard::default(), sent(0));
+        for _ in 0..49_152 {
+            unheard.push(sent.clone());
+        }
+        assert_eq!((unheard.queue.len(), unheard.dropped), (49_152, 0));
+        unheard.push(sent);
+        assert_eq!((unheard.queue.len(), unheard.dropped), (49_152, 1));
+    }
+
+    #[test]
+    fn so_many_bytes_of_sent_events_wait_for_listeners_and_those_beyond_are_counted() {
+        let mut unheard = Unheard::default();
+        for bytes in [3 << 20, (1 << 20) - 1, 100, 100] {
+            unheard.push(sent(bytes));
+        }
+        assert_eq!((unheard.queue.len(), unheard.dropped), (3, 1));
+    }
+}

@@ -9,6 +9,10 @@ mod faults;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
+mod secure;
+#[cfg(feature = "redis")]
+mod sharded;
+#[cfg(feature = "redis")]
 mod streams;
 mod suite;
 

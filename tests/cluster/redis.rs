@@ -1,10 +1,15 @@
 //! Over a real Redis: what every driver does, and what becomes of it when Redis goes away.
 
 use std::{
-    net::TcpListener,
+    io::Write,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+#[cfg(feature = "redis-tls")]
+use std::path::Path;
 
 use greenroom::{ClusterState, RedisAdapter, testing::TestServer};
 
@@ -16,16 +21,47 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// A Redis of one's own, stopped when it is dropped.
 pub(crate) struct Redis {
     process: Option<Child>,
-    port: u16,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+    /// Whom redis-cli trusts, if it has to talk over TLS.
+    certificate: Option<PathBuf>,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(more: &[&str]) -> Self {
+        Self::start_on(None, |port| {
+            let more = more.iter().map(|argument| (*argument).to_owned());
+            let file = cluster_file(port);
+            let _ = std::fs::remove_file(&file);
+            let file = ["--cluster-config-file".to_owned(), file.display().to_string()];
+            ["--port".to_owned(), port.to_string()].into_iter().chain(file).chain(more).collect()
+        })
+    }
+
+    /// One that talks over TLS only.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn start_tls(key: &Path, certificate: &Path) -> Self {
+        let (key, file) = (key.display().to_string(), certificate.display().to_string());
+        Self::start_on(Some(certificate.to_owned()), |port| {
+            let tls = ["--port", "0", "--tls-port", port, "--tls-auth-clients", "no"];
+            let files = ["--tls-key-file", &key, "--tls-cert-file", &file];
+            let all = tls.into_iter().chain(files).chain(["--tls-ca-cert-file", &file]);
+            all.map(str::to_owned).collect()
+        })
+    }
+
+    fn start_on(certificate: Option<PathBuf>, arguments: impl Fn(&str) -> Vec<String>) -> Self {
         // Another process may take the port in between: then the next one is tried.
         (0..10)
             .find_map(|_| {
                 let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-                let mut redis = Self { process: None, port };
+                let arguments = arguments(&port.to_string());
+                let certificate = certificate.clone();
+                let mut redis = Self { process: None, port, arguments, certificate };
                 redis.resume().then_some(redis)
             })
             .expect("redis-server starts: apt-get install redis-server")
@@ -33,11 +69,9 @@ impl Redis {
 
     /// Starts the process again; whether it answers.
     pub(crate) fn resume(&mut self) -> bool {
-        let port = self.port.to_string();
-        let arguments =
-            ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let mut command = Command::new("redis-server");
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.spawn().expect("redis-server: apt-get install redis-server");
         self.process = Some(process);
         let begin = Instant::now();
@@ -63,8 +97,22 @@ impl Redis {
     /// What redis-cli says to a command.
     pub(crate) fn command(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &port]);
+        if let Some(certificate) = &self.certificate {
+            cli.arg("--tls").arg("--cacert").arg(certificate);
+        }
+        let output = cli.args(command).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A connection that has said this.
+    pub(crate) fn connection(&self, commands: &[&str]) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        for command in commands {
+            write!(stream, "{command}\r\n").unwrap();
+        }
+        stream
     }
 
     pub(crate) fn url(&self) -> String {
@@ -72,9 +120,16 @@ impl Redis {
     }
 }
 
+/// What each server of a Redis Cluster keeps.
+fn cluster_file(port: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("greenroom-nodes-{port}.conf"))
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
+        // Most have none.
+        let _ = std::fs::remove_file(cluster_file(&self.port.to_string()));
     }
 }
 
@@ -174,7 +229,7 @@ async fn a_server_that_hangs_is_named_and_one_that_comes_to_nothing_is_not_waite
     let servers = driver.start(2).await;
     let _b = client(&servers[1], "b", &[]).await;
     // Somebody who listens to the requests and answers none.
-    let client = redis_subscriber(&driver.redis);
+    let client = driver.redis.connection(&["SUBSCRIBE socket.io-request#/#"]);
     until("it counts", async || servers[0].io().sockets().server_count().await == Some(3)).await;
     let main = servers[0].io().sockets().timeout(Duration::from_millis(300));
     let incomplete = main.try_fetch_sockets().await.unwrap_err();
@@ -183,14 +238,6 @@ async fn a_server_that_hangs_is_named_and_one_that_comes_to_nothing_is_not_waite
     drop(client);
     until("it is gone", async || servers[0].io().sockets().server_count().await == Some(2)).await;
     assert_eq!(main.try_fetch_sockets().await.unwrap().len(), 1);
-}
-
-/// A connection that has subscribed to the requests of the main namespace.
-fn redis_subscriber(redis: &Redis) -> std::net::TcpStream {
-    use std::io::Write;
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
-    stream.write_all(b"SUBSCRIBE socket.io-request#/#\r\n").unwrap();
-    stream
 }
 
 #[actix_rt::test]

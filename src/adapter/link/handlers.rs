@@ -1,8 +1,9 @@
 //! The link as an actor: its beginning, its end, and its messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use futures_util::future::select;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -95,9 +96,16 @@ impl Handler<Outgoing> for Link {
             Operation::Interest { room, wanted } => {
                 self.bus.interest(&Arc::clone(&seated.seat), &room, wanted);
             }
+            Operation::Interests(rooms) => {
+                self.bus.interests(&Arc::clone(&seated.seat), rooms);
+            }
             Operation::Settle(done) => {
                 if let Some(settled) = self.bus.settled(&Arc::clone(&seated.seat)) {
-                    ctx.spawn(settled.into_actor(self).map(|(), _, _| drop(done)));
+                    let waited = async move {
+                        // Nobody may wait for it any more.
+                        select(settled, pin!(done.closed())).await;
+                    };
+                    ctx.spawn(waited.into_actor(self));
                 }
             }
         }

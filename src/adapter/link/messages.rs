@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use hashbrown::HashSet;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Link, Reply, Sink};
@@ -59,6 +60,8 @@ pub(crate) enum Operation {
     Count(oneshot::Sender<Option<usize>>),
     /// A room has got its first member, or lost its last one.
     Interest { room: Room, wanted: bool },
+    /// These rooms have members, and no others: what was said of single ones may have been lost.
+    Interests(HashSet<Room>),
     /// Dropped when all interest so far is in effect.
     Settle(mpsc::Sender<()>),
 }

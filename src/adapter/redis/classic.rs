@@ -4,17 +4,17 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
-use redis::Value;
 use tokio::{
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use super::{
-    RedisAdapter,
-    publisher::Publisher,
+    RedisAdapter, census,
+    publisher::{Publish, Publisher},
     state::State,
-    subscriber::{Heard, Subscriber, Subscription},
+    subscriber::{Heard, Subscriber},
+    wants::Subscription,
 };
 use crate::{
     adapter::{
@@ -66,10 +66,10 @@ impl Classic {
     pub(super) fn new(adapter: &RedisAdapter, inbox: Inbox) -> Self {
         let state = State::new(inbox.clone());
         let metrics = inbox.metrics();
-        let publisher =
-            Publisher::start(adapter.client.clone(), state.clone(), Arc::clone(metrics));
-        let (subscriber, messages) =
-            Subscriber::start(adapter.client.clone(), state, Arc::clone(metrics));
+        let server = adapter.endpoint.server();
+        let (how, told) = (Publish::Ordinary, state.clone());
+        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
+        let (subscriber, messages) = Subscriber::start(server, state, Arc::clone(metrics));
         let places = Places::default();
         actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (key, answers_to_one) = (Arc::clone(&adapter.key), adapter.answers_to_one);
@@ -102,7 +102,7 @@ impl Place {
         let responses = format!("{key}-response#{namespace}#");
         let broadcasts = format!("{key}#{namespace}#");
         Self {
-            pattern: format!("{}*", escaped(&broadcasts)).into(),
+            pattern: format!("{}*", census::escaped(&broadcasts)).into(),
             broadcasts: broadcasts.into(),
             requests: format!("{key}-request#{namespace}#").into(),
             own_responses: format!("{responses}{}#", seat.uid).into(),
@@ -201,18 +201,6 @@ impl Index {
     }
 }
 
-/// A name in which nothing is special to a pattern of Redis.
-pub(super) fn escaped(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for character in name.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
 /// Hands on what comes, in its order.
 async fn listen(
     mut messages: mpsc::UnboundedReceiver<Heard>,
@@ -248,19 +236,18 @@ impl Bus for Classic {
 
     fn link(&mut self, seat: &Arc<Seat>) {
         let place = Rc::new(Place::new(&self.key, seat));
-        let settled = self.subscriber.want(place.subscriptions());
+        for subscription in place.subscriptions() {
+            self.subscriber.want(&subscription, true);
+        }
         self.places.borrow_mut().add(place);
-        let (inbox, seat) = (self.inbox.clone(), Arc::clone(seat));
-        actix::spawn(async move {
-            if settled.await.is_ok() {
-                inbox.linked(&seat);
-            }
-        });
+        super::say_when_linked(&self.subscriber, &self.inbox, seat);
     }
 
     fn unlink(&mut self, seat: &Arc<Seat>) {
         let less = self.places.borrow_mut().remove(seat.number);
-        self.subscriber.unwant(less);
+        for subscription in less {
+            self.subscriber.want(&subscription, false);
+        }
     }
 
     fn send(
@@ -285,26 +272,23 @@ impl Bus for Classic {
         }
     }
 
+    fn interests(&mut self, seat: &Arc<Seat>, rooms: HashSet<Room>) {
+        if let Some(place) = self.place(seat) {
+            *place.rooms.borrow_mut() = rooms;
+        }
+    }
+
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("PUBSUB").arg("NUMSUB").arg(&*place.requests);
+        let count = census::command("NUMSUB", &place.requests);
+        let count = self.publisher.ask(count);
         // Every node listens to a channel of its own name.
-        let names = format!("{}*#", escaped(&place.responses));
-        pipeline.cmd("PUBSUB").arg("CHANNELS").arg(names);
-        let answers = self.publisher.ask(pipeline, 2);
+        let names = format!("{}*#", census::escaped(&place.responses));
+        let names = self.publisher.ask(census::command("CHANNELS", &names));
         Box::pin(async move {
-            let mut answers = answers.await?.into_iter();
-            let others = number(answers.next()?)?.saturating_sub(1);
-            let names: Option<HashSet<Uid>> = answers.next().map(|names| {
-                let names = texts(names).into_iter();
-                let name = |channel: String| {
-                    let name = channel.strip_prefix(&*place.responses)?.strip_suffix('#')?;
-                    Some(Uid::from(name))
-                };
-                names.filter_map(name).filter(|name| *name != place.seat.uid).collect()
-            });
-            let names = names.filter(|names| names.len() == others);
+            let others = census::sum(&count.await?).saturating_sub(1);
+            let names = census::names(names.await?, &place.responses, &place.seat.uid);
+            let names = Some(names).filter(|names| names.len() == others);
             Some(Census { others, names })
         })
     }
@@ -323,32 +307,4 @@ impl Drop for Classic {
     fn drop(&mut self) {
         self.subscriber.close();
     }
-}
-
-/// The number in an answer to NUMSUB: a channel and a number, as a list or as a map.
-pub(super) fn number(value: Value) -> Option<usize> {
-    match value {
-        Value::Array(list) => match list.into_iter().nth(1)? {
-            Value::Int(number) => usize::try_from(number).ok(),
-            _ => None,
-        },
-        Value::Map(pairs) => match pairs.into_iter().next()?.1 {
-            Value::Int(number) => usize::try_from(number).ok(),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-pub(super) fn texts(value: Value) -> Vec<String> {
-    let list = match value {
-        Value::Array(list) | Value::Set(list) => list,
-        _ => Vec::new(),
-    };
-    let text = |value| match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    };
-    list.into_iter().filter_map(text).collect()
 }

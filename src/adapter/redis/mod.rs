@@ -1,24 +1,28 @@
 //! Clusters over Redis, in the formats of the official adapters for Node.js.
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
-//! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`streams`] that
-//! over streams.
+//! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`sharded`] that over
+//! channels of sharded pub/sub, [`streams`] that over streams.
 
+mod census;
 mod classic;
+mod endpoint;
 mod publisher;
+mod recent;
+mod server;
+mod sharded;
 mod state;
 mod streams;
 mod subscriber;
+mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
-
-use self::classic::Classic;
 pub use self::streams::RedisStreamsAdapter;
+use self::{classic::Classic, endpoint::Endpoint, sharded::Sharded, subscriber::Subscriber};
 use super::{
     Adapter, BoxedAdapter,
-    bus::{Bus, Connect, Inbox},
+    bus::{Bus, Connect, Inbox, Seat},
 };
 
 /// How long a connection may take to be made, and a command to be answered, before the connection is
@@ -45,24 +49,49 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 #[must_use]
 pub struct RedisAdapter {
-    client: Client,
+    endpoint: Endpoint,
     key: Arc<str>,
     answers_to_one: bool,
 }
 
-/// An address of a Redis server that is none.
+/// An address of a Redis server that is none, or a certificate that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("no address of a Redis server: {0}")]
+#[error("no address of a Redis server, or no certificate: {0}")]
 pub struct RedisError(#[from] redis::RedisError);
 
 impl RedisAdapter {
     /// An adapter for the Redis at `url`: `redis://[user][:password@]host[:port][/database]`, or
-    /// `unix:` and a path. Nothing is connected before the server starts.
+    /// `unix:` and a path. With the feature `redis-tls` also `rediss://`, which is the same over TLS.
+    /// Nothing is connected before the server starts.
     ///
     /// # Errors
     /// If `url` is no such address.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self { client: connectable(url)?, key: "socket.io".into(), answers_to_one: false })
+        Ok(Self::at(Endpoint::single(url)?))
+    }
+
+    /// An adapter for a Redis Cluster, of which some servers are at `urls`; they know the others.
+    /// All are reached with the user and the password of the first.
+    ///
+    /// # Errors
+    /// If one is no address (see [`new`](Self::new)), or there is none.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, RedisError> {
+        Ok(Self::at(Endpoint::cluster(urls)?))
+    }
+
+    fn at(endpoint: Endpoint) -> Self {
+        Self { endpoint, key: "socket.io".into(), answers_to_one: false }
+    }
+
+    /// Whom to trust with `rediss://`: the certificate of an authority, or of the server itself, in
+    /// PEM. Default: those that the system trusts.
+    ///
+    /// # Errors
+    /// If it is no certificate.
+    #[cfg(feature = "redis-tls")]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self, RedisError> {
+        self.endpoint.trust(pem.into())?;
+        Ok(self)
     }
 
     /// What the names of all channels begin with, the same on all servers. Default `socket.io`.
@@ -99,17 +128,129 @@ impl Connect for RedisAdapter {
     }
 }
 
-fn connectable(url: &str) -> Result<Client, RedisError> {
-    let info = url.into_connection_info()?;
-    // Messages of subscriptions come beside the answers to commands.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok(Client::open(info.set_redis_settings(settings))?)
+/// Several servers over one Redis (7.0 or later), by sharded pub/sub: together with Node.js servers
+/// that use `createShardedAdapter` of `@socket.io/redis-adapter` 8, where prefix, mode and Redis are
+/// the same. In a Redis Cluster, other than with [`RedisAdapter`], its servers share the work.
+///
+/// A broadcast to one room goes only to the servers that have members there (see
+/// [`SubscriptionMode`]). A join that was awaited with `join_confirmed` is done when Redis has
+/// confirmed that this server hears the room.
+///
+/// ```no_run
+/// use greenroom::{ShardedRedisAdapter, SocketIo};
+/// # fn main() -> Result<(), greenroom::RedisError> {
+/// let adapter = ShardedRedisAdapter::new("redis://127.0.0.1:6379")?;
+/// let builder = SocketIo::builder().adapter(adapter);
+/// # let _ = builder; Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ShardedRedisAdapter {
+    endpoint: Endpoint,
+    prefix: Arc<str>,
+    mode: SubscriptionMode,
 }
 
-fn patient() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
+/// Which rooms have a channel of their own; the same on all servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubscriptionMode {
+    /// None: every broadcast goes to every server. Two subscriptions for each namespace.
+    Static,
+    /// Those whose name has not 20 characters, as the ids of sockets have. A subscription more for
+    /// each room that has members.
+    #[default]
+    Dynamic,
+    /// All, the rooms of single sockets too, so that what is sent to one socket goes to its server
+    /// only. A subscription more for each socket.
+    DynamicPrivate,
+}
+
+impl ShardedRedisAdapter {
+    /// An adapter for the Redis at `url`, see [`RedisAdapter::new`].
+    ///
+    /// # Errors
+    /// If `url` is no such address.
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        Ok(Self::at(Endpoint::single(url)?))
+    }
+
+    /// An adapter for a Redis Cluster, see [`RedisAdapter::cluster`]. What is sent to one channel
+    /// keeps its order; broadcasts to different rooms may be on different servers, and overtake each
+    /// other, unless the prefix has braces, such as `{socket.io}`: then one server has all.
+    ///
+    /// # Errors
+    /// If one is no address, or there is none.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, RedisError> {
+        Ok(Self::at(Endpoint::cluster(urls)?))
+    }
+
+    fn at(endpoint: Endpoint) -> Self {
+        Self { endpoint, prefix: "socket.io".into(), mode: SubscriptionMode::default() }
+    }
+
+    /// See [`RedisAdapter::root_certificate`].
+    ///
+    /// # Errors
+    /// If it is no certificate.
+    #[cfg(feature = "redis-tls")]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self, RedisError> {
+        self.endpoint.trust(pem.into())?;
+        Ok(self)
+    }
+
+    /// What the names of all channels begin with, the same on all servers. Default `socket.io`.
+    pub fn channel_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Which rooms have a channel of their own, the same on all servers. Default
+    /// [`SubscriptionMode::Dynamic`].
+    pub fn subscription_mode(mut self, mode: SubscriptionMode) -> Self {
+        self.mode = mode;
+        self
+    }
+}
+
+impl fmt::Debug for ShardedRedisAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address may have a password.
+        let mut shown = f.debug_struct("ShardedRedisAdapter");
+        shown.field("prefix", &self.prefix).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Adapter for ShardedRedisAdapter {
+    fn into_boxed(self) -> BoxedAdapter {
+        BoxedAdapter(Some(Arc::new(self)))
+    }
+}
+
+impl Connect for ShardedRedisAdapter {
+    fn connect(&self, inbox: Inbox) -> Box<dyn Bus> {
+        Box::new(Sharded::new(self, inbox))
+    }
+}
+
+/// Says that a namespace hears all when what is wanted now is in effect.
+fn say_when_linked(subscriber: &Subscriber, inbox: &Inbox, seat: &Arc<Seat>) {
+    let settled = subscriber.settled();
+    say_when(inbox, seat, async move {
+        match settled {
+            Some(settled) => settled.await.is_ok(),
+            None => true,
+        }
+    });
+}
+
+/// Says that a namespace hears all when something is so.
+fn say_when(inbox: &Inbox, seat: &Arc<Seat>, heard: impl Future<Output = bool> + 'static) {
+    let (inbox, seat) = (inbox.clone(), Arc::clone(seat));
+    actix::spawn(async move {
+        if heard.await {
+            inbox.linked(&seat);
+        }
+    });
 }
 
 /// How long to wait before the next attempt.

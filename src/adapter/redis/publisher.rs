@@ -8,15 +8,13 @@ use std::{
     },
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{Cmd, PushInfo, PushKind, Value, aio::SendError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{
-    Backoff, patient,
+    Backoff,
+    server::{Connection, Server},
     state::{Side, State},
 };
 use crate::{adapter::bus::Unsent, metrics::Metrics};
@@ -28,27 +26,53 @@ const MAX_BYTES: usize = 64 << 20;
 /// Commands that go in one batch.
 const BATCH: usize = 256;
 
+/// By which command a message is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publish {
+    Ordinary,
+    Sharded,
+}
+
+impl Publish {
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Ordinary => "PUBLISH",
+            Self::Sharded => "SPUBLISH",
+        }
+    }
+}
+
+/// Something to send.
+pub(super) enum Publication {
+    /// A message for a channel.
+    Message { channel: Rc<str>, message: Vec<u8> },
+    /// A command of one key whose answer says nothing more than whether it was carried out.
+    Command { key: Rc<str>, command: Cmd, size: usize },
+}
+
+impl Publication {
+    /// Of what it carries.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.len(),
+            Self::Command { size, .. } => *size,
+        }
+    }
+}
+
 enum Command {
-    Publish {
-        channel: Rc<str>,
-        message: Vec<u8>,
-    },
-    /// Any command whose answer says nothing more than whether it was carried out.
-    Other {
-        command: Cmd,
-        size: usize,
-    },
-    /// Any commands, and who waits for their answers.
+    Publish(Publication),
+    /// Any command, and who waits for what each server answers.
     Ask {
-        pipeline: Pipeline,
-        count: usize,
+        command: Cmd,
         answer: oneshot::Sender<Vec<Value>>,
     },
     /// Dropped when all before has been carried out.
     Flush(#[allow(dead_code, reason = "its drop is what it is for")] oneshot::Sender<()>),
 }
 
-/// See the module's description. The task ends when this is dropped.
+/// See the module's description. The task ends when all of its clones are dropped.
+#[derive(Clone)]
 pub(super) struct Publisher {
     queue: mpsc::Sender<Command>,
     bytes: Arc<AtomicUsize>,
@@ -56,27 +80,27 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn start(client: Client, state: State, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(server: Server, how: Publish, state: State, metrics: Arc<Metrics>) -> Self {
         let (queue, commands) = mpsc::channel(MAX_WAITING);
         let bytes = Arc::<AtomicUsize>::default();
-        let task =
-            Task { client, commands, bytes: Arc::clone(&bytes), state: state.clone(), metrics };
+        let (counted, told) = (Arc::clone(&bytes), state.clone());
+        let task = Task { server, how, commands, bytes: counted, state: told, metrics };
         actix::spawn(task.run());
         Self { queue, bytes, state }
     }
 
     /// Publishes a message behind all that was given before.
     pub(super) fn publish(&self, channel: Rc<str>, message: Vec<u8>) -> Result<(), Unsent> {
-        let size = message.len();
-        self.queue(Command::Publish { channel, message }, size)
+        self.queue(Publication::Message { channel, message })
     }
 
-    /// Carries out a command behind all that was given before. `size` is that of its message.
-    pub(super) fn carry_out(&self, command: Cmd, size: usize) -> Result<(), Unsent> {
-        self.queue(Command::Other { command, size }, size)
+    /// Carries out a command behind all that was given before. `size` is that of what it carries.
+    pub(super) fn carry_out(&self, key: Rc<str>, command: Cmd, size: usize) -> Result<(), Unsent> {
+        self.queue(Publication::Command { key, command, size })
     }
 
-    fn queue(&self, command: Command, size: usize) -> Result<(), Unsent> {
+    fn queue(&self, publication: Publication) -> Result<(), Unsent> {
+        let size = publication.size();
         if !self.state.is_up(Side::Publisher)
             || self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
         {
@@ -85,21 +109,18 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        self.queue.try_send(command).map_err(|_| {
+        self.queue.try_send(Command::Publish(publication)).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
         })
     }
 
-    /// Carries out `count` commands; `None` if Redis does not answer.
-    pub(super) fn ask(
-        &self,
-        pipeline: Pipeline,
-        count: usize,
-    ) -> impl Future<Output = Option<Vec<Value>>> + use<> {
+    /// Carries out a command; what each server says to it (one, or the masters of a cluster), or
+    /// `None` if Redis does not answer.
+    pub(super) fn ask(&self, command: Cmd) -> impl Future<Output = Option<Vec<Value>>> + use<> {
         let (answer, answers) = oneshot::channel();
         let asked = self.state.is_up(Side::Publisher)
-            && self.queue.try_send(Command::Ask { pipeline, count, answer }).is_ok();
+            && self.queue.try_send(Command::Ask { command, answer }).is_ok();
         async move { if asked { answers.await.ok() } else { None } }
     }
 
@@ -116,21 +137,20 @@ impl Publisher {
     }
 }
 
-/// How to connect so that one is told when the connection breaks: what is given is dropped then.
-fn watched() -> (AsyncConnectionConfig, oneshot::Receiver<()>) {
-    let (broken, breaks) = oneshot::channel();
+/// What is given is dropped when a connection breaks.
+fn watch(broken: oneshot::Sender<()>) -> impl Fn(PushInfo) -> Result<(), SendError> {
     let broken = std::sync::Mutex::new(Some(broken));
-    let config = patient().set_push_sender(move |push: PushInfo| {
+    move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         }
-        Ok::<(), redis::aio::SendError>(())
-    });
-    (config, breaks)
+        Ok(())
+    }
 }
 
 struct Task {
-    client: Client,
+    server: Server,
+    how: Publish,
     commands: mpsc::Receiver<Command>,
     bytes: Arc<AtomicUsize>,
     state: State,
@@ -141,8 +161,8 @@ impl Task {
     async fn run(mut self) {
         let mut backoff = Backoff::new();
         while !self.commands.is_closed() {
-            let (config, mut breaks) = watched();
-            match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            let (broken, mut breaks) = oneshot::channel();
+            match self.server.connect(watch(broken)).await {
                 Ok(connection) => {
                     backoff = Backoff::new();
                     self.state.up(Side::Publisher);
@@ -161,20 +181,17 @@ impl Task {
     /// What waited has not been sent, and is too old now.
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            let size = match command {
-                Command::Publish { message, .. } => message.len(),
-                Command::Other { size, .. } => size,
-                Command::Ask { .. } | Command::Flush(_) => continue,
-            };
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-            self.metrics.cluster_messages_dropped.increment();
+            if let Command::Publish(publication) = command {
+                self.bytes.fetch_sub(publication.size(), Ordering::Relaxed);
+                self.metrics.cluster_messages_dropped.increment();
+            }
         }
     }
 
     /// Carries out commands as long as the connection lasts; whether there will be no more.
     async fn serve(
         &mut self,
-        mut connection: MultiplexedConnection,
+        mut connection: Connection,
         breaks: &mut oneshot::Receiver<()>,
     ) -> bool {
         let mut batch = Vec::with_capacity(BATCH);
@@ -198,63 +215,57 @@ impl Task {
     async fn carry_out(
         &self,
         batch: &mut Vec<Command>,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
     ) -> redis::RedisResult<()> {
-        let (mut pipeline, mut published, mut size) = (redis::pipe(), 0, 0);
+        let mut publications = Vec::new();
         for command in batch.drain(..) {
             match command {
-                Command::Publish { channel, message } => {
-                    size += message.len();
-                    published += 1;
-                    pipeline.cmd("PUBLISH").arg(&*channel).arg(message);
-                }
-                Command::Other { command, size: bytes } => {
-                    size += bytes;
-                    published += 1;
-                    pipeline.add_command(command);
-                }
-                Command::Ask { pipeline: asked, count, answer } => {
+                Command::Publish(publication) => publications.push(publication),
+                Command::Ask { command, answer } => {
                     // Behind what was published before it.
-                    self.publish(&mut pipeline, &mut published, &mut size, connection).await?;
-                    let values = connection.send_packed_commands(&asked, 0, count).await?;
-                    // Whoever asked may have given up.
-                    let _ = answer.send(values);
+                    self.publish(&mut publications, connection).await?;
+                    match connection.ask(command).await {
+                        // Whoever asked may have given up.
+                        Ok(values) => drop(answer.send(values)),
+                        Err(error) if error.is_io_error() || error.is_timeout() => {
+                            return Err(error);
+                        }
+                        // A user may not be allowed to ask.
+                        Err(error) => warn!(%error, "Redis does not say who is there"),
+                    }
                 }
                 Command::Flush(done) => {
-                    self.publish(&mut pipeline, &mut published, &mut size, connection).await?;
+                    self.publish(&mut publications, connection).await?;
                     drop(done);
                 }
             }
         }
-        self.publish(&mut pipeline, &mut published, &mut size, connection).await
+        self.publish(&mut publications, connection).await
     }
 
     async fn publish(
         &self,
-        pipeline: &mut Pipeline,
-        published: &mut usize,
-        size: &mut usize,
-        connection: &mut MultiplexedConnection,
+        publications: &mut Vec<Publication>,
+        connection: &mut Connection,
     ) -> redis::RedisResult<()> {
-        let (count, bytes) = (std::mem::take(published), std::mem::take(size));
-        if count == 0 {
+        let publications = std::mem::take(publications);
+        if publications.is_empty() {
             return Ok(());
         }
-        let sent = connection.send_packed_commands(pipeline, 0, count).await;
-        *pipeline = redis::pipe();
+        let count = publications.len() as u64;
+        let bytes = publications.iter().map(|publication| publication.size()).sum();
+        let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        match sent {
-            Ok(answers) => {
-                let refused = answers.iter().filter(|a| matches!(a, Value::ServerError(_))).count();
-                if refused > 0 {
-                    warn!(refused, "Redis refused to publish");
-                    self.metrics.cluster_messages_dropped.add(refused as u64);
-                }
+        match refused {
+            Ok(0) => Ok(()),
+            Ok(refused) => {
+                warn!(refused, "Redis refused to publish");
+                self.metrics.cluster_messages_dropped.add(refused as u64);
                 Ok(())
             }
             Err(error) => {
                 // Perhaps some have been sent; nobody knows.
-                self.metrics.cluster_messages_dropped.add(count as u64);
+                self.metrics.cluster_messages_dropped.add(count);
                 Err(error)
             }
         }

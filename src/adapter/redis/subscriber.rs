@@ -3,51 +3,41 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
-use hashbrown::HashSet;
-use indexmap::IndexSet;
-use redis::{Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{PushInfo, PushKind, Value, aio::SendError};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Duration, timeout},
+    time::Duration,
 };
 use tracing::{debug, warn};
 
 use super::{
-    Backoff, PATIENCE, patient,
+    Backoff,
+    server::{Connection, Server},
     state::{Side, State},
+    wants::{Step, Subscription, Turn, Wants},
 };
 use crate::metrics::Metrics;
 
 /// Bytes of messages that may wait to be read. Redis itself gives up a reader that is so slow.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Channels in one command.
+/// Changes that are sent at once.
 const CHUNK: usize = 256;
+
+/// From so many on, those who have given up waiting are looked for.
+const MANY_WAITING: usize = 1024;
 
 /// How often a quiet connection is tried.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subscription {
-    Pattern(Rc<str>),
-    Channel(Rc<str>),
-}
-
-impl Subscription {
-    pub(super) fn name(&self) -> &Rc<str> {
-        match self {
-            Self::Pattern(name) | Self::Channel(name) => name,
-        }
-    }
-}
 
 /// A message as it came.
 #[derive(Debug)]
@@ -64,26 +54,23 @@ pub(super) struct Heard {
 pub(super) struct Subscriber(Rc<Inner>);
 
 struct Inner {
-    wanted: RefCell<IndexSet<Subscription>>,
-    /// What Redis has said that it knows.
-    known: RefCell<HashSet<Subscription>>,
+    wants: RefCell<Wants>,
     changed: Notify,
     closed: Cell<bool>,
-    /// Told when everything that is wanted is known.
-    waiting: RefCell<Vec<oneshot::Sender<()>>>,
+    /// Told when everything up to a turn is in effect.
+    waiting: RefCell<VecDeque<(Turn, oneshot::Sender<()>)>>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Subscriber {
     /// Starts the task, and gives what it hears.
     pub(super) fn start(
-        client: Client,
+        server: Server,
         state: State,
         metrics: Arc<Metrics>,
     ) -> (Self, mpsc::UnboundedReceiver<Heard>) {
         let inner = Inner {
-            wanted: RefCell::default(),
-            known: RefCell::default(),
+            wants: RefCell::default(),
             changed: Notify::new(),
             closed: Cell::new(false),
             waiting: RefCell::default(),
@@ -91,30 +78,32 @@ impl Subscriber {
         };
         let (heard, messages) = mpsc::unbounded_channel();
         let subscriber = Self(Rc::new(inner));
-        let task = Task { subscriber: subscriber.clone(), client, state, metrics, heard };
+        let task = Task { subscriber: subscriber.clone(), server, state, metrics, heard };
         actix::spawn(task.run());
         (subscriber, messages)
     }
 
-    /// Wants these too. Done when all that is wanted now is in effect.
-    pub(super) fn want(
-        &self,
-        more: impl IntoIterator<Item = Subscription>,
-    ) -> oneshot::Receiver<()> {
-        self.0.wanted.borrow_mut().extend(more);
-        let (sender, settled) = oneshot::channel();
-        self.0.waiting.borrow_mut().push(sender);
+    /// Wants something, or no more.
+    pub(super) fn want(&self, subscription: &Subscription, wanted: bool) {
+        self.0.wants.borrow_mut().set(subscription, wanted);
         self.0.changed.notify_one();
-        settled
     }
 
-    /// Wants these no more.
-    pub(super) fn unwant(&self, less: impl IntoIterator<Item = Subscription>) {
-        let mut wanted = self.0.wanted.borrow_mut();
-        for subscription in less {
-            wanted.shift_remove(&subscription);
+    /// Done when all that is wanted now is in effect; `None` if it is.
+    pub(super) fn settled(&self) -> Option<oneshot::Receiver<()>> {
+        let wants = self.0.wants.borrow();
+        let turn = wants.turn();
+        if wants.is_in_effect(turn) {
+            return None;
         }
-        self.0.changed.notify_one();
+        let (sender, settled) = oneshot::channel();
+        let mut waiting = self.0.waiting.borrow_mut();
+        // While Redis is away nobody is told, and those who waited give up.
+        if waiting.len() >= MANY_WAITING && waiting.len().is_power_of_two() {
+            waiting.retain(|(_, waiting)| !waiting.is_closed());
+        }
+        waiting.push_back((turn, sender));
+        Some(settled)
     }
 
     /// A message has been handled.
@@ -127,28 +116,31 @@ impl Subscriber {
         self.0.changed.notify_one();
     }
 
-    /// Up to [`CHUNK`] of what Redis has to be told: whether to subscribe, whether patterns, which.
-    fn next_step(&self) -> Option<(bool, bool, Vec<Subscription>)> {
-        let (wanted, known) = (self.0.wanted.borrow(), self.0.known.borrow());
-        let is_pattern = |s: &Subscription| matches!(s, Subscription::Pattern(_));
-        let alike = |all: &mut dyn Iterator<Item = &Subscription>| {
-            let mut all = all.peekable();
-            let patterns = is_pattern(all.peek()?);
-            let alike = all.filter(|other| is_pattern(other) == patterns);
-            Some((patterns, alike.take(CHUNK).cloned().collect()))
-        };
-        let missing = alike(&mut wanted.iter().filter(|s| !known.contains(*s)));
-        if let Some((patterns, chunk)) = missing {
-            return Some((true, patterns, chunk));
+    fn tell_waiting(&self) {
+        let wants = self.0.wants.borrow();
+        let mut waiting = self.0.waiting.borrow_mut();
+        while waiting.front().is_some_and(|(turn, _)| wants.is_in_effect(*turn))
+            && let Some((_, waiting)) = waiting.pop_front()
+        {
+            // Whoever waited may have given up.
+            let _ = waiting.send(());
         }
-        let surplus = alike(&mut known.iter().filter(|s| !wanted.contains(*s)));
-        surplus.map(|(patterns, chunk)| (false, patterns, chunk))
     }
+}
+
+/// What may end on one connection.
+#[derive(Default)]
+struct Ended {
+    /// Subscriptions that Redis was told to end. If it ends another one, its channel has moved to
+    /// another server.
+    unsubscribing: AtomicI64,
+    /// Everything.
+    all: AtomicBool,
 }
 
 struct Task {
     subscriber: Subscriber,
-    client: Client,
+    server: Server,
     state: State,
     metrics: Arc<Metrics>,
     heard: mpsc::UnboundedSender<Heard>,
@@ -163,14 +155,16 @@ impl Task {
         let mut backoff = Backoff::new();
         while !self.inner().closed.get() {
             let (broken, mut breaks) = oneshot::channel();
-            let config = patient().set_push_sender(self.ears(broken));
-            match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            let ended = Arc::<Ended>::default();
+            match self.server.connect(self.ears(broken, Arc::clone(&ended))).await {
                 Ok(connection) => {
-                    backoff = Backoff::new();
-                    self.inner().known.borrow_mut().clear();
-                    if let Err(error) = self.serve(connection, &mut breaks).await {
-                        warn!(%error, "the subscriptions to Redis broke");
+                    self.inner().wants.borrow_mut().connect();
+                    match self.serve(connection, &mut breaks, &ended, &mut backoff).await {
+                        Ok(()) => debug!("the subscriptions to Redis ended"),
+                        Err(error) => warn!(%error, "the subscriptions to Redis broke"),
                     }
+                    ended.all.store(true, Ordering::Release);
+                    self.inner().wants.borrow_mut().disconnect();
                 }
                 Err(error) => debug!(%error, "no connection to Redis"),
             }
@@ -186,14 +180,21 @@ impl Task {
     fn ears(
         &self,
         broken: oneshot::Sender<()>,
-    ) -> impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static {
+        ended: Arc<Ended>,
+    ) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static {
         let (heard, metrics) = (self.heard.clone(), Arc::clone(&self.metrics));
         let waiting = Arc::clone(&self.inner().waiting_bytes);
         let broken = std::sync::Mutex::new(Some(broken));
         move |push| {
-            if push.kind == PushKind::Disconnection {
+            let moved = push.kind == PushKind::SUnsubscribe
+                && ended.unsubscribing.fetch_sub(1, Ordering::AcqRel) <= 0;
+            if moved || push.kind == PushKind::Disconnection {
                 // Dropped, it says so.
                 broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                return Ok(());
+            }
+            // What its successor hears too would come twice.
+            if ended.all.load(Ordering::Acquire) {
                 return Ok(());
             }
             let Some(message) = heard_of(push) else { return Ok(()) };
@@ -202,43 +203,49 @@ impl Task {
                 metrics.cluster_messages_overrun.increment();
                 return Ok(());
             }
-            heard.send(message).map_err(|_| redis::aio::SendError)
+            heard.send(message).map_err(|_| SendError)
         }
     }
 
     /// Keeps the subscriptions as they are wanted, as long as the connection lasts.
     async fn serve(
         &self,
-        mut connection: MultiplexedConnection,
+        mut connection: Connection,
         breaks: &mut oneshot::Receiver<()>,
+        ended: &Ended,
+        backoff: &mut Backoff,
     ) -> redis::RedisResult<()> {
+        let mut restored = false;
         loop {
-            while let Some((add, patterns, chunk)) = self.subscriber.next_step() {
-                tell(&mut connection, add, patterns, &chunk).await?;
-                let mut known = self.inner().known.borrow_mut();
-                for subscription in chunk {
-                    if add {
-                        known.insert(subscription);
-                    } else {
-                        known.remove(&subscription);
-                    }
+            loop {
+                let steps = self.inner().wants.borrow_mut().next(CHUNK);
+                if !restored && self.inner().wants.borrow().is_restored() {
+                    restored = true;
+                    *backoff = Backoff::new();
+                    self.state.up(Side::Subscriber);
                 }
-            }
-            self.state.up(Side::Subscriber);
-            for waiting in self.inner().waiting.borrow_mut().drain(..) {
-                // Whoever waited may have given up.
-                let _ = waiting.send(());
+                // What has been passed over may be what somebody waits for.
+                self.subscriber.tell_waiting();
+                if steps.is_empty() {
+                    break;
+                }
+                let is_end =
+                    |step: &&Step| !step.add && matches!(step.subscription, Subscription::Shard(_));
+                let ends = steps.iter().filter(is_end).count();
+                let ends = i64::try_from(ends).unwrap_or(i64::MAX);
+                ended.unsubscribing.fetch_add(ends, Ordering::AcqRel);
+                tokio::select! {
+                    _ = &mut *breaks => return Ok(()),
+                    told = connection.tell(&steps) => told?,
+                }
+                self.inner().wants.borrow_mut().told(&steps);
             }
             let changed = self.inner().changed.notified();
             tokio::select! {
                 _ = &mut *breaks => return Ok(()),
                 () = changed => {}
                 () = tokio::time::sleep(PING_INTERVAL) => {
-                    let ping = redis::cmd("PING");
-                    match timeout(PATIENCE, connection.send_packed_command(&ping)).await {
-                        Ok(answer) => { answer?; }
-                        Err(_) => return Ok(()),
-                    }
+                    connection.ask(redis::cmd("PING")).await?;
                 }
             }
             if self.inner().closed.get() {
@@ -248,26 +255,11 @@ impl Task {
     }
 }
 
-async fn tell(
-    connection: &mut MultiplexedConnection,
-    add: bool,
-    patterns: bool,
-    chunk: &[Subscription],
-) -> redis::RedisResult<()> {
-    let names: Vec<&str> = chunk.iter().map(|subscription| &**subscription.name()).collect();
-    match (add, patterns) {
-        (true, true) => connection.psubscribe(names).await,
-        (true, false) => connection.subscribe(names).await,
-        (false, true) => connection.punsubscribe(names).await,
-        (false, false) => connection.unsubscribe(names).await,
-    }
-}
-
 /// A message that was pushed.
 fn heard_of(push: PushInfo) -> Option<Heard> {
     let by_pattern = match push.kind {
         PushKind::PMessage => true,
-        PushKind::Message => false,
+        PushKind::Message | PushKind::SMessage => false,
         _ => return None,
     };
     let mut parts = push.data.into_iter().map(bytes_of);

@@ -81,3 +81,84 @@ impl<P: Protocol> fmt::Debug for Runner<P> {
         f.write_str("Runner")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, sync::Arc, time::SystemTime};
+
+    use super::*;
+    use crate::engine::{
+        CloseReason, Config, ConnectionEvent, Message, Request, Transport,
+        dialect::Dialect,
+        handshake::SessionId,
+        link::Opening,
+        outbox::Bounds,
+        packet::Packet,
+        pipe::{Inbound, Pipe},
+        registry::Workers,
+    };
+
+    /// Counts what it hears.
+    struct Counting(Rc<Cell<usize>>);
+
+    impl Protocol for Counting {
+        fn opened(_: &mut Link<Self>, _: &mut Context<Link<Self>>) {}
+        fn message(link: &mut Link<Self>, _: Message, _: &mut Context<Link<Self>>) {
+            link.upper.0.set(link.upper.0.get() + 1);
+        }
+        fn noticed(_: &mut Link<Self>, _: ConnectionEvent, _: &mut Context<Link<Self>>) {}
+        fn closed(link: &mut Link<Self>, _: CloseReason, ctx: &mut Context<Link<Self>>) {
+            link.finish(ctx);
+        }
+        fn turn(_: &mut Link<Self>, _: &mut Context<Link<Self>>) {}
+        fn ready(&self) -> bool {
+            true
+        }
+        fn in_flight(_: &Link<Self>) -> usize {
+            0
+        }
+        fn draining(_: &mut Link<Self>) {}
+    }
+
+    fn opening() -> Opening {
+        let bounds = Bounds { bytes: 10_000, packets: 100 };
+        let dialect = Dialect::new(|_| Some("4"));
+        Opening {
+            sid: SessionId::random(0),
+            request: Arc::new(Request {
+                headers: crate::engine::Headers::default(),
+                url: String::new(),
+                query: vec![("EIO".into(), "4".into())],
+                address: None,
+                secure: false,
+                time: SystemTime::now(),
+                transport: Transport::WebSocket,
+            }),
+            pipe: Pipe::new(0, Transport::WebSocket, dialect, bounds, Arc::default()),
+            config: Arc::new(Config::default()),
+            sessions: Workers::new(Arc::default()).join(),
+        }
+    }
+
+    #[test]
+    fn a_client_has_so_many_packets_handled_before_others_get_their_turn() {
+        actix::System::new().block_on(async {
+            let (opening, heard) = (opening(), Rc::new(Cell::new(0)));
+            let pipe = opening.pipe.clone();
+            assert!(opening.sessions.insert(opening.sid.clone(), pipe.clone()));
+            let turn = start(Link::new(opening, Counting(Rc::clone(&heard))));
+            // The task's first turn.
+            while !turn.take() {
+                tokio::task::yield_now().await;
+            }
+            let packet = || Inbound::Packet(Packet::Message(Message::Text("x".into())));
+            assert!(pipe.hand_in(0, (0..80).map(|_| packet())));
+            let mut turns = Vec::new();
+            for _ in 0..3 {
+                assert!(turn.take());
+                turns.push(heard.get());
+            }
+            assert_eq!(turns, [32, 64, 80]);
+        });
+    }
+}

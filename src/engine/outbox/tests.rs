@@ -179,3 +179,17 @@ fn a_burst_may_be_larger_than_what_a_client_may_leave_unread() {
     outbox.notice(Fill::Normal);
     assert_eq!(outbox.fill_after_push(Fill::Normal), Fill::Slow);
 }
+
+#[test]
+fn so_many_operations_may_be_on_their_way() {
+    let mut outbox = outbox(1000, 10);
+    let first = outbox.begin(0);
+    for _ in 1..1023 {
+        outbox.begin(0);
+    }
+    assert!(!outbox.is_crowded());
+    outbox.begin(0);
+    assert!(outbox.is_crowded(), "1,024 are");
+    outbox.confirm(first);
+    assert!(!outbox.is_crowded());
+}

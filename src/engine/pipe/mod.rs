@@ -5,13 +5,14 @@
 //! packets in through a short inbox, frames out through the outbox, and a waker for each side.
 //! Every attached transport has a [`Generation`]; what an older one still says is ignored.
 
+mod bodies;
 mod client_side;
 mod session_side;
 mod transport_side;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Waker},
@@ -21,12 +22,14 @@ use tokio::sync::oneshot;
 
 use super::{
     Transport,
+    admission::Seat,
     dialect::Dialect,
     frame::Frame,
     outbox::{Bounds, Fill, Outbox},
     packet::{Packet, PacketError},
     queue::Queue,
     session::CloseReason,
+    transport::Partial,
 };
 use crate::metrics::Metrics;
 
@@ -123,6 +126,13 @@ struct State {
     carrier: Carrier,
     probe: Option<Box<Probe>>,
     generations: Generation,
+    /// Until the session has ended and no WebSocket carries it any more.
+    seat: Option<Seat>,
+    /// WebSockets that carry the session, or have carried it and still hold their connection.
+    bodies: u8,
+    /// What has come of an unfinished message on a WebSocket that nobody may look after any more: it is
+    /// polled only while its client reads.
+    parked: Option<Box<Partial>>,
     phase: Phase,
     fill: Fill,
     crowded: bool,
@@ -139,6 +149,16 @@ struct State {
 /// See the module's description. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Pipe(Arc<Shared>);
+
+/// A pipe that is not kept.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakPipe(Weak<Shared>);
+
+impl WeakPipe {
+    pub(crate) fn upgrade(&self) -> Option<Pipe> {
+        self.0.upgrade().map(Pipe)
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -202,6 +222,9 @@ impl Pipe {
             },
             probe: None,
             generations: 0,
+            seat: None,
+            bodies: 0,
+            parked: None,
             phase: Phase::Open,
             fill: Fill::Normal,
             crowded: false,
@@ -222,6 +245,10 @@ impl Pipe {
     /// How its client wants to be spoken to.
     pub(crate) fn dialect(&self) -> &Dialect {
         &self.0.dialect
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPipe {
+        WeakPipe(Arc::downgrade(&self.0))
     }
 
     /// Whether both are of one session.

@@ -145,7 +145,10 @@ impl Pipe {
 
     /// Ends the probe: the transport under test is closed, the session stays where it is.
     pub(crate) fn drop_probe(&self) {
-        let probe = self.lock().probe.take();
+        let mut state = self.lock();
+        let (probe, parked) = (state.probe.take(), state.parked.take());
+        drop(state);
+        drop(parked);
         wake(probe.and_then(|probe| probe.waker));
     }
 
@@ -182,7 +185,9 @@ impl Pipe {
             state.call_session(),
         ];
         let probe = state.probe.take();
+        let held = (state.parked.take(), state.free_seat());
         drop(state);
+        drop(held);
         wakers.into_iter().for_each(wake);
         wake(probe.and_then(|probe| probe.waker));
         // What a listener did for others is done, though its client has gone.

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{
     Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused, State,
-    register, wake,
+    bodies::MAX_BODIES, register, wake,
 };
 use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
 
@@ -209,7 +209,7 @@ impl Pipe {
         if state.phase != Phase::Open || state.carrier.transport != Transport::Polling {
             return Err(Refused::Gone);
         }
-        if state.probe.is_some() {
+        if state.probe.is_some() || state.bodies >= MAX_BODIES {
             return Err(Refused::Overlap);
         }
         state.generations += 1;
@@ -246,5 +246,59 @@ impl State {
             self.inbox.push((generation, item));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::engine::{dialect::Dialect, outbox::Bounds, packet::Message};
+
+    fn pipe() -> Pipe {
+        let bounds = Bounds { bytes: 1000, packets: 10 };
+        let dialect = Dialect::new(|_| Some("4"));
+        Pipe::new(0, Transport::WebSocket, dialect, bounds, Default::default())
+    }
+
+    fn hand_in(pipe: &Pipe, count: usize, bytes: usize) {
+        let packet = || Packet::Message(Message::Binary(vec![0; bytes].into()));
+        pipe.receive(0, (0..count).map(|_| Inbound::Packet(packet())));
+    }
+
+    fn has_room(pipe: &Pipe) -> bool {
+        pipe.poll_room(0, &mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn take(pipe: &Pipe, count: usize) {
+        let (mut cx, mut taken) = (Context::from_waker(Waker::noop()), SmallVec::new());
+        assert!(pipe.poll_inbox(&mut cx, count, &mut taken).is_ready());
+        assert_eq!(taken.len(), count);
+    }
+
+    #[test]
+    fn so_many_packets_are_read_before_the_session_has_taken_them() {
+        let pipe = pipe();
+        hand_in(&pipe, 127, 1);
+        assert!(has_room(&pipe));
+        hand_in(&pipe, 1, 1);
+        assert!(!has_room(&pipe), "128 wait");
+        take(&pipe, 1);
+        assert!(has_room(&pipe));
+    }
+
+    #[test]
+    fn so_many_bytes_are_read_before_the_session_has_taken_them() {
+        let pipe = pipe();
+        hand_in(&pipe, 2, 128 * 1024 - 1);
+        hand_in(&pipe, 1, 1);
+        assert!(has_room(&pipe));
+        hand_in(&pipe, 1, 1);
+        assert!(!has_room(&pipe), "256 KiB wait");
+        take(&pipe, 1);
+        assert!(has_room(&pipe));
     }
 }

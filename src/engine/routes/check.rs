@@ -11,6 +11,7 @@ use actix_web::{
 };
 
 use serde_json::json;
+use tracing::debug;
 
 use super::{
     super::{
@@ -135,6 +136,9 @@ fn bad_request(name: &str, mut context: serde_json::Value) -> Refused {
     RequestError::BadRequest.because(context)
 }
 
+/// What a parameter of the query takes besides its text.
+const PARAMETER: usize = 64;
+
 /// A request, and its facts as soon as somebody wants them.
 pub(super) struct Asked<'a> {
     pub(super) req: &'a HttpRequest,
@@ -156,6 +160,19 @@ impl<'a> Asked<'a> {
     /// Whether it opens a session, or would.
     pub(super) fn is_initial(&self) -> bool {
         self.query().iter().rev().find(|(name, _)| name == "sid").is_none_or(|(_, v)| v.is_empty())
+    }
+
+    /// Whether it may be kept as long as a session.
+    pub(super) fn check_size(&self, most: usize) -> Result<(), RequestError> {
+        let url = self.req.uri().path_and_query().map_or(0, |url| url.as_str().len());
+        let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        let headers: usize = self.req.headers().iter().map(header).sum();
+        let size = url + headers + self.query().len() * PARAMETER;
+        if size > most {
+            debug!(size, "request refused: headers and URL too large");
+            return Err(RequestError::RequestTooLarge);
+        }
+        Ok(())
     }
 
     pub(super) fn facts(&mut self) -> Arc<Request> {

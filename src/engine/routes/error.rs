@@ -32,6 +32,9 @@ pub enum RequestError {
     TooManyConnectionsOfAddress,
     /// As many clients are about to connect, or have joined nothing yet, as may be.
     TooManyHandshakes,
+    /// A request that would open a session has more in its headers and its URL than may be kept. Not a
+    /// code of the protocol: status 431.
+    RequestTooLarge,
 }
 
 impl fmt::Display for RequestError {
@@ -59,7 +62,8 @@ impl RequestError {
             Self::Closed
             | Self::TooManyConnections
             | Self::TooManyConnectionsOfAddress
-            | Self::TooManyHandshakes => None,
+            | Self::TooManyHandshakes
+            | Self::RequestTooLarge => None,
         }
     }
 
@@ -76,6 +80,7 @@ impl RequestError {
             Self::TooManyConnections => "Too many connections",
             Self::TooManyConnectionsOfAddress => "Too many connections from this address",
             Self::TooManyHandshakes => "Too many handshakes",
+            Self::RequestTooLarge => "Request headers too large",
         }
     }
 

@@ -91,6 +91,7 @@ impl<S: Service> Endpoint<S> {
         let (req, upgrade) = (asked.req, asked.upgrade);
         match self.check(req, asked.query(), upgrade).await? {
             Checked::Open(transport) => {
+                asked.check_size(self.engine.config.max_request_bytes)?;
                 let seat = seat.map_or_else(|| self.admit(asked), Ok)?;
                 self.open(req, payload, asked.facts(), transport, seat).await
             }
@@ -216,13 +217,13 @@ impl<S: Service> Engine<S> {
         if !sessions.insert(sid.clone(), pipe.clone()) {
             return Err(hooks::no_id("the id is in use"));
         }
+        pipe.seat(seat);
         let opening = Opening {
             sid: sid.clone(),
             request,
             pipe: pipe.clone(),
             config: Arc::clone(config),
             sessions: sessions.clone(),
-            seat,
         };
         let upper = self.service.open(sessions.worker(), &opening);
         let turn = link::start(Link::new(opening, upper));

@@ -129,6 +129,9 @@ impl RequestError {
     pub(super) fn respond(&self, upgrade: bool) -> HttpResponse {
         debug!(error = %self, code = self.code(), upgrade, "request refused");
         let message = self.to_string();
+        if *self == Self::RequestTooLarge {
+            return HttpResponse::RequestHeaderFieldsTooLarge().force_close().body(message);
+        }
         let Some(code) = self.code() else {
             return HttpResponse::ServiceUnavailable()
                 .force_close()

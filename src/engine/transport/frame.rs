@@ -5,7 +5,7 @@ mod decoder;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-pub(crate) use decoder::Decoder;
+pub(crate) use decoder::{Decoder, Partial};
 
 use super::deflate::InflateError;
 

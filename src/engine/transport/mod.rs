@@ -7,6 +7,8 @@ pub(crate) mod frame;
 pub(crate) mod polling;
 pub(crate) mod websocket;
 
+pub(crate) use self::frame::Partial;
+
 /// What carries the bytes of a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {

@@ -65,12 +65,14 @@ pub(crate) fn accept(
     let (mut response, terms) = agree(req, setup)?;
     let query = form_urlencoded::parse(req.query_string().as_bytes());
     let base64 = query.filter(|(name, _)| name == "b64").last().map(|(_, value)| value);
+    pipe.begin_body();
     Ok(response.body(Socket {
         wire: Wire::new(payload, setup, terms),
         base64: asks_for_base64(base64.as_deref()),
         pipe,
         session,
         ready: Queue::default(),
+        parked: Parked::Nothing,
         generation,
     }))
 }
@@ -128,6 +130,12 @@ fn agree(
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
 /// protocol above does not depend on it, and a browser fails if none is.
 fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError> {
+    // As in the reference. With a list of protocols actix-http takes the request for an ordinary one,
+    // and nothing that comes after it would be read.
+    let upgrade = req.headers().get(header::UPGRADE).map(|value| value.as_bytes().trim_ascii());
+    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+        return Err(HandshakeError::NoWebsocketUpgrade);
+    }
     if req.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "7") {
         // A draft that nothing speaks any more.
         return Err(HandshakeError::UnsupportedVersion);
@@ -159,7 +167,18 @@ struct Socket {
     ready: Queue<Frame>,
     /// In revision 3: its own request asks for binary data as text.
     base64: bool,
+    parked: Parked,
     generation: Generation,
+}
+
+/// What has come of a large message, between two times that this is polled: the pipe keeps it, so that
+/// it goes with the session even if the client reads nothing and this is never polled again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Parked {
+    Nothing,
+    Message,
+    /// It was forgotten: nothing more can be read.
+    Lost,
 }
 
 impl Socket {
@@ -167,10 +186,19 @@ impl Socket {
     fn read(&mut self, cx: &mut Context<'_>) {
         let revision = self.pipe.dialect().revision;
         let mut handed_in = false;
-        while self.wire.is_open()
+        while self.parked != Parked::Lost
+            && self.wire.is_open()
             && self.wire.poll_input(cx).is_ready()
             && self.pipe.poll_room(self.generation, cx).is_ready()
         {
+            if self.parked == Parked::Message {
+                let Some(partial) = self.pipe.unpark(self.generation) else {
+                    self.parked = Parked::Lost;
+                    break;
+                };
+                self.parked = Parked::Nothing;
+                self.wire.attach(partial);
+            }
             let mut inbound = SmallVec::<[Inbound; 4]>::new();
             let read = self.wire.read(|message| {
                 inbound.push(match message {
@@ -178,6 +206,10 @@ impl Socket {
                     Message::Binary(data) => Inbound::Packet(revision.binary(data)),
                 });
             });
+            if let Some(partial) = self.wire.detach() {
+                self.parked = Parked::Message;
+                self.pipe.park(self.generation, partial);
+            }
             match read {
                 Read::Messages { .. } => {}
                 Read::Closed | Read::End => {
@@ -240,5 +272,9 @@ impl Drop for Socket {
         // Says nothing new if the end was reported before.
         let closed = std::iter::once(Inbound::Closed(CloseReason::TransportClose));
         self.pipe.receive(self.generation, closed);
+        self.pipe.end_body();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -17,11 +17,13 @@ use crate::{
         link::Question,
         message::{Message, Uid},
         redis::{
-            PATIENCE,
-            classic::{escaped, number, texts},
-            publisher::Publisher,
+            PATIENCE, census,
+            publisher::{Publish, Publisher},
+            say_when,
+            server::Server,
             state::State,
-            subscriber::{Heard, Subscriber, Subscription},
+            subscriber::{Heard, Subscriber},
+            wants::Subscription,
         },
         wire::envelope,
     },
@@ -34,12 +36,13 @@ const UNREAD: usize = 16;
 /// See the module's description.
 pub(super) struct Streams {
     adapter: RedisStreamsAdapter,
+    server: Server,
     inbox: Inbox,
     publisher: Publisher,
     subscriber: Subscriber,
     state: State,
     places: Places,
-    readers: HashMap<Arc<str>, Reader>,
+    readers: HashMap<Rc<str>, Reader>,
 }
 
 /// The namespaces, in the order they were linked: a name may have a successor already.
@@ -47,17 +50,13 @@ type Places = Rc<RefCell<HashMap<SeatNumber, Rc<Place>>>>;
 
 struct Place {
     seat: Arc<Seat>,
-    stream: Arc<str>,
+    stream: Rc<str>,
     /// For all, and what the names of those of one begin with.
     channel: Rc<str>,
     own: Rc<str>,
 }
 
 impl Place {
-    fn subscriptions(&self) -> [Subscription; 2] {
-        [&self.channel, &self.own].map(|name| Subscription::Channel(Rc::clone(name)))
-    }
-
     fn hears(&self, channel: &str) -> bool {
         *self.channel == *channel || *self.own == *channel
     }
@@ -68,13 +67,25 @@ impl Streams {
         let adapter = adapter.clone();
         let state = State::new(inbox.clone());
         let metrics = inbox.metrics();
-        let publisher =
-            Publisher::start(adapter.client.clone(), state.clone(), Arc::clone(metrics));
+        let server = adapter.endpoint.server();
+        let (how, told) = (adapter.publish(), state.clone());
+        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
         let (subscriber, messages) =
-            Subscriber::start(adapter.client.clone(), state.clone(), Arc::clone(metrics));
+            Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
         let places = Places::default();
         actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
-        Self { adapter, inbox, publisher, subscriber, state, places, readers: HashMap::new() }
+        let readers = HashMap::new();
+        Self { adapter, server, inbox, publisher, subscriber, state, places, readers }
+    }
+
+    /// Listens to a channel, or no more.
+    fn listen_to(&self, channel: &Rc<str>, wanted: bool) {
+        let channel = Rc::clone(channel);
+        let subscription = match self.adapter.publish() {
+            Publish::Ordinary => Subscription::Channel(channel),
+            Publish::Sharded => Subscription::Shard(channel),
+        };
+        self.subscriber.want(&subscription, wanted);
     }
 
     fn place(&self, seat: &Seat) -> Option<Rc<Place>> {
@@ -87,15 +98,15 @@ impl Streams {
         let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
         let written = entry::write(only_plaintext, seat, message).ok_or(Unsent::Unknown)?;
         let (command, size) = written.into_command(&place.stream, max_len, number);
-        self.publisher.carry_out(command, size)
+        self.publisher.carry_out(Rc::clone(&place.stream), command, size)
     }
 
     /// Starts to read a stream, if nobody does.
-    fn read(&mut self, stream: &Arc<str>) -> &Reader {
+    fn read(&mut self, stream: &Rc<str>) -> &Reader {
         let number = self.readers.len();
-        self.readers.entry(Arc::clone(stream)).or_insert_with(|| {
+        self.readers.entry(Rc::clone(stream)).or_insert_with(|| {
             let reading = Reading {
-                stream: Arc::clone(stream),
+                stream: Rc::clone(stream),
                 number,
                 count: self.adapter.read_count,
                 block: self.adapter.block_time,
@@ -104,8 +115,7 @@ impl Streams {
             let metrics = Arc::clone(self.inbox.metrics());
             actix::spawn(hand_on(entries, Rc::clone(&self.places), self.inbox.clone()));
             self.state.needs_more();
-            let (client, state) = (self.adapter.client.clone(), self.state.clone());
-            Reader::start(client, reading, state, metrics, sender)
+            Reader::start(self.server.clone(), reading, self.state.clone(), metrics, sender)
         })
     }
 }
@@ -163,7 +173,7 @@ impl Bus for Streams {
     fn link(&mut self, seat: &Arc<Seat>) {
         let RedisStreamsAdapter { stream_name, stream_count, channel_prefix, .. } = &self.adapter;
         let namespace = &*seat.namespace;
-        let stream: Arc<str> = entry::stream_of(stream_name, *stream_count, namespace).into();
+        let stream: Rc<str> = entry::stream_of(stream_name, *stream_count, namespace).into();
         if entry::is_unread(&stream, stream_name) {
             warn!(namespace, stream = &*stream, "Node.js servers do not read this stream");
         }
@@ -171,17 +181,21 @@ impl Bus for Streams {
         let place = Rc::new(Place {
             own: format!("{channel}{}#", seat.uid).into(),
             channel: channel.into(),
-            stream: Arc::clone(&stream),
+            stream: Rc::clone(&stream),
             seat: Arc::clone(seat),
         });
-        let settled = self.subscriber.want(place.subscriptions());
+        for channel in [&place.own, &place.channel] {
+            self.listen_to(channel, true);
+        }
         self.places.borrow_mut().insert(seat.number, place);
         let ready = self.read(&stream).ready();
-        let (inbox, seat) = (self.inbox.clone(), Arc::clone(seat));
-        actix::spawn(async move {
-            if ready.await && settled.await.is_ok() {
-                inbox.linked(&seat);
-            }
+        let settled = self.subscriber.settled();
+        say_when(&self.inbox, seat, async move {
+            let heard = match settled {
+                Some(settled) => settled.await.is_ok(),
+                None => true,
+            };
+            heard && ready.await
         });
     }
 
@@ -189,8 +203,10 @@ impl Bus for Streams {
         // Streams are few, and are read as long as the node is there.
         let Some(place) = self.places.borrow_mut().remove(&seat.number) else { return };
         let successor = !found(&self.places, |other| other.channel == place.channel).is_empty();
-        let [channel, own] = place.subscriptions();
-        self.subscriber.unwant([own].into_iter().chain((!successor).then_some(channel)));
+        self.listen_to(&place.own, false);
+        if !successor {
+            self.listen_to(&place.channel, false);
+        }
     }
 
     fn keeps(&self) -> bool {
@@ -222,24 +238,20 @@ impl Bus for Streams {
 
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("PUBSUB").arg("NUMSUB").arg(&*place.channel);
+        let (numbers, channels) = match self.adapter.publish() {
+            Publish::Ordinary => ("NUMSUB", "CHANNELS"),
+            Publish::Sharded => ("SHARDNUMSUB", "SHARDCHANNELS"),
+        };
+        let numbers = self.publisher.ask(census::command(numbers, &place.channel));
         // Every node listens to a channel of its own name.
-        pipeline.cmd("PUBSUB").arg("CHANNELS").arg(format!("{}*#", escaped(&place.channel)));
-        let answers = self.publisher.ask(pipeline, 2);
+        let pattern = format!("{}*#", census::escaped(&place.channel));
+        let channels = self.publisher.ask(census::command(channels, &pattern));
         Box::pin(async move {
-            let mut answers = answers.await?.into_iter();
-            let others = number(answers.next()?)?.saturating_sub(1);
-            let names: Option<HashSet<Uid>> = answers.next().map(|names| {
-                let name = |channel: String| {
-                    let name = channel.strip_prefix(&*place.channel)?.strip_suffix('#')?;
-                    Some(Uid::from(name))
-                };
-                let names = texts(names).into_iter().filter_map(name);
-                names.filter(|name| *name != place.seat.uid).collect()
-            });
-            let names = names.filter(|names| names.len() == others);
-            Some(Census { others, names })
+            let others = census::sum(&numbers.await?).saturating_sub(1);
+            let names = channels
+                .await
+                .map(|channels| census::names(channels, &place.channel, &place.seat.uid));
+            Some(Census { others, names: names.filter(|names| names.len() == others) })
         })
     }
 

@@ -7,10 +7,8 @@ mod reader;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::Client;
-
 use self::bus::Streams;
-use super::{RedisError, connectable};
+use super::{RedisError, endpoint::Endpoint, publisher::Publish};
 use crate::adapter::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox},
@@ -34,7 +32,7 @@ use crate::adapter::{
 #[derive(Clone)]
 #[must_use]
 pub struct RedisStreamsAdapter {
-    client: Client,
+    endpoint: Endpoint,
     stream_name: Arc<str>,
     stream_count: usize,
     channel_prefix: Arc<str>,
@@ -42,6 +40,7 @@ pub struct RedisStreamsAdapter {
     read_count: usize,
     block_time: Duration,
     only_plaintext: bool,
+    sharded_pub_sub: bool,
 }
 
 impl RedisStreamsAdapter {
@@ -51,8 +50,21 @@ impl RedisStreamsAdapter {
     /// # Errors
     /// If `url` is no such address.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self {
-            client: connectable(url)?,
+        Ok(Self::at(Endpoint::single(url)?))
+    }
+
+    /// An adapter for a Redis Cluster, see [`RedisAdapter::cluster`](super::RedisAdapter::cluster).
+    /// Each stream is on one of its servers.
+    ///
+    /// # Errors
+    /// If one is no address, or there is none.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, RedisError> {
+        Ok(Self::at(Endpoint::cluster(urls)?))
+    }
+
+    fn at(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
             stream_name: "socket.io".into(),
             stream_count: 1,
             channel_prefix: "socket.io".into(),
@@ -60,7 +72,18 @@ impl RedisStreamsAdapter {
             read_count: 100,
             block_time: Duration::from_secs(5),
             only_plaintext: false,
-        })
+            sharded_pub_sub: false,
+        }
+    }
+
+    /// See [`RedisAdapter::root_certificate`](super::RedisAdapter::root_certificate).
+    ///
+    /// # Errors
+    /// If it is no certificate.
+    #[cfg(feature = "redis-tls")]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self, RedisError> {
+        self.endpoint.trust(pem.into())?;
+        Ok(self)
     }
 
     /// The name of the stream, the same on all servers. Default `socket.io`.
@@ -111,6 +134,17 @@ impl RedisStreamsAdapter {
     pub fn only_plaintext(mut self, only: bool) -> Self {
         self.only_plaintext = only;
         self
+    }
+
+    /// Whether questions and answers go by the sharded pub/sub of Redis 7, the same on all servers:
+    /// cheaper in a Redis Cluster. Default `false`.
+    pub fn use_sharded_pub_sub(mut self, sharded: bool) -> Self {
+        self.sharded_pub_sub = sharded;
+        self
+    }
+
+    fn publish(&self) -> Publish {
+        if self.sharded_pub_sub { Publish::Sharded } else { Publish::Ordinary }
     }
 }
 

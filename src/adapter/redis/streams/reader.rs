@@ -3,9 +3,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, RedisResult, ServerError, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, RedisResult, ServerError, Value};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -17,7 +15,8 @@ use crate::{
     adapter::{
         recovery::Offset,
         redis::{
-            Backoff, PATIENCE, patient,
+            Backoff, PATIENCE,
+            server::{Connection, Server},
             state::{Side, State},
         },
     },
@@ -27,7 +26,7 @@ use crate::{
 /// How a stream is read.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    pub(super) stream: Arc<str>,
+    pub(super) stream: Rc<str>,
     /// Which of the node's readers it is.
     pub(super) number: usize,
     /// Entries in one answer.
@@ -45,7 +44,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Starts to read. Entries are handed on one by one: what nobody takes is not read.
     pub(super) fn start(
-        client: Client,
+        server: Server,
         reading: Reading,
         state: State,
         metrics: Arc<Metrics>,
@@ -53,7 +52,7 @@ impl Reader {
     ) -> Self {
         let (told, ready) = watch::channel(false);
         let position = Cell::new(None);
-        let task = Task { client, reading, state, metrics, entries, told, position };
+        let task = Task { server, reading, state, metrics, entries, told, position };
         Self { ready, task: actix::spawn(Rc::new(task).run()) }
     }
 
@@ -74,8 +73,15 @@ fn is_no_such_key(error: &ServerError) -> bool {
     error.details().is_some_and(|details| details.contains("no such key"))
 }
 
+/// What Redis says to a command of one key, an error perhaps.
+async fn ask(connection: &mut Connection, command: Cmd) -> RedisResult<Value> {
+    let mut commands = redis::pipe();
+    commands.add_command(command);
+    Ok(connection.command(&commands, 0, 1).await?.pop().unwrap_or(Value::Nil))
+}
+
 struct Task {
-    client: Client,
+    server: Server,
     reading: Reading,
     state: State,
     metrics: Arc<Metrics>,
@@ -86,16 +92,13 @@ struct Task {
 }
 
 impl Task {
-    fn config(&self) -> AsyncConnectionConfig {
-        // It answers late when there is nothing to say.
-        patient().set_response_timeout(Some(self.reading.block.saturating_add(PATIENCE)))
-    }
-
     async fn run(self: Rc<Self>) {
         let side = Side::Reader(self.reading.number);
         let mut backoff = Backoff::new();
+        // It answers late when there is nothing to say.
+        let patience = self.reading.block.saturating_add(PATIENCE);
         while !self.entries.is_closed() {
-            match self.client.get_multiplexed_async_connection_with_config(&self.config()).await {
+            match self.server.connect_patiently(patience, |_| Ok(())).await {
                 Ok(mut connection) => {
                     let error = match self.begin(&mut connection).await {
                         Ok(()) => {
@@ -117,12 +120,11 @@ impl Task {
     }
 
     /// Finds the place to go on from.
-    async fn begin(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn begin(&self, connection: &mut Connection) -> RedisResult<()> {
         let stream = &*self.reading.stream;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("XINFO").arg("STREAM").arg(stream);
-        let answer = connection.send_packed_commands(&pipeline, 0, 1).await?.pop();
-        let last = match answer.unwrap_or(Value::Nil) {
+        let mut info = redis::cmd("XINFO");
+        info.arg("STREAM").arg(stream);
+        let last = match ask(connection, info).await? {
             Value::ServerError(error) if !is_no_such_key(&error) => return Err(error.into()),
             // Without a stream there is nothing before what comes.
             answer => entry::last_of_info(answer).unwrap_or_default(),
@@ -145,15 +147,11 @@ impl Task {
     }
 
     /// If the last entry that was read is not there any more, those behind it may be gone too.
-    async fn check(
-        &self,
-        connection: &mut MultiplexedConnection,
-        position: Offset,
-    ) -> RedisResult<()> {
+    async fn check(&self, connection: &mut Connection, position: Offset) -> RedisResult<()> {
         let id = position.to_string();
         let mut range = redis::cmd("XRANGE");
         range.arg(&*self.reading.stream).arg(&id).arg(&id);
-        let found = entry::of_range(connection.send_packed_command(&range).await?);
+        let found = entry::of_range(ask(connection, range).await?.extract_error()?);
         if found.is_empty() {
             let stream = &*self.reading.stream;
             warn!(stream, after = id, "entries may have been trimmed before they were read");
@@ -162,7 +160,7 @@ impl Task {
         Ok(())
     }
 
-    async fn read(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
+    async fn read(&self, mut connection: Connection) -> RedisResult<()> {
         let Reading { stream, count, block, .. } = &self.reading;
         let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         while !self.entries.is_closed() {
@@ -170,7 +168,7 @@ impl Task {
             command.arg("COUNT").arg(*count).arg("BLOCK").arg(block);
             let position = self.position.get().unwrap_or_default();
             command.arg("STREAMS").arg(&**stream).arg(position.to_string());
-            let answer = connection.send_packed_command(&command).await?;
+            let answer = ask(&mut connection, command).await?.extract_error()?;
             for entry in entry::of_read(answer) {
                 self.position.set(Some(entry.id));
                 if self.entries.send(entry).await.is_err() {

@@ -43,7 +43,7 @@ pub(crate) struct Decoder {
 
 /// All that waits for more bytes.
 #[derive(Debug, Default)]
-struct Partial {
+pub(crate) struct Partial {
     header: [u8; MAX_MASKED_HEADER],
     header_len: usize,
     frame: Option<FrameHead>,
@@ -98,6 +98,19 @@ impl Decoder {
             }
         }
         Ok(chunk.len())
+    }
+
+    /// Takes out what waits for more to come, if it is that many bytes. The decoder cannot read on
+    /// before it has got that back.
+    pub(crate) fn detach(&mut self, least: usize) -> Option<Box<Partial>> {
+        self.partial.take_if(|partial| {
+            partial.message.as_ref().is_some_and(|message| message.bytes.capacity() >= least)
+        })
+    }
+
+    /// Puts back what [`Decoder::detach`] took out.
+    pub(crate) fn attach(&mut self, partial: Box<Partial>) {
+        self.partial = Some(partial);
     }
 
     /// Bytes that wait for more to come.

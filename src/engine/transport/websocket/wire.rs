@@ -18,9 +18,12 @@ use crate::engine::{
     packet::Message,
     transport::{
         deflate::Terms,
-        frame::{self, Decoder},
+        frame::{self, Decoder, Partial},
     },
 };
+
+/// Bytes of an unfinished message from which on it is worth the trouble to keep it elsewhere.
+const PARKED: usize = 16 * 1024;
 
 /// The size of a WebSocket's response body. A body that ends where its size says goes on with a
 /// request that is not read to its end, and then actix-http waits for the client; one that ends
@@ -44,6 +47,8 @@ pub(super) struct Wire {
     /// Pongs, which go before what waits.
     control: VecDeque<Bytes>,
     drains: bool,
+    /// What came of a message is elsewhere, or lost: what follows cannot be read without it.
+    detached: bool,
     /// Whether something was handed out in this turn.
     wrote: bool,
     /// Bytes handed out since a turn without any.
@@ -89,6 +94,7 @@ impl Wire {
             outgoing,
             control: VecDeque::new(),
             drains: false,
+            detached: false,
             wrote: false,
             recent: 0,
             phase: Phase::Open,
@@ -137,6 +143,25 @@ impl Wire {
             return Read::End;
         }
         self.decode(take)
+    }
+
+    /// Takes out what has come of a large message that is not complete.
+    pub(super) fn detach(&mut self) -> Option<Box<Partial>> {
+        let partial = self.decoder.detach(PARKED);
+        self.detached |= partial.is_some();
+        partial
+    }
+
+    /// Puts that back before more is [read](Self::read).
+    pub(super) fn attach(&mut self, partial: Box<Partial>) {
+        self.detached = false;
+        self.decoder.attach(partial);
+    }
+
+    /// Bytes of unfinished messages.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.decoder.held()
     }
 
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
@@ -225,9 +250,13 @@ impl Wire {
     fn close(&mut self, code: u16) -> Option<Bytes> {
         let (frame, mut ending) = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Closing(frame, ending) => (frame, ending),
-            // An ordinary end carries no code, as `ws` does it.
-            _ if code == 1000 => (frame::close(NO_CODE, ""), Ending::unanswered()),
-            _ => (frame::close(code, ""), Ending::unanswered()),
+            _ => {
+                // An ordinary end carries no code, as `ws` does it.
+                let code = if code == 1000 { NO_CODE } else { code };
+                let unread = self.detached;
+                let ending = if unread { Ending::refused() } else { Ending::unanswered() };
+                (frame::close(code, ""), ending)
+            }
         };
         ending.certain = self.recent <= CERTAIN;
         self.phase = Phase::Ending(ending);

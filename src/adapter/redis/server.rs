@@ -1,0 +1,303 @@
+//! Where Redis is: one server, or a Redis Cluster. A connection to either does the same.
+
+use std::{
+    hash::{Hash, Hasher},
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+use indexmap::IndexMap;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection, SendError},
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+    cluster_routing::{
+        MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+    },
+};
+
+use super::{
+    PATIENCE,
+    publisher::{Publication, Publish},
+    wants::{Step, Subscription},
+};
+
+/// See the module's description.
+#[derive(Clone)]
+pub(super) enum Server {
+    Single(Client),
+    Cluster(Servers),
+}
+
+/// Some of the servers of a cluster; they know the others.
+#[derive(Clone)]
+pub(super) struct Servers {
+    nodes: Vec<ConnectionInfo>,
+    #[cfg(feature = "redis-tls")]
+    pub(super) certificates: Option<redis::TlsCertificates>,
+}
+
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Server {
+    /// Connects; `ears` get what comes unasked, and that a connection broke.
+    pub(super) async fn connect(
+        &self,
+        ears: impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static,
+    ) -> RedisResult<Connection> {
+        self.connect_patiently(PATIENCE, ears).await
+    }
+
+    /// The same for commands whose answers may take so long.
+    pub(super) async fn connect_patiently(
+        &self,
+        patience: Duration,
+        ears: impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static,
+    ) -> RedisResult<Connection> {
+        match self {
+            Self::Single(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(PATIENCE))
+                    .set_response_timeout(Some(patience))
+                    .set_push_sender(ears);
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                connection.await.map(Connection::Single)
+            }
+            Self::Cluster(servers) => {
+                let builder = servers.builder().response_timeout(patience);
+                let client = builder.push_sender(ears).build()?;
+                client.get_async_connection().await.map(Connection::Cluster)
+            }
+        }
+    }
+}
+
+impl Servers {
+    pub(super) fn new(nodes: Vec<ConnectionInfo>) -> Self {
+        Self {
+            nodes,
+            #[cfg(feature = "redis-tls")]
+            certificates: None,
+        }
+    }
+
+    /// How to connect to them.
+    pub(super) fn builder(&self) -> ClusterClientBuilder {
+        let builder = ClusterClient::builder(self.nodes.iter().cloned())
+            // Messages of subscriptions come beside the answers to commands.
+            .use_protocol(ProtocolVersion::RESP3)
+            .connection_timeout(PATIENCE)
+            .response_timeout(PATIENCE);
+        #[cfg(feature = "redis-tls")]
+        if let Some(certificates) = &self.certificates {
+            return builder.certs(certificates.clone());
+        }
+        builder
+    }
+}
+
+impl Connection {
+    /// Changes subscriptions; done when all changes are confirmed.
+    pub(super) async fn tell(&mut self, steps: &[Step]) -> RedisResult<()> {
+        match self {
+            Self::Single(connection) => {
+                let mut pipeline = redis::pipe();
+                for Step { subscription, add } in steps {
+                    // One name for each command, which therefore has one answer.
+                    pipeline.cmd(command(subscription, *add)).arg(&**subscription.name());
+                }
+                let answers = connection.send_packed_commands(&pipeline, 0, steps.len()).await?;
+                answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
+            }
+            Self::Cluster(connection) => {
+                let tell = |step: &Step| {
+                    let (mut connection, Step { subscription, add }) =
+                        (connection.clone(), step.clone());
+                    async move {
+                        let name = &**subscription.name();
+                        match (&subscription, add) {
+                            (Subscription::Pattern(_), true) => connection.psubscribe(name).await,
+                            (Subscription::Pattern(_), false) => {
+                                connection.punsubscribe(name).await
+                            }
+                            (Subscription::Channel(_), true) => connection.subscribe(name).await,
+                            (Subscription::Channel(_), false) => connection.unsubscribe(name).await,
+                            (Subscription::Shard(_), true) => connection.ssubscribe(name).await,
+                            (Subscription::Shard(_), false) => connection.sunsubscribe(name).await,
+                        }
+                    }
+                };
+                try_join_all(steps.iter().map(tell)).await.map(drop)
+            }
+        }
+    }
+
+    /// Publishes messages. All keep their order with one server, or by ordinary pub/sub, otherwise
+    /// those to one place of the cluster, see [`place`]. How many were refused.
+    pub(super) async fn publish(
+        &mut self,
+        how: Publish,
+        publications: Vec<Publication>,
+    ) -> RedisResult<usize> {
+        let answers = match self {
+            Self::Single(connection) => {
+                let count = publications.len();
+                let pipeline = pipeline(how, publications);
+                connection.send_packed_commands(&pipeline, 0, count).await?
+            }
+            Self::Cluster(connection) => {
+                let mut places = IndexMap::<_, Vec<_>>::new();
+                for publication in publications {
+                    places.entry(place_of(how, &publication)).or_default().push(publication);
+                }
+                let send = |(place, publications): (Place, Vec<Publication>)| {
+                    let (mut connection, count) = (connection.clone(), publications.len());
+                    let pipeline = pipeline(how, publications);
+                    async move {
+                        match place {
+                            // Whichever it is: it tells the others, in this order.
+                            Place::Any => {
+                                let first = Route::new(0, SlotAddr::Master);
+                                let route = SingleNodeRoutingInfo::SpecificNode(first);
+                                connection.route_pipeline(pipeline, 0, count, route).await
+                            }
+                            Place::Of(_) => {
+                                connection.req_packed_commands(&pipeline, 0, count).await
+                            }
+                        }
+                    }
+                };
+                try_join_all(places.into_iter().map(send)).await?.concat()
+            }
+        };
+        Ok(answers.iter().filter(|answer| matches!(answer, Value::ServerError(_))).count())
+    }
+
+    /// What is said to commands of one key, the last `count` of them.
+    pub(super) async fn command(
+        &mut self,
+        commands: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(connection) => {
+                connection.send_packed_commands(commands, offset, count).await
+            }
+            Self::Cluster(connection) => {
+                connection.req_packed_commands(commands, offset, count).await
+            }
+        }
+    }
+
+    /// What each server says to a command: one, or all masters.
+    pub(super) async fn ask(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(connection) => {
+                let answer = connection.send_packed_command(&command).await?;
+                Ok(vec![answer.extract_error()?])
+            }
+            Self::Cluster(connection) => {
+                let masters = (MultipleNodeRoutingInfo::AllMasters, None);
+                let answers = connection.route_command(command, RoutingInfo::MultiNode(masters));
+                match answers.await?.extract_error()? {
+                    Value::Map(answers) => {
+                        answers.into_iter().map(|(_, answer)| answer.extract_error()).collect()
+                    }
+                    answer => Ok(vec![answer]),
+                }
+            }
+        }
+    }
+}
+
+/// Where a cluster has something.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    /// Each of its servers takes it.
+    Any,
+    Of(ByPlace),
+}
+
+fn place_of(how: Publish, publication: &Publication) -> Place {
+    match (publication, how) {
+        (Publication::Message { .. }, Publish::Ordinary) => Place::Any,
+        (Publication::Message { channel: key, .. }, Publish::Sharded)
+        | (Publication::Command { key, .. }, _) => Place::Of(ByPlace(Rc::clone(key))),
+    }
+}
+
+/// A channel or a key; equal to those that are in the same place for certain.
+struct ByPlace(Rc<str>);
+
+impl PartialEq for ByPlace {
+    fn eq(&self, other: &Self) -> bool {
+        place(&self.0) == place(&other.0)
+    }
+}
+
+impl Eq for ByPlace {}
+
+impl Hash for ByPlace {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        place(&self.0).hash(state);
+    }
+}
+
+/// What decides where a cluster has a channel: what is in its first braces, if there is anything.
+fn place(channel: &str) -> &str {
+    let braces = channel.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    braces.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(channel)
+}
+
+fn pipeline(how: Publish, publications: Vec<Publication>) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    for publication in publications {
+        match publication {
+            Publication::Message { channel, message } => {
+                pipeline.cmd(how.command()).arg(&*channel).arg(message);
+            }
+            Publication::Command { command, .. } => {
+                pipeline.add_command(command);
+            }
+        }
+    }
+    pipeline
+}
+
+fn command(subscription: &Subscription, add: bool) -> &'static str {
+    match (subscription, add) {
+        (Subscription::Pattern(_), true) => "PSUBSCRIBE",
+        (Subscription::Pattern(_), false) => "PUNSUBSCRIBE",
+        (Subscription::Channel(_), true) => "SUBSCRIBE",
+        (Subscription::Channel(_), false) => "UNSUBSCRIBE",
+        (Subscription::Shard(_), true) => "SSUBSCRIBE",
+        (Subscription::Shard(_), false) => "SUNSUBSCRIBE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_braces_decide_where_a_channel_is() {
+        for (channel, expected) in [
+            ("socket.io#/#", "socket.io#/#"),
+            ("{app}#/#room {1}#", "app"),
+            ("app#/#room {1}#", "1"),
+            ("app#/#{}{1}#", "app#/#{}{1}#"),
+            ("app#/#}{#", "app#/#}{#"),
+        ] {
+            assert_eq!(place(channel), expected);
+        }
+        assert!(ByPlace("{a}1".into()) == ByPlace("{a}2".into()));
+    }
+}

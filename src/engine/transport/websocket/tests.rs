@@ -1,0 +1,111 @@
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Waker};
+
+use actix_web::error::PayloadError;
+use futures_util::{StreamExt, stream::poll_fn};
+
+use super::*;
+use crate::engine::{
+    Config, Transport,
+    dialect::Dialect,
+    outbox::Bounds,
+    packet::Packet,
+    pipe::Farewell,
+    transport::frame::{self, OpCode, header},
+};
+
+/// What the client has sent.
+#[derive(Clone, Default)]
+struct Input(Rc<RefCell<VecDeque<Option<Bytes>>>>);
+
+impl Input {
+    fn send(&self, bytes: &[u8]) {
+        self.0.borrow_mut().push_back(Some(Bytes::copy_from_slice(bytes)));
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().push_back(None);
+    }
+
+    fn stream(&self) -> Payload {
+        let queue = Rc::clone(&self.0);
+        let next = poll_fn(move |_| match queue.borrow_mut().pop_front() {
+            Some(bytes) => Poll::Ready(bytes.map(Ok::<_, PayloadError>)),
+            None => Poll::Pending,
+        });
+        Payload::Stream { payload: next.boxed_local() }
+    }
+}
+
+/// A WebSocket of a session, and what its client sends.
+fn socket() -> (Pin<Box<Socket>>, Pipe, Input) {
+    let bounds = Bounds { bytes: 10_000, packets: 100 };
+    let dialect = Dialect::new(|_| Some("4"));
+    let pipe = Pipe::new(0, Transport::WebSocket, dialect, bounds, Arc::default());
+    let input = Input::default();
+    let setup = Setup::new(&Config::default(), Arc::default());
+    pipe.begin_body();
+    let socket = Socket {
+        wire: Wire::new(input.stream(), &setup, None),
+        base64: false,
+        pipe: pipe.clone(),
+        session: None,
+        ready: Queue::default(),
+        parked: Parked::Nothing,
+        generation: 0,
+    };
+    (Box::pin(socket), pipe, input)
+}
+
+fn poll(socket: &mut Pin<Box<Socket>>) -> Poll<Option<Bytes>> {
+    let polled = socket.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
+    polled.map(|bytes| bytes.map(|Ok(bytes)| bytes))
+}
+
+/// A masked frame of a client; the mask is zero.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let (mut head, length) = header(OpCode::Binary, true, payload.len());
+    head[1] |= 0x80;
+    [&head[..length], &[0; 4], payload].concat()
+}
+
+fn taken(pipe: &Pipe) -> Vec<Inbound> {
+    let mut taken = SmallVec::new();
+    let _ = pipe.poll_inbox(&mut Context::from_waker(Waker::noop()), 8, &mut taken);
+    taken.into_iter().map(|(_, inbound)| inbound).collect()
+}
+
+#[test]
+fn a_large_message_in_portions_is_one_message() {
+    let (mut socket, pipe, input) = socket();
+    let payload: Vec<u8> = (0..500_000_u32).map(|n| n as u8).collect();
+    for portion in frame(&payload).chunks(30_000) {
+        input.send(portion);
+        assert!(poll(&mut socket).is_pending());
+    }
+    let first = taken(&pipe);
+    input.send(&frame(b"next"));
+    assert!(poll(&mut socket).is_pending());
+    let next = taken(&pipe);
+    assert!(
+        matches!(&first[..], [Inbound::Packet(Packet::Message(Message::Binary(data)))] if *data == payload)
+    );
+    assert!(
+        matches!(&next[..], [Inbound::Packet(Packet::Message(Message::Binary(data)))] if **data == *b"next")
+    );
+}
+
+#[test]
+fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocket() {
+    let (mut socket, pipe, input) = socket();
+    let bytes = frame(&[0; 500_000]);
+    input.send(&bytes[..400_000]);
+    assert!(poll(&mut socket).is_pending());
+    assert_eq!(socket.wire.held(), 0, "the pipe has it");
+    pipe.close_now(Farewell::Close(1000), true);
+    assert!(pipe.unpark(0).is_none());
+    // What comes behind that is not read as if it were a frame.
+    input.send(&bytes[400_000..]);
+    input.end();
+    assert_eq!(poll(&mut socket), Poll::Ready(Some(frame::close(NO_CODE, ""))));
+    assert_eq!(poll(&mut socket), Poll::Ready(None));
+}
