@@ -17,6 +17,7 @@ use crate::{
 struct Streams {
     redis: Redis,
     count: usize,
+    sharded: bool,
     recovery: bool,
 }
 
@@ -24,6 +25,7 @@ impl Streams {
     async fn one(&self, name: String) -> TestServer {
         let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
         let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
+        let adapter = adapter.use_sharded_pub_sub(self.sharded);
         let mut builder = server(name).adapter(adapter);
         if self.recovery {
             builder = builder.connection_state_recovery(Recovery::new());
@@ -47,15 +49,15 @@ impl Driver for Streams {
 }
 
 fn streams() -> Streams {
-    Streams { redis: Redis::start(), count: 1, recovery: false }
+    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: false }
 }
 
 fn several_streams() -> Streams {
-    Streams { redis: Redis::start(), count: 4, recovery: false }
+    Streams { redis: Redis::start(), count: 4, sharded: true, recovery: false }
 }
 
 fn recovering() -> Streams {
-    Streams { redis: Redis::start(), count: 1, recovery: true }
+    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: true }
 }
 
 suite::for_driver!(redis_streams_with_recovery, recovering());
