@@ -29,7 +29,8 @@ use std::{fmt, sync::Arc};
 use self::bus::Connect;
 #[cfg(feature = "redis")]
 pub use self::redis::{
-    RedisAdapter, RedisError, RedisStreamsAdapter, ShardedRedisAdapter, SubscriptionMode,
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
 };
 pub use self::{node::ClusterState, recovery::Recovery};
 

@@ -2,9 +2,10 @@
 //! and the events that clients missed.
 
 use greenroom::{
-    ClusterState, Recovery, RedisStreamsAdapter,
+    ClusterState, Recovery, RedisEmitter, RedisStreamsAdapter,
     testing::{TestServer, TestSocket},
 };
+use serde_json::json;
 
 use crate::{
     Driver, client,
@@ -22,10 +23,14 @@ struct Streams {
 }
 
 impl Streams {
-    async fn one(&self, name: String) -> TestServer {
+    fn adapter(&self) -> RedisStreamsAdapter {
         let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
         let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
-        let adapter = adapter.use_sharded_pub_sub(self.sharded);
+        adapter.use_sharded_pub_sub(self.sharded)
+    }
+
+    async fn one(&self, name: String) -> TestServer {
+        let adapter = self.adapter();
         let mut builder = server(name).adapter(adapter);
         if self.recovery {
             builder = builder.connection_state_recovery(Recovery::new());
@@ -161,6 +166,18 @@ async fn a_server_hears_nothing_that_was_added_before_it_came() {
     let b = client(&second[0], "b", &[]).await;
     first[0].io().emit("after", &()).unwrap();
     assert_eq!(b.next_event().await.name, "after");
+}
+
+#[actix_rt::test]
+async fn an_emitter_knows_the_stream_of_a_namespace() {
+    let driver = several_streams();
+    let servers = driver.start(1).await;
+    let emitter = RedisEmitter::from(driver.adapter());
+    for namespace in ["/", "/other"] {
+        let a = servers[0].connect(namespace, json!({})).await.unwrap();
+        emitter.of(namespace).emit("hello", namespace).await.unwrap();
+        assert_eq!(a.next_event().await.data::<String>(), namespace);
+    }
 }
 
 /// The next events of a client, which all have a number, and the offset of the last one.

@@ -2,10 +2,12 @@
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
 //! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`sharded`] that over
-//! channels of sharded pub/sub, [`streams`] that over streams.
+//! channels of sharded pub/sub, [`streams`] that over streams. [`emitter`] sends without being a
+//! server.
 
 mod census;
 mod classic;
+mod emitter;
 mod endpoint;
 mod publisher;
 mod recent;
@@ -18,8 +20,11 @@ mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use self::streams::RedisStreamsAdapter;
 use self::{classic::Classic, endpoint::Endpoint, sharded::Sharded, subscriber::Subscriber};
+pub use self::{
+    emitter::{RedisEmitError, RedisEmitter},
+    streams::RedisStreamsAdapter,
+};
 use super::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox, Seat},

@@ -162,11 +162,8 @@ impl Connection {
                     let pipeline = pipeline(how, publications);
                     async move {
                         match place {
-                            // Whichever it is: it tells the others, in this order.
                             Place::Any => {
-                                let first = Route::new(0, SlotAddr::Master);
-                                let route = SingleNodeRoutingInfo::SpecificNode(first);
-                                connection.route_pipeline(pipeline, 0, count, route).await
+                                connection.route_pipeline(pipeline, 0, count, one_place()).await
                             }
                             Place::Of(_) => {
                                 connection.req_packed_commands(&pipeline, 0, count).await
@@ -180,20 +177,20 @@ impl Connection {
         Ok(answers.iter().filter(|answer| matches!(answer, Value::ServerError(_))).count())
     }
 
-    /// What is said to commands of one key, the last `count` of them.
-    pub(super) async fn command(
+    /// Carries out one command. A cluster's server for it is the one that has its key, or, if that
+    /// does not matter and `in_one_place`, the same for all.
+    pub(super) async fn carry_out(
         &mut self,
-        commands: &Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisResult<Vec<Value>> {
+        command: Cmd,
+        in_one_place: bool,
+    ) -> RedisResult<Value> {
         match self {
-            Self::Single(connection) => {
-                connection.send_packed_commands(commands, offset, count).await
+            Self::Single(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) if in_one_place => {
+                let route = RoutingInfo::SingleNode(one_place());
+                connection.route_command(command, route).await?.extract_error()
             }
-            Self::Cluster(connection) => {
-                connection.req_packed_commands(commands, offset, count).await
-            }
+            Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
 
@@ -216,6 +213,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Where a cluster gets all ordinary messages: whichever it is, it tells the others, in their order.
+fn one_place() -> SingleNodeRoutingInfo {
+    SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master))
 }
 
 /// Where a cluster has something.

@@ -96,7 +96,8 @@ impl Streams {
     fn add(&self, seat: &Seat, number: Option<u64>, message: &Message) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
-        let written = entry::write(only_plaintext, seat, message).ok_or(Unsent::Unknown)?;
+        let written = entry::write(only_plaintext, &seat.uid, &seat.namespace, message);
+        let written = written.ok_or(Unsent::Unknown)?;
         let (command, size) = written.into_command(&place.stream, max_len, number);
         self.publisher.carry_out(Rc::clone(&place.stream), command, size)
     }

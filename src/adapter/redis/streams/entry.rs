@@ -5,7 +5,6 @@ use bytes::Bytes;
 use redis::{Cmd, Value};
 
 use crate::adapter::{
-    bus::Seat,
     message::{Envelope, Message, Rejected, Uid},
     recovery::Offset,
     wire::envelope,
@@ -53,27 +52,33 @@ impl Entry {
 }
 
 /// A message as it goes into a stream.
-pub(super) struct Written<'a> {
-    seat: &'a Seat,
+pub(in crate::adapter::redis) struct Written<'a> {
+    uid: &'a Uid,
+    namespace: &'a str,
     kind: u64,
     data: Option<Vec<u8>>,
 }
 
 /// Writes a message; `None` for one that this form does not have.
-pub(super) fn write<'a>(plain: bool, seat: &'a Seat, message: &Message) -> Option<Written<'a>> {
+pub(in crate::adapter::redis) fn write<'a>(
+    plain: bool,
+    uid: &'a Uid,
+    namespace: &'a str,
+    message: &Message,
+) -> Option<Written<'a>> {
     let kind = envelope::kind(message)?;
-    let document = envelope::write_data_only(message, &seat.uid, &seat.namespace);
+    let document = envelope::write_data_only(message, uid, namespace);
     let data = document.map(|document| match plain || document.attachments.is_empty() {
         true => document.to_json(),
         false => STANDARD.encode(document.to_msgpack()).into_bytes(),
     });
-    Some(Written { seat, kind, data })
+    Some(Written { uid, namespace, kind, data })
 }
 
 impl Written<'_> {
     /// The command that adds it, and its size. By its number a node knows its own entry again; others
     /// pass it over.
-    pub(super) fn into_command(
+    pub(in crate::adapter::redis) fn into_command(
         self,
         stream: &str,
         max_len: usize,
@@ -81,7 +86,7 @@ impl Written<'_> {
     ) -> (Cmd, usize) {
         let mut command = redis::cmd("XADD");
         command.arg(stream).arg("MAXLEN").arg("~").arg(max_len).arg("*");
-        command.arg("uid").arg(self.seat.uid.as_str()).arg("nsp").arg(&*self.seat.namespace);
+        command.arg("uid").arg(self.uid.as_str()).arg("nsp").arg(self.namespace);
         command.arg("type").arg(self.kind);
         let size = self.data.as_ref().map_or(0, Vec::len);
         if let Some(data) = self.data {
@@ -96,7 +101,7 @@ impl Written<'_> {
 
 /// The stream of a namespace. With several, Node.js takes the remainder of a hash that may be
 /// negative: what it writes to such a stream none of its servers reads.
-pub(super) fn stream_of(name: &str, count: usize, namespace: &str) -> String {
+pub(in crate::adapter::redis) fn stream_of(name: &str, count: usize, namespace: &str) -> String {
     if count <= 1 {
         return name.to_owned();
     }

@@ -2,7 +2,7 @@
 //! while, and what servers ask each other over ordinary pub/sub.
 
 mod bus;
-mod entry;
+pub(super) mod entry;
 mod reader;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,6 +13,9 @@ use crate::adapter::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox},
 };
+
+/// How many entries a stream keeps, about, as with the official adapter and emitter.
+pub(super) const MAX_LEN: usize = 10_000;
 
 /// Several servers over the streams of one Redis: together with Node.js servers that use
 /// `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 and with emitters of
@@ -32,14 +35,14 @@ use crate::adapter::{
 #[derive(Clone)]
 #[must_use]
 pub struct RedisStreamsAdapter {
-    endpoint: Endpoint,
-    stream_name: Arc<str>,
-    stream_count: usize,
+    pub(super) endpoint: Endpoint,
+    pub(super) stream_name: Arc<str>,
+    pub(super) stream_count: usize,
     channel_prefix: Arc<str>,
-    max_len: usize,
+    pub(super) max_len: usize,
     read_count: usize,
     block_time: Duration,
-    only_plaintext: bool,
+    pub(super) only_plaintext: bool,
     sharded_pub_sub: bool,
 }
 
@@ -68,7 +71,7 @@ impl RedisStreamsAdapter {
             stream_name: "socket.io".into(),
             stream_count: 1,
             channel_prefix: "socket.io".into(),
-            max_len: 10_000,
+            max_len: MAX_LEN,
             read_count: 100,
             block_time: Duration::from_secs(5),
             only_plaintext: false,

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use redis::{Cmd, RedisResult, ServerError, Value};
+use redis::{RedisError, RedisResult};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -69,15 +69,8 @@ impl Drop for Reader {
     }
 }
 
-fn is_no_such_key(error: &ServerError) -> bool {
-    error.details().is_some_and(|details| details.contains("no such key"))
-}
-
-/// What Redis says to a command of one key, an error perhaps.
-async fn ask(connection: &mut Connection, command: Cmd) -> RedisResult<Value> {
-    let mut commands = redis::pipe();
-    commands.add_command(command);
-    Ok(connection.command(&commands, 0, 1).await?.pop().unwrap_or(Value::Nil))
+fn is_no_such_key(error: &RedisError) -> bool {
+    error.detail().is_some_and(|details| details.contains("no such key"))
 }
 
 struct Task {
@@ -124,10 +117,11 @@ impl Task {
         let stream = &*self.reading.stream;
         let mut info = redis::cmd("XINFO");
         info.arg("STREAM").arg(stream);
-        let last = match ask(connection, info).await? {
-            Value::ServerError(error) if !is_no_such_key(&error) => return Err(error.into()),
+        let last = match connection.carry_out(info, false).await {
+            Ok(answer) => entry::last_of_info(answer).unwrap_or_default(),
             // Without a stream there is nothing before what comes.
-            answer => entry::last_of_info(answer).unwrap_or_default(),
+            Err(error) if is_no_such_key(&error) => Offset::default(),
+            Err(error) => return Err(error),
         };
         match self.position.get() {
             None => {
@@ -151,7 +145,7 @@ impl Task {
         let id = position.to_string();
         let mut range = redis::cmd("XRANGE");
         range.arg(&*self.reading.stream).arg(&id).arg(&id);
-        let found = entry::of_range(ask(connection, range).await?.extract_error()?);
+        let found = entry::of_range(connection.carry_out(range, false).await?);
         if found.is_empty() {
             let stream = &*self.reading.stream;
             warn!(stream, after = id, "entries may have been trimmed before they were read");
@@ -168,7 +162,7 @@ impl Task {
             command.arg("COUNT").arg(*count).arg("BLOCK").arg(block);
             let position = self.position.get().unwrap_or_default();
             command.arg("STREAMS").arg(&**stream).arg(position.to_string());
-            let answer = ask(&mut connection, command).await?.extract_error()?;
+            let answer = connection.carry_out(command, false).await?;
             for entry in entry::of_read(answer) {
                 self.position.set(Some(entry.id));
                 if self.entries.send(entry).await.is_err() {
