@@ -57,7 +57,8 @@ pub mod testing;
 
 #[cfg(feature = "redis")]
 pub use crate::adapter::{
-    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
 };
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
