@@ -258,35 +258,6 @@ async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_
     }
 }
 
-/// What was logged, without colours.
-#[derive(Clone, Default)]
-struct Output(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Output {
-    fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        let text = String::from_utf8(bytes).unwrap();
-        let mut plain = String::new();
-        let mut rest = &*text;
-        while let Some((before, after)) = rest.split_once('\u{1b}') {
-            plain.push_str(before);
-            rest = after.split_once('m').map_or("", |(_, after)| after);
-        }
-        plain + rest
-    }
-}
-
-impl std::io::Write for Output {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[derive(Default)]
 struct Careful {
     sum: u64,
