@@ -14,7 +14,7 @@ set_up() {
             features | examples) need_node ;;
             deny) install_cargo_deny ;;
             unit) install_redis ;;
-            e2e | smoke) install_packages tests/e2e; install_redis ;;
+            e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis ;;
             browser) install_packages tests/browser; install_chromium ;;
         esac
     done
