@@ -59,7 +59,10 @@ pub mod typed;
 pub mod typescript;
 
 #[cfg(feature = "redis")]
-pub use crate::adapter::{RedisAdapter, RedisError, ShardedRedisAdapter, SubscriptionMode};
+pub use crate::adapter::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
+};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,

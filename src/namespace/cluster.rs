@@ -20,6 +20,7 @@ use crate::{
     adapter::{
         link::{Consult, Gathered, Incoming, LinkHandle, Operation, Question, Reply, Sink},
         message::{Answer, Message, Sending, Wanted},
+        recovery::Offset,
     },
     packet::{Args, Event, Payload},
     room::{
@@ -66,7 +67,8 @@ impl Namespace {
             Sending { volatile: flags.volatile, compress: flags.compress, timeout: None };
         let Some(request) = ack else {
             let message = Message::Broadcast { payload, target, sending, request: None };
-            return link.submit(Operation::Say(message));
+            link.submit(Operation::Say(message));
+            return;
         };
         let timeout = match flags.timeout {
             0 => ACK_TIMEOUT,
@@ -145,7 +147,9 @@ impl Handler<Consult> for Namespace {
             let _ = sink.send(Gathered::Answer(Answer::Rooms(rooms)));
         }
         match (self.link.as_ref().filter(|_| !local), operation) {
-            (Some(link), operation) => link.submit(operation),
+            (Some(link), operation) => {
+                link.submit(operation);
+            }
             // Alone: nobody is missing. As above.
             (None, Operation::Ask { sink: Sink::Gather(sink), .. }) => {
                 let _ = sink.send(Gathered::End(Missing::nobody()));
@@ -165,11 +169,18 @@ impl Handler<Incoming> for Namespace {
 
     fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
         match incoming {
-            Incoming::Message { message, reply, permit } => {
-                self.serve(message, reply, ctx);
+            Incoming::Message { message, reply, offset, permit } => {
+                self.serve(message, reply, offset, ctx);
                 drop(permit);
             }
+            Incoming::Kept { number, offset, permit } => {
+                self.named(number, offset, ctx);
+                drop(permit);
+            }
+            Incoming::Unkept(number) => self.release(number, ctx),
             Incoming::Relinked(addr) => {
+                // Nobody will name what waits.
+                self.release(u64::MAX, ctx);
                 if let Some(link) = &mut self.link {
                     link.relink(addr);
                 }
@@ -180,12 +191,19 @@ impl Handler<Incoming> for Namespace {
 }
 
 impl Namespace {
-    fn serve(&mut self, message: Message, reply: Option<Reply>, ctx: &mut Context<Self>) {
+    fn serve(
+        &mut self,
+        message: Message,
+        reply: Option<Reply>,
+        offset: Option<Offset>,
+        ctx: &mut Context<Self>,
+    ) {
         match message {
             Message::Broadcast { payload, target, sending, .. } => {
                 let mut broadcast = Broadcast::new(target, payload, sending.flags());
                 broadcast.ack = reply.and_then(|reply| self.collect(reply, sending));
-                self.handle(broadcast, ctx);
+                self.deliver(broadcast, offset, ctx);
+                self.rest(ctx);
             }
             Message::Join { target, rooms } => {
                 self.handle(Join { local: true, ..Join::new(target, &*rooms) }, ctx);

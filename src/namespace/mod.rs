@@ -8,6 +8,7 @@ mod builder;
 mod cluster;
 mod crew;
 mod dynamic;
+mod keeping;
 mod membership;
 pub(crate) mod messages;
 mod passing;
@@ -180,6 +181,7 @@ impl Namespace {
         if self.keeper.is_none() {
             let settings = self.description.recovery.as_ref();
             self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
+            self.arrange_keeping();
         }
         Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
@@ -202,6 +204,7 @@ impl Namespace {
         let inbox: Recipient<Incoming> = addr.clone().recipient();
         let link = LinkHandle::attach(cluster, &self.name, inbox, &self.metrics);
         self.link = Some(Box::new(link));
+        self.arrange_keeping();
     }
 
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
