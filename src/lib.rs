@@ -54,6 +54,9 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod typed;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 #[cfg(feature = "redis")]
 pub use crate::adapter::{
@@ -102,4 +105,7 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "typescript")]
+    #[doc = include_str!("../docs/typescript.md")]
+    struct Typescript;
 }

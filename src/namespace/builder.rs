@@ -344,7 +344,7 @@ pub trait NamespaceActor: Actor<Context = Context<Self>> {
 /// Collects the events of a [`NamespaceActor`].
 pub struct On<A: Actor> {
     namespace: Namespace,
-    actor: Addr<A>,
+    pub(super) actor: Addr<A>,
 }
 
 impl<A: Actor> std::fmt::Debug for On<A> {
@@ -354,7 +354,7 @@ impl<A: Actor> std::fmt::Debug for On<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> On<A> {
-    fn change(&mut self, change: impl FnOnce(Namespace) -> Namespace) {
+    pub(super) fn change(&mut self, change: impl FnOnce(Namespace) -> Namespace) {
         let namespace = std::mem::replace(&mut self.namespace, Namespace::new("/"));
         self.namespace = change(namespace);
     }

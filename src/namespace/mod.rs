@@ -17,6 +17,7 @@ mod rebuilding;
 mod recovery;
 pub(crate) mod returning;
 mod supervisor;
+mod typed;
 
 use std::{
     fmt,

@@ -41,6 +41,7 @@ mod parser;
 mod scan;
 mod splice;
 mod spread;
+pub(crate) mod typed;
 
 #[cfg(test)]
 mod tests;

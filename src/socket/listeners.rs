@@ -68,13 +68,19 @@ pub trait Listener<M>: Send + Sync + 'static {
 /// A listener made ready for the table. Opaque.
 pub struct BoxedListener(pub(crate) Handler);
 
+impl Listener<Self> for BoxedListener {
+    fn into_handler(self) -> Self {
+        self
+    }
+}
+
 impl fmt::Debug for BoxedListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BoxedListener")
     }
 }
 
-fn boxed<Fut>(future: Fut) -> LocalFuture<Outcome>
+pub(super) fn boxed<Fut>(future: Fut) -> LocalFuture<Outcome>
 where
     Fut: Future + 'static,
     Fut::Output: IntoOutcome,
@@ -82,7 +88,7 @@ where
     Box::pin(async move { future.await.into_outcome() })
 }
 
-fn refused(error: EventError) -> LocalFuture<Outcome> {
+pub(super) fn refused(error: EventError) -> LocalFuture<Outcome> {
     Box::pin(std::future::ready(Outcome::Failed(error)))
 }
 
@@ -146,6 +152,12 @@ pub struct FromSocket<T, R = ()> {
     answer: PhantomData<fn() -> R>,
 }
 
+impl<T, R> FromSocket<T, R> {
+    pub(super) fn new(socket: Socket, data: T) -> Self {
+        Self { socket, data, answer: PhantomData }
+    }
+}
+
 impl<T: fmt::Debug, R> fmt::Debug for FromSocket<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { socket, data, .. } = self;
@@ -165,8 +177,7 @@ where
     fn into_handler(self) -> BoxedListener {
         BoxedListener(Arc::new(move |call| match call.event.args.parse() {
             Ok(data) => {
-                let answer =
-                    self.send(FromSocket { socket: call.socket, data, answer: PhantomData });
+                let answer = self.send(FromSocket::new(call.socket, data));
                 Box::pin(async move {
                     match answer.await {
                         Ok(answer) => answer.into_outcome(),

@@ -24,6 +24,7 @@ mod recovery;
 pub(crate) mod remote;
 mod scope;
 mod shown;
+mod typed;
 mod watchers;
 
 use std::{
@@ -50,6 +51,7 @@ pub use self::{
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
     remote::{RemoteAck, RemoteSocket, SocketDetails},
+    typed::{Returns, TypedAckSender, TypedListener},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
