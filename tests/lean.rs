@@ -295,7 +295,7 @@ async fn a_connection_has_a_limit_for_what_is_not_read() {
         (LeanHttp::new(), Duration::from_secs(30)),
         (LeanHttp::new().unread_timeout(Duration::from_secs(7)), Duration::from_secs(7)),
     ] {
-        let app = App::new().route("/", web::get().to(|| async { HttpResponse::Ok() }));
+        let app = App::new().route("/", web::get().to(|| async { HttpResponse::Ok().finish() }));
         let service = options.serve(app).new_service(()).await.unwrap();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
