@@ -56,7 +56,9 @@ mod socket;
 pub mod testing;
 
 #[cfg(feature = "redis")]
-pub use crate::adapter::{RedisAdapter, RedisError, ShardedRedisAdapter, SubscriptionMode};
+pub use crate::adapter::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,

@@ -64,6 +64,11 @@ impl fmt::Display for Uid {
     }
 }
 
+/// Whether servers keep the name of a server-side event for themselves; besides those that clients keep.
+pub(crate) fn is_kept_by_servers(event: &str) -> bool {
+    matches!(event, "connection" | "new_namespace")
+}
+
 pub(crate) type Rooms = SmallVec<[Room; 1]>;
 
 /// How a broadcast is sent, as far as other nodes have to know.

@@ -28,7 +28,9 @@ use std::{fmt, sync::Arc};
 
 use self::bus::Connect;
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisAdapter, RedisError, ShardedRedisAdapter, SubscriptionMode};
+pub use self::redis::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+};
 pub use self::{node::ClusterState, recovery::Recovery};
 
 /// What connects the servers of a cluster, for

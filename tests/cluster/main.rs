@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "redis")]
+mod access;
+#[cfg(feature = "redis")]
+mod emitter;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;

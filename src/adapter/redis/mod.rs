@@ -2,10 +2,11 @@
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
 //! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`sharded`] that over
-//! channels of sharded pub/sub.
+//! channels of sharded pub/sub. [`emitter`] sends without being a server.
 
 mod census;
 mod classic;
+mod emitter;
 mod endpoint;
 mod publisher;
 mod recent;
@@ -17,6 +18,7 @@ mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use self::emitter::{RedisEmitError, RedisEmitter};
 use self::{classic::Classic, endpoint::Endpoint, sharded::Sharded, subscriber::Subscriber};
 use super::{
     Adapter, BoxedAdapter,

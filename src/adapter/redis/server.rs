@@ -146,10 +146,7 @@ impl Connection {
                 Publish::Ordinary => {
                     let count = publications.len();
                     let pipeline = pipeline(command, publications);
-                    // Whichever it is: it tells the others, in this order.
-                    let first = Route::new(0, SlotAddr::Master);
-                    let route = SingleNodeRoutingInfo::SpecificNode(first);
-                    connection.route_pipeline(pipeline, 0, count, route).await?
+                    connection.route_pipeline(pipeline, 0, count, one_place()).await?
                 }
                 Publish::Sharded => {
                     let mut places = IndexMap::<_, Vec<_>>::new();
@@ -168,6 +165,23 @@ impl Connection {
             },
         };
         Ok(answers.iter().filter(|answer| matches!(answer, Value::ServerError(_))).count())
+    }
+
+    /// Carries out one command. A cluster's server for it is the one that has its key, or, if that
+    /// does not matter and `in_one_place`, the same for all.
+    pub(super) async fn carry_out(
+        &mut self,
+        command: Cmd,
+        in_one_place: bool,
+    ) -> RedisResult<Value> {
+        match self {
+            Self::Single(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) if in_one_place => {
+                let route = RoutingInfo::SingleNode(one_place());
+                connection.route_command(command, route).await?.extract_error()
+            }
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
     }
 
     /// What each server says to a command: one, or all masters.
@@ -189,6 +203,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Where a cluster gets all ordinary messages: whichever it is, it tells the others, in their order.
+fn one_place() -> SingleNodeRoutingInfo {
+    SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master))
 }
 
 /// A channel; equal to those that are in the same place for certain.
