@@ -93,6 +93,16 @@ pub use crate::{
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../docs/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../docs/authentication.md")]
+    struct Authentication;
+    #[doc = include_str!("../docs/deployment.md")]
+    struct Deployment;
+    #[doc = include_str!("../docs/tuning.md")]
+    struct Tuning;
+    #[doc = include_str!("../docs/from-socketioxide.md")]
+    struct FromSocketioxide;
     #[doc = include_str!("../docs/guide.md")]
     struct Guide;
     #[doc = include_str!("../docs/from-nodejs.md")]

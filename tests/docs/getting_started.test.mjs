@@ -2,12 +2,12 @@
 // written: the port, the flag for a repository with uncommitted changes, and where cargo keeps what it has built.
 
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { homedir, tmpdir } from "node:os";
 import { after, before, test } from "node:test";
 import { blocks, root } from "./page.mjs";
-import { freePort, run, start, until } from "./processes.mjs";
+import { freePort, start, until } from "./processes.mjs";
+import { building, place, shell, unpack } from "./project.mjs";
 
 const { chromium } = createRequire(`${root}tests/browser/`)("playwright-core");
 
@@ -15,16 +15,7 @@ const PAGE = "getting-started.md";
 const SECONDS = 1000;
 const WAIT = 60 * SECONDS;
 
-const home = mkdtempSync(`${tmpdir()}/greenroom-start-`);
-const chat = `${home}/projects/chat`;
-const env = {
-  ...process.env,
-  HOME: home,
-  CARGO_HOME: process.env.CARGO_HOME ?? `${homedir()}/.cargo`,
-  RUSTUP_HOME: process.env.RUSTUP_HOME ?? `${homedir()}/.rustup`,
-};
-delete env.CARGO_TARGET_DIR;
-const building = { ...env, CARGO_TARGET_DIR: process.env.TUTORIAL_TARGET ?? `${root}target/tutorial` };
+const chat = place("chat");
 const steps = blocks(PAGE);
 
 let port;
@@ -37,8 +28,6 @@ function next(kind, name) {
   assert.deepEqual([step?.kind, step?.name], [kind, name], "the order of the page");
   return step.text;
 }
-
-const shell = (text, cwd) => run("bash", ["-euxc", text], { cwd, env });
 
 /** Runs a command of the page that starts the server, and waits until it answers. */
 async function serve(command) {
@@ -75,16 +64,16 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
-  rmSync(home, { recursive: true, force: true });
+  place("chat");
 });
 
 test("the package is made and unpacked", async () => {
-  const text = next("run", "repository").replace("--no-verify", "--no-verify --allow-dirty");
-  await shell(text, root);
+  next("run", "repository");
+  await unpack();
 });
 
 test("a project is made, and the files are written", async () => {
-  await shell(next("run", "projects"), home);
+  await shell(next("run", "projects"));
   for (const name of ["src/main.rs", "src/index.html"]) {
     writeFileSync(`${chat}/${name}`, next("file", name).replaceAll("3000", String(port)));
   }
