@@ -1,5 +1,6 @@
 // Processes that a test starts, and that end with it.
 
+import { AssertionError } from "node:assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
@@ -15,7 +16,7 @@ export async function freePort() {
   return port;
 }
 
-/** Until `check` gives something that holds; with the last thing that was wrong if it never does. */
+/** Until `check` gives something that holds, or asserts what does not; with the last thing that was wrong if it never does. */
 export async function until(check, what, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   let last;
@@ -24,6 +25,7 @@ export async function until(check, what, seconds = 60) {
       const found = await check();
       if (found) return found;
     } catch (error) {
+      if (error instanceof AssertionError) throw error;
       last = error;
     }
     await pause(50);

@@ -91,7 +91,9 @@ fn broken(page: &Path) -> Vec<String> {
             normal(&page.parent().unwrap().join(file))
         };
         let there = root().join(&path).exists();
-        let known = || path.extension().is_some_and(|e| e == "md") && anchors(&read(&path)).contains(anchor);
+        let known = || {
+            path.extension().is_some_and(|e| e == "md") && anchors(&read(&path)).contains(anchor)
+        };
         if !there || !(anchor.is_empty() || known()) {
             broken.push(format!("{}:{line}: {target}", page.display()));
         }
@@ -103,9 +105,11 @@ fn broken(page: &Path) -> Vec<String> {
 fn every_link_between_pages_leads_to_a_file_and_a_heading() {
     let mut pages = files("docs", ".md");
     pages.extend(["README.md", "CHANGELOG.md", "SECURITY.md"].map(PathBuf::from));
-    pages.extend(files("benches", "README.md").into_iter().filter(|page| {
-        !page.components().any(|part| part.as_os_str() == "node_modules")
-    }));
+    pages.extend(
+        files("benches", "README.md")
+            .into_iter()
+            .filter(|page| !page.components().any(|part| part.as_os_str() == "node_modules")),
+    );
     let broken: Vec<String> = pages.iter().flat_map(|page| broken(page)).collect();
     assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
 }
@@ -119,7 +123,8 @@ fn links_are_found_outside_of_code_alone() {
 
 #[test]
 fn headings_of_one_text_are_told_apart_by_numbers() {
-    let text = "# One, two: `three`\n## See [this](that.md)\n## A\n## A\n#no heading\n```\n# code\n```";
+    let text =
+        "# One, two: `three`\n## See [this](that.md)\n## A\n## A\n#no heading\n```\n# code\n```";
     let expected = ["one-two-three", "see-this", "a", "a-1"].map(str::to_owned);
     assert_eq!(anchors(text), BTreeSet::from(expected));
 }

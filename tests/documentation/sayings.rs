@@ -27,8 +27,13 @@ const ERRORS: [&str; 11] = [
 ];
 
 /// Panics of tests are read where they happen, and say what they are about; those for tests alone never happen.
-const UNEXPLAINED: [&str; 5] =
-    ["src/testing/", "for a test", "the link was told to die", "several ids, for tests", "{missing}"];
+const UNEXPLAINED: [&str; 5] = [
+    "src/testing/",
+    "for a test",
+    "the link was told to die",
+    "several ids, for tests",
+    "{missing}",
+];
 
 /// A file without its comments and unit tests.
 fn code(path: &str) -> String {
