@@ -83,10 +83,14 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod typed;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 #[cfg(feature = "redis")]
 pub use crate::adapter::{
-    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
 };
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
@@ -140,4 +144,7 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "typescript")]
+    #[doc = include_str!("../docs/typescript.md")]
+    struct Typescript;
 }

@@ -15,7 +15,7 @@ set_up() {
             features | examples) need_node ;;
             deny) install_cargo_deny ;;
             unit) install_redis; command -v openssl >/dev/null || apt_get openssl ;;
-            e2e | smoke) install_packages tests/e2e; install_redis; install_balancers ;;
+            e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis; install_balancers ;;
             browser) install_packages tests/browser; install_chromium ;;
             book) install_packages tests/e2e; install_packages tests/browser; install_chromium; install_balancers; install_caddy; install_mdbook ;;
         esac
