@@ -138,6 +138,8 @@ mod pages {
     struct FromSocketioxide;
     #[doc = include_str!("../docs/guide.md")]
     struct Guide;
+    #[doc = include_str!("../docs/guide/binary.md")]
+    struct Binary;
     #[doc = include_str!("../docs/from-nodejs.md")]
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]
