@@ -69,11 +69,9 @@ fn literals(code: &str) -> Vec<String> {
     let mut chars = code.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\'' => {
-                // A character, such as '"'; of a lifetime nothing is passed over that matters.
-                if chars.peek() == Some(&'"') {
-                    chars.next();
-                }
+            // A character, such as '"'; of a lifetime nothing is passed over that matters.
+            '\'' if chars.peek() == Some(&'"') => {
+                chars.next();
             }
             '"' => {
                 let mut literal = String::new();
