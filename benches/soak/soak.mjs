@@ -205,6 +205,8 @@ if (redis) {
   repeat(60000, async () => {
     if (first) return (first = false);
     ledger.apart(true);
+    // What was sent before arrives.
+    await sleep(1000);
     await redis.stop();
     await sleep(3000 * Math.random());
     await redis.start();

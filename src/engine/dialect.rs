@@ -1,6 +1,6 @@
 //! How a client wants to be spoken to: the revision of the protocol, and what its URL asks for.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -116,28 +116,26 @@ impl Dialect {
         self.revision == Revision::Four && is_octets(content_type)
     }
 
-    /// Gives `take` the packets of a request body.
-    pub(crate) fn read<T>(
+    /// What is in a request body: itself, or what a form of JSONP holds. `None` if nothing was sent, as
+    /// far as the reference is concerned.
+    pub(crate) fn open(&self, body: Vec<u8>) -> Option<Vec<u8>> {
+        match &self.callback {
+            None => Some(body),
+            Some(_) => jsonp::field(&body).map(String::into_bytes),
+        }
+    }
+
+    /// The packets of an [opened](Self::open) request body.
+    pub(crate) fn packets<'a>(
         &self,
-        body: &[u8],
+        body: &'a [u8],
         content_type: Option<&[u8]>,
-        take: impl FnOnce(&mut dyn Iterator<Item = Result<Packet, PacketError>>) -> T,
-    ) -> T {
-        let octets = is_octets(content_type);
-        let body = match &self.callback {
-            None => Cow::Borrowed(body),
-            Some(_) => match jsonp::field(body) {
-                Some(field) => Cow::Owned(field.into_bytes()),
-                // Nothing was sent, as far as the reference is concerned.
-                None => return take(&mut std::iter::empty()),
-            },
-        };
+    ) -> Box<dyn Iterator<Item = Result<Packet, PacketError>> + 'a> {
+        let octets = is_octets(content_type) && self.callback.is_none();
         match self.revision {
-            Revision::Four => take(&mut payload::decode(&body)),
-            Revision::Three if octets && self.callback.is_none() => {
-                take(&mut revision3::decode_octets(&body))
-            }
-            Revision::Three => take(&mut revision3::decode_text(&body)),
+            Revision::Four => Box::new(payload::decode(body)),
+            Revision::Three if octets => Box::new(revision3::decode_octets(body)),
+            Revision::Three => Box::new(revision3::decode_text(body)),
         }
     }
 }

@@ -28,6 +28,10 @@ const HARD_QUARTERS: usize = 7;
 /// listener sends leaves nobody time to read.
 const BURST_QUARTERS: usize = 12;
 
+/// Above this many quarters nothing more is taken: the session has had no turn yet to close its client,
+/// and will do so, as packets are missing now.
+const MOST_QUARTERS: usize = 24;
+
 /// Operations of one client that may be on their way before nothing more is read from it.
 const MAX_IN_FLIGHT: usize = 1024;
 
@@ -108,6 +112,8 @@ pub(crate) struct Outbox {
     noticed: bool,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
+    /// Something was not taken because far too much waits.
+    overflown: bool,
     /// Volatile packets that were not sent because they would have had to wait.
     pub(crate) dropped_volatile: u64,
 }
@@ -126,6 +132,7 @@ impl Outbox {
             noticed: false,
             held: VecDeque::new(),
             sealed: false,
+            overflown: false,
             dropped_volatile: 0,
         }
     }
@@ -155,15 +162,36 @@ impl Outbox {
     }
 
     fn fill(&self) -> Fill {
+        if self.overflown {
+            return Fill::Full;
+        }
         let (bytes, packets) = self.load();
         let Bounds { bytes: max_bytes, packets: max_packets } = self.bounds;
         if bytes <= max_bytes && packets <= max_packets {
             return Fill::Normal;
         }
         let quarters = if self.noticed { HARD_QUARTERS } else { BURST_QUARTERS };
+        if self.exceeds(quarters) { Fill::Full } else { Fill::Slow }
+    }
+
+    /// Whether more waits than so many quarters of the bounds.
+    fn exceeds(&self, quarters: usize) -> bool {
+        let (bytes, packets) = self.load();
         let far = |load: usize, bound: usize| load > bound.saturating_mul(quarters) / 4;
-        let full = far(bytes, max_bytes) || far(packets, max_packets);
-        if full { Fill::Full } else { Fill::Slow }
+        far(bytes, self.bounds.bytes) || far(packets, self.bounds.packets)
+    }
+
+    /// Takes nothing new from now on if far too much waits, see [`MOST_QUARTERS`].
+    pub(crate) fn stop_overflow(&mut self) {
+        self.overflown |= self.exceeds(MOST_QUARTERS);
+    }
+
+    /// Where a packet of so many frames goes that is not taken.
+    fn refuses(&self, frames: usize) -> Option<Came> {
+        if self.sealed || frames == 0 {
+            return Some(Came::Nowhere);
+        }
+        self.overflown.then_some(Came::Refused(frames))
     }
 
     /// The session looks at how full it is.
@@ -200,16 +228,16 @@ impl Outbox {
 
     /// Appends a packet; a volatile one only when `writable`.
     pub(crate) fn push(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
-        if self.sealed || frames.is_empty() {
-            return Came::Nowhere;
+        if let Some(refused) = self.refuses(frames.len()) {
+            return refused;
         }
         self.append(frames, volatile, writable)
     }
 
     /// The same for a packet of which there are more receivers.
     pub(crate) fn push_clone(&mut self, frames: &Frames, volatile: bool, writable: bool) -> Came {
-        if self.sealed || frames.is_empty() {
-            return Came::Nowhere;
+        if let Some(refused) = self.refuses(frames.len()) {
+            return refused;
         }
         if let [frame] = &**frames
             && !volatile
@@ -244,8 +272,8 @@ impl Outbox {
         if self.in_flight.is_empty() && self.held.is_empty() {
             return self.push(frames, volatile, writable);
         }
-        if self.sealed || frames.is_empty() {
-            return Came::Nowhere;
+        if let Some(refused) = self.refuses(frames.len()) {
+            return refused;
         }
         self.newest = size(&frames);
         self.bytes += self.newest;

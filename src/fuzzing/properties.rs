@@ -158,12 +158,10 @@ proptest! {
             let dialect = Dialect::new(get);
             let body = dialect.body(&frames);
             let content_type = Some(body.content_type.as_bytes());
-            let read = dialect.read(&body.bytes, content_type, |packets| {
-                packets.map(|packet| match packet {
-                    Ok(EnginePacket::Message(message)) => message,
-                    other => panic!("{other:?}"),
-                }).collect::<Vec<_>>()
-            });
+            let read: Vec<_> = dialect.packets(&body.bytes, content_type).map(|packet| match packet {
+                Ok(EnginePacket::Message(message)) => message,
+                other => panic!("{other:?}"),
+            }).collect();
             prop_assert_eq!(&read, &messages, "{:?}", query);
         }
     }

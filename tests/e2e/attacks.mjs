@@ -188,6 +188,30 @@ export const ATTACKS = [
     },
   },
   {
+    name: "8 polling bodies of 1 MB that are nothing but pongs",
+    flood: true,
+    async run(t, server) {
+      const body = Array.from({ length: 499_000 }, () => "3").join("\x1e");
+      await times(8, async () => {
+        const session = await Polling.open(server);
+        const answer = await session.post(body);
+        assert.deepEqual([answer.status, answer.text], [200, "ok"]);
+      });
+    },
+  },
+  {
+    name: "pings without end, by one that reads the answers",
+    flood: true,
+    async run(t, server) {
+      const tcp = await tcpSession(t, server);
+      tcp.socket.removeAllListeners("data").resume();
+      const portion = Buffer.concat(Array.from({ length: MANY }, () => wsFrame("", { opcode: OP.ping })));
+      for (const until = Date.now() + 3000; Date.now() < until; ) {
+        if (!tcp.socket.write(portion)) await new Promise((done) => tcp.socket.once("drain", done));
+      }
+    },
+  },
+  {
     name: "CONNECTs with auths of 60,000 bytes",
     flood: true,
     async run(t, server) {

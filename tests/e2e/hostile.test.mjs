@@ -269,7 +269,7 @@ describe("HTTP (CVE-2020-36048, CVE-2023-31125)", () => {
 
 describe("clients that hold on (sox#731)", () => {
   test("sessions and upgrades that are abandoned are forgotten", async (t) => {
-    const own = await startServer(t, { PING_INTERVAL: "300", PING_TIMEOUT: "300", UPGRADE_TIMEOUT: "60000", CONNECT_TIMEOUT: "60000" });
+    const own = await startServer(t, { PING_INTERVAL: "1000", PING_TIMEOUT: "1500", UPGRADE_TIMEOUT: "60000", CONNECT_TIMEOUT: "60000" });
     await beside(t, async (healthy) => {
       const sockets = [];
       await Promise.all(Array.from({ length: 60 }, async (_, i) => {

@@ -14,9 +14,9 @@ fn written(dialect: &Dialect, frames: &[Frame]) -> (Vec<u8>, &'static str) {
 }
 
 fn read(dialect: &Dialect, body: &[u8], content_type: &str) -> usize {
-    dialect.read(body, Some(content_type.as_bytes()), |packets| {
-        packets.filter(|packet| matches!(packet, Ok(Packet::Message(_)))).count()
-    })
+    let Some(body) = dialect.open(body.to_vec()) else { return 0 };
+    let packets = dialect.packets(&body, Some(content_type.as_bytes()));
+    packets.filter(|packet| matches!(packet, Ok(Packet::Message(_)))).count()
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(crate) enum Came {
     Nowhere,
     Queue,
     Held,
+    /// Nowhere, as far too much waits. It had so many frames.
+    Refused(usize),
 }
 
 /// How many packets were dropped, and why.
@@ -141,7 +143,7 @@ impl Outbox {
 
     fn mark_of_newest(&self, came: Came) -> Option<Mark> {
         match came {
-            Came::Nowhere => None,
+            Came::Nowhere | Came::Refused(_) => None,
             Came::Queue => {
                 self.queue.iter().rev().map(Frame::mark).find(|mark| *mark != Mark::Part)
             }
@@ -155,7 +157,7 @@ impl Outbox {
     /// Takes back the packet that has just come.
     fn drop_newest(&mut self, came: Came, before: usize) -> u64 {
         match came {
-            Came::Nowhere => return 0,
+            Came::Nowhere | Came::Refused(_) => return 0,
             Came::Held => drop(self.held.pop_back()),
             Came::Queue => {
                 while let Some(frame) = self.queue.pop_back() {
@@ -183,7 +185,7 @@ impl Outbox {
         // that have to go.
         let last = match came {
             Came::Held => self.queue.len() + self.held.len(),
-            Came::Queue | Came::Nowhere => self.queue.len(),
+            Came::Queue | Came::Nowhere | Came::Refused(_) => self.queue.len(),
         };
         let is_newest = |waiting: &Waiting<'_>| waiting.at + waiting.places == last;
         let mut newest_is_dropped = false;

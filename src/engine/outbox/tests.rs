@@ -98,6 +98,23 @@ fn many_tiny_packets_are_bounded_by_count() {
 }
 
 #[test]
+fn what_comes_when_far_too_much_waits_is_refused_and_the_client_is_lost() {
+    let mut outbox = outbox(1 << 20, 4);
+    for _ in 0..25 {
+        assert_eq!(outbox.push(frames("x"), false, true), Came::Queue);
+        outbox.stop_overflow();
+    }
+    assert_eq!(outbox.push(frames("y"), false, true), Came::Refused(1));
+    assert_eq!(outbox.push_clone(&frames("y"), false, true), Came::Refused(1));
+    assert_eq!(outbox.push_own(frames("y"), false, 0, true), Came::Refused(1));
+    // Also when it has been read: something is missing.
+    assert_eq!(sent(&mut outbox).len(), 25);
+    assert_eq!(outbox.fill_after_pop(Fill::Full), Fill::Full);
+    outbox.seal();
+    assert_eq!(outbox.push(frames("z"), false, true), Came::Nowhere);
+}
+
+#[test]
 fn held_packets_count_too() {
     let mut outbox = outbox(1 << 20, 4);
     let operation = outbox.begin(0);

@@ -93,6 +93,10 @@ impl Pipe {
     /// The outbox has exceeded its bounds: drops what may be dropped.
     #[cold]
     fn make_room(&self, state: &mut State, came: Came, newest: usize) -> Fill {
+        if let Came::Refused(frames) = came {
+            self.0.metrics.frames_undelivered.add(frames as u64);
+            return Fill::Full;
+        }
         if state.fill == Fill::Normal {
             state.outbox.forget_hopeless();
         }
@@ -101,6 +105,7 @@ impl Pipe {
         metrics.slow_dropped_oldest.add(oldest);
         metrics.slow_dropped_newest.add(newest);
         metrics.slow_superseded.add(superseded);
+        state.outbox.stop_overflow();
         // Also when all fits now: the client has not read it.
         state.outbox.fill_after_push(Fill::Lagging)
     }

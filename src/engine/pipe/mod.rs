@@ -93,7 +93,7 @@ struct Carrier {
     generation: Generation,
     transport: Transport,
     waker: Option<Waker>,
-    /// A request body that is being read.
+    /// A request body that is being read or handed in.
     post_waker: Option<Waker>,
     /// A polling response that takes what comes next.
     poll_waiting: bool,
@@ -185,6 +185,15 @@ pub(crate) struct Look {
     pub(crate) crowded: bool,
     /// What waited has been handed to the transport, and somebody wants to know it.
     pub(crate) drained: bool,
+}
+
+/// How much of a request body has been handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The rest has to wait for room.
+    Some,
+    /// All of it, or nothing more is wanted.
+    All,
 }
 
 /// Why a request cannot become the session's poll or post.

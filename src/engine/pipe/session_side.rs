@@ -33,9 +33,10 @@ impl Pipe {
             let taken: usize = into.iter().map(|(_, inbound)| inbound.size()).sum();
             state.inbox_bytes = state.inbox_bytes.saturating_sub(taken);
         }
-        let stalled = state.stalled.take();
+        let (stalled, post) = (state.stalled.take(), state.carrier.post_waker.take());
         drop(state);
         wake(stalled);
+        wake(post);
         Poll::Ready(())
     }
 
@@ -126,7 +127,7 @@ impl Pipe {
     pub(crate) fn switch(&self) -> Option<Generation> {
         let mut state = self.lock();
         let mut probe = state.probe.take()?;
-        let old = state.carrier.waker.take();
+        let old = [state.carrier.waker.take(), state.carrier.post_waker.take()];
         state.carrier = Carrier {
             generation: probe.generation,
             transport: Transport::WebSocket,
@@ -138,7 +139,7 @@ impl Pipe {
             at_work: false,
         };
         drop(state);
-        wake(old);
+        old.into_iter().for_each(wake);
         wake(probe.waker);
         Some(probe.generation)
     }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{
     Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused, State,
-    bodies::MAX_BODIES, register, wake,
+    Taken, bodies::MAX_BODIES, register, wake,
 };
 use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
 
@@ -12,8 +12,8 @@ impl Pipe {
     /// Whether there is room in the inbox; if not, the transport is woken when there is.
     pub(crate) fn poll_room(&self, generation: Generation, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let full = state.inbox.len() >= INBOX_PACKETS || state.inbox_bytes >= INBOX_BYTES;
-        if full && state.attached(generation) && !matches!(state.phase, Phase::Closed(_)) {
+        if state.is_full() && state.attached(generation) && !matches!(state.phase, Phase::Closed(_))
+        {
             register(&mut state.stalled, cx);
             return Poll::Pending;
         }
@@ -54,6 +54,34 @@ impl Pipe {
             state.carrier.waker = None;
         }
         true
+    }
+
+    /// Hands in a portion of a request body, as much as there is room for. Waits while there is none.
+    pub(crate) fn poll_take(
+        &self,
+        generation: Generation,
+        items: &mut impl Iterator<Item = Inbound>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Taken> {
+        let mut state = self.lock();
+        if state.is_full() && state.attached(generation) && !matches!(state.phase, Phase::Closed(_))
+        {
+            register(&mut state.carrier.post_waker, cx);
+            return Poll::Pending;
+        }
+        let taken = loop {
+            if state.is_full() {
+                break Taken::Some;
+            }
+            let next = items.next();
+            if !next.is_some_and(|item| state.take_in(generation, std::iter::once(item))) {
+                break Taken::All;
+            }
+        };
+        let waker = state.call_session();
+        drop(state);
+        wake(waker);
+        Poll::Ready(taken)
     }
 
     /// What a WebSocket sends next: at least one frame, and more as long as they are no more than `max`
@@ -230,6 +258,11 @@ impl Pipe {
 }
 
 impl State {
+    /// Whether nothing more should be read before the session has taken what has come.
+    fn is_full(&self) -> bool {
+        self.inbox.len() >= INBOX_PACKETS || self.inbox_bytes >= INBOX_BYTES
+    }
+
     /// Takes what a transport has read, unless it is not wanted any more.
     fn take_in(&mut self, generation: Generation, items: impl Iterator<Item = Inbound>) -> bool {
         if matches!(self.phase, Phase::Closed(_)) || !self.attached(generation) {
@@ -288,6 +321,27 @@ mod tests {
         assert!(!has_room(&pipe), "128 wait");
         take(&pipe, 1);
         assert!(has_room(&pipe));
+    }
+
+    #[test]
+    fn a_body_of_many_packets_comes_a_portion_at_a_time() {
+        let dialect = Dialect::new(|_| Some("4"));
+        let bounds = Bounds { bytes: 1000, packets: 10 };
+        let pipe = Pipe::new(0, Transport::Polling, dialect, bounds, Default::default());
+        let mut left = (0..300).map(|_| Inbound::Packet(Packet::Noop));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::Some));
+        assert_eq!(left.len(), 172);
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Pending);
+        take(&pipe, 128);
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::Some));
+        take(&pipe, 128);
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::All));
+        // Nobody reads on for a session that has ended.
+        let mut left = (0..300).map(|_| Inbound::Packet(Packet::Noop));
+        pipe.close_now(Farewell::Noop, true);
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::All));
+        assert_eq!(left.len(), 299);
     }
 
     #[test]

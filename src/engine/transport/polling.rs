@@ -19,7 +19,7 @@ use tracing::debug;
 use crate::engine::{
     compression::Encoding,
     frame::Frame,
-    pipe::{Generation, Inbound, Pipe, Refused},
+    pipe::{Generation, Inbound, Pipe, Refused, Taken},
     session::CloseReason,
 };
 use crate::metrics::Metrics;
@@ -125,19 +125,19 @@ pub(crate) async fn send(
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
-    hand_in(&pipe, generation, &body, content_type).await;
+    hand_in(&pipe, generation, body, content_type).await;
     underway.completed = true;
     pipe.end_post(generation);
     respond(req, StatusCode::OK).insert_header((header::CONTENT_TYPE, "text/html")).body("ok")
 }
 
-/// Gives the packets to the session and waits until it has taken them.
-async fn hand_in(pipe: &Pipe, generation: Generation, body: &[u8], content_type: Option<&[u8]>) {
+/// Gives the packets to the session, a portion at a time, and waits until it has taken them.
+async fn hand_in(pipe: &Pipe, generation: Generation, body: Vec<u8>, content_type: Option<&[u8]>) {
+    let Some(body) = pipe.dialect().open(body) else { return };
+    let mut packets = pipe.dialect().packets(&body, content_type).map(Inbound::from);
+    while poll_fn(|cx| pipe.poll_take(generation, &mut packets, cx)).await == Taken::Some {}
     let (done, taken) = oneshot::channel();
-    pipe.dialect().read(body, content_type, |packets| {
-        let packets = packets.map(Inbound::from);
-        pipe.receive(generation, packets.chain(std::iter::once(Inbound::Barrier(done))));
-    });
+    pipe.receive(generation, std::iter::once(Inbound::Barrier(done)));
     // The session may end at one of the packets; the request is answered all the same.
     let _ = taken.await;
 }

@@ -188,6 +188,7 @@ impl Socket {
         let mut handed_in = false;
         while self.parked != Parked::Lost
             && self.wire.is_open()
+            && !self.wire.owes_pongs()
             && self.wire.poll_input(cx).is_ready()
             && self.pipe.poll_room(self.generation, cx).is_ready()
         {
@@ -245,6 +246,10 @@ impl MessageBody for Socket {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
+        if this.wire.has_had_its_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if this.ready.is_empty() {
             this.read(cx);
         }

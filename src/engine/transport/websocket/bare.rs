@@ -66,7 +66,11 @@ struct Bare {
 impl Bare {
     fn read(&mut self, cx: &mut Context<'_>) {
         let Self { wire, answer, answers } = self;
-        while wire.is_open() && answers.is_empty() && wire.poll_input(cx).is_ready() {
+        while wire.is_open()
+            && answers.is_empty()
+            && !wire.owes_pongs()
+            && wire.poll_input(cx).is_ready()
+        {
             let take = |message| answers.extend(answer(message).as_ref().map(frame));
             if let Read::Messages { pause: true } = wire.read(take) {
                 cx.waker().wake_by_ref();
@@ -95,6 +99,10 @@ impl MessageBody for Bare {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
+        if this.wire.has_had_its_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         this.read(cx);
         let Self { wire, answers, .. } = this;
         let open = wire.is_open();

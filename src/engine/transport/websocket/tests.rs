@@ -109,3 +109,24 @@ fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocke
     assert_eq!(poll(&mut socket), Poll::Ready(Some(frame::close(NO_CODE, ""))));
     assert_eq!(poll(&mut socket), Poll::Ready(None));
 }
+
+#[test]
+fn who_sends_nothing_but_pings_gives_others_their_turn() {
+    let (mut socket, _pipe, input) = socket();
+    let pings: Vec<u8> = [0x89, 0x80, 0, 0, 0, 0].repeat(3000);
+    let pongs = [0x8a, 0x80, 0, 0, 0, 0].repeat(3000);
+    for portion in [&pings, &pings, &pongs, &pings] {
+        input.send(portion);
+    }
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let mut written = 0;
+        while let Poll::Ready(bytes) = poll(&mut socket) {
+            assert_eq!(bytes.as_deref(), Some(&[0x8a, 0][..]));
+            written += 1;
+        }
+        turns.push(written);
+    }
+    // One portion is answered before the next is read, and then it is the turn of others.
+    assert_eq!(turns, [3000, 3000, 3000, 0]);
+}

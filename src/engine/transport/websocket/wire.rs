@@ -31,6 +31,10 @@ const PARKED: usize = 16 * 1024;
 /// has no `Content-Length`: no client sees this.
 pub(super) const SIZE: BodySize = BodySize::Sized(u64::MAX);
 
+/// Control frames that are taken before others have their turn. Neither they nor their answers wait
+/// anywhere, so nothing else holds up who sends nothing but those.
+const CONTROLS: u32 = 1024;
+
 /// How many bytes a socket that the system has accepted takes at once, whatever its client reads.
 const CERTAIN: u32 = 4096;
 
@@ -46,6 +50,8 @@ pub(super) struct Wire {
     outgoing: Option<Box<Outgoing>>,
     /// Pongs, which go before what waits.
     control: VecDeque<Bytes>,
+    /// Control frames that came since others had their turn.
+    controls: u32,
     drains: bool,
     /// What came of a message is elsewhere, or lost: what follows cannot be read without it.
     detached: bool,
@@ -93,6 +99,7 @@ impl Wire {
             ended: false,
             outgoing,
             control: VecDeque::new(),
+            controls: 0,
             drains: false,
             detached: false,
             wrote: false,
@@ -116,6 +123,21 @@ impl Wire {
     /// Whether more may be read.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether its pongs have to be written before more is read.
+    pub(super) fn owes_pongs(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Whether others should have their turn before anything else is done, because of what came. It
+    /// is said once.
+    pub(super) fn has_had_its_turn(&mut self) -> bool {
+        let had = self.controls >= CONTROLS && self.control.is_empty();
+        if had {
+            self.controls = 0;
+        }
+        had
     }
 
     /// Ready when there is something to [read](Self::read).
@@ -167,12 +189,15 @@ impl Wire {
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
         let chunk = std::mem::take(&mut self.unread);
         let mut closing = None;
-        let control = &mut self.control;
+        let (control, controls) = (&mut self.control, &mut self.controls);
         let fed = self.decoder.feed(&chunk, &mut |message| match message {
             frame::Message::Text(text) => take(Message::Text(text)),
             frame::Message::Binary(data) => take(Message::Binary(data)),
-            frame::Message::Ping(data) => control.push_back(frame::pong(&data)),
-            frame::Message::Pong(_) => {}
+            frame::Message::Ping(data) => {
+                *controls += 1;
+                control.push_back(frame::pong(&data));
+            }
+            frame::Message::Pong(_) => *controls += 1,
             frame::Message::Close(close) => {
                 closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
             }
