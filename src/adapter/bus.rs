@@ -9,7 +9,11 @@ use hashbrown::HashSet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::message::{Envelope, Message, Rejected, Uid};
-use crate::{engine::LocalFuture, metrics::Metrics, room::Room};
+use crate::{
+    engine::LocalFuture,
+    metrics::{Metrics, meters::Held},
+    room::Room,
+};
 
 /// Messages from a bus that may be on their way to namespaces before no more is read from it.
 const UNDERWAY: usize = 1024;
@@ -118,7 +122,10 @@ pub(crate) trait Connect: fmt::Debug + Send + Sync {
 // ---- bus → link --------------------------------------------------------------------------------
 
 /// Held as long as a message is on its way.
-pub(crate) type Permit = OwnedSemaphorePermit;
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+    _lag: Held,
+}
 
 /// What a bus tells its link.
 #[derive(Message)]
@@ -159,8 +166,10 @@ impl Inbox {
     pub(crate) async fn receive(&self, seat: &Seat, envelope: Result<Envelope, Rejected>) {
         match envelope {
             Ok(envelope) if self.is_for(seat, &envelope) => {
+                let lag = self.metrics.meters.incoming();
                 // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
+                let Ok(place) = Arc::clone(&self.underway).acquire_owned().await else { return };
+                let permit = Permit { _place: place, _lag: lag };
                 self.metrics.cluster_messages_received.increment();
                 self.link.do_send(BusEvent::Received { seat: seat.number, envelope, permit });
             }

@@ -28,7 +28,7 @@ use crate::{
         dialect::Revision,
         link::{Link, Protocol},
     },
-    metrics::Metrics,
+    metrics::{Metrics, meters::Rare},
     namespace::{
         messages::{Arrival, Entrance, Place},
         returning::Claim,
@@ -174,6 +174,7 @@ impl Client {
 impl Protocol for Client {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.shared.metrics.sessions_opened.increment();
+        link.upper.shared.metrics.meters.opened(link.carried_by());
         if link.revision() == Revision::Three {
             joining::connect(link, "/".into(), None, ctx);
         }
@@ -184,6 +185,13 @@ impl Protocol for Client {
     }
 
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
+        let meters = &link.upper.shared.metrics.meters;
+        match event {
+            ConnectionEvent::Upgraded(_) => meters.upgraded(),
+            ConnectionEvent::Slow => meters.slow.change(1),
+            ConnectionEvent::CaughtUp => meters.slow.change(-1),
+            _ => {}
+        }
         for socket in link.upper.sockets() {
             running::notice(&link.upper, &socket, event, ctx);
         }
@@ -192,7 +200,11 @@ impl Protocol for Client {
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
-        metrics.volatile_dropped.add(link.pipe().dropped_volatile());
+        metrics.meters.closed(link.carried_by());
+        metrics.meters.count(Rare::Closed, reason.as_str());
+        if link.is_lagging() {
+            metrics.meters.slow.change(-1);
+        }
         match reason {
             CloseReason::SlowClient => metrics.slow_clients_closed.increment(),
             CloseReason::PingTimeout => metrics.ping_timeouts.increment(),

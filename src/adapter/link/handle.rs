@@ -61,7 +61,7 @@ impl LinkHandle {
 
     /// Hands something over, without waiting. What cannot be taken is dropped and counted.
     pub(crate) fn submit(&self, operation: Operation) {
-        if self.link.try_send(Outgoing { seat: self.seat, operation }).is_err() {
+        if self.link.try_send(Outgoing::new(self.seat, operation)).is_err() {
             self.metrics.cluster_messages_dropped.increment();
         }
     }
@@ -69,7 +69,7 @@ impl LinkHandle {
     /// The same for what must not be lost, because nothing would make up for it. There is no more
     /// of it than sockets move.
     pub(crate) fn insist(&self, operation: Operation) {
-        self.link.do_send(Outgoing { seat: self.seat, operation });
+        self.link.do_send(Outgoing::new(self.seat, operation));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         bus::{Permit, SeatNumber},
         message::{Message, Sending, Wanted},
     },
+    metrics::meters::Since,
     packet::Payload,
     room::{Room, Target},
 };
@@ -36,6 +37,13 @@ pub(crate) struct Detach(pub(crate) SeatNumber);
 pub(crate) struct Outgoing {
     pub(crate) seat: SeatNumber,
     pub(crate) operation: Operation,
+    pub(crate) since: Since,
+}
+
+impl Outgoing {
+    pub(super) fn new(seat: SeatNumber, operation: Operation) -> Self {
+        Self { seat, operation, since: Since::now() }
+    }
 }
 
 /// The same as a namespace is asked for it: it hands it on, behind what it was told before.
@@ -82,9 +90,23 @@ pub(crate) enum Question {
     Settled,
 }
 
+impl Question {
+    /// What metrics call it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Broadcast { .. } => "broadcast_with_ack",
+            Self::Fetch { .. } => "fetch_sockets",
+            Self::AllRooms => "all_rooms",
+            Self::ServerSideEmit(_) => "server_side_emit",
+            Self::Settled => "settle",
+        }
+    }
+}
+
 /// What other nodes, and the link itself, have for a namespace.
 #[derive(Message)]
 #[rtype(result = "()")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the largest")]
 pub(crate) enum Incoming {
     Message {
         message: Message,

@@ -17,7 +17,10 @@ use super::{
     server::{Connection, Server},
     state::{Side, State},
 };
-use crate::{adapter::bus::Unsent, metrics::Metrics};
+use crate::{
+    adapter::bus::Unsent,
+    metrics::{Metrics, meters::Since},
+};
 
 /// Commands that may wait, and the bytes of their messages. Beyond it the engine counts as away.
 const MAX_WAITING: usize = 16_384;
@@ -46,6 +49,8 @@ impl Publish {
 pub(super) struct Publication {
     pub(super) channel: Rc<str>,
     pub(super) message: Vec<u8>,
+    /// When the publisher got it.
+    pub(super) since: Since,
 }
 
 enum Command {
@@ -88,7 +93,7 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        let publication = Publication { channel, message };
+        let publication = Publication { channel, message, since: Since::now() };
         self.queue.try_send(Command::Publish(publication)).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
@@ -234,8 +239,10 @@ impl Task {
         }
         let count = publications.len() as u64;
         let bytes = publications.iter().map(|publication| publication.message.len()).sum();
+        let given: Vec<Since> = publications.iter().map(|publication| publication.since).collect();
         let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        given.into_iter().for_each(|since| self.metrics.meters.published(since));
         match refused {
             Ok(0) => Ok(()),
             Ok(refused) => {

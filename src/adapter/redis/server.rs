@@ -216,7 +216,7 @@ fn place(channel: &str) -> &str {
 
 fn pipeline(command: &str, publications: Vec<Publication>) -> Pipeline {
     let mut pipeline = redis::pipe();
-    for Publication { channel, message } in publications {
+    for Publication { channel, message, .. } in publications {
         pipeline.cmd(command).arg(&*channel).arg(message);
     }
     pipeline
