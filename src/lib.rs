@@ -54,9 +54,15 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod typed;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 #[cfg(feature = "redis")]
-pub use crate::adapter::{RedisAdapter, RedisError, ShardedRedisAdapter, SubscriptionMode};
+pub use crate::adapter::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
+};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,
@@ -99,4 +105,7 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "typescript")]
+    #[doc = include_str!("../docs/typescript.md")]
+    struct Typescript;
 }

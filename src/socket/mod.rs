@@ -15,7 +15,7 @@ mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
-mod operator;
+pub(crate) mod operator;
 mod outcome;
 mod outstanding;
 mod own_listeners;
@@ -24,6 +24,7 @@ mod recovery;
 pub(crate) mod remote;
 mod scope;
 mod shown;
+mod typed;
 mod watchers;
 
 use std::{
@@ -50,6 +51,7 @@ pub use self::{
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
     remote::{RemoteAck, RemoteSocket, SocketDetails},
+    typed::{Returns, TypedAckSender, TypedListener},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},

@@ -45,16 +45,26 @@ impl Publish {
     }
 }
 
-/// A message for a channel.
-pub(super) struct Publication {
-    pub(super) channel: Rc<str>,
-    pub(super) message: Vec<u8>,
-    /// When the publisher got it.
-    pub(super) since: Since,
+/// Something to send.
+pub(super) enum Publication {
+    /// A message for a channel.
+    Message { channel: Rc<str>, message: Vec<u8> },
+    /// A command of one key whose answer says nothing more than whether it was carried out.
+    Command { key: Rc<str>, command: Cmd, size: usize },
+}
+
+impl Publication {
+    /// Of what it carries.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.len(),
+            Self::Command { size, .. } => *size,
+        }
+    }
 }
 
 enum Command {
-    Publish(Publication),
+    Publish(Publication, Since),
     /// Any command, and who waits for what each server answers.
     Ask {
         command: Cmd,
@@ -84,7 +94,16 @@ impl Publisher {
 
     /// Publishes a message behind all that was given before.
     pub(super) fn publish(&self, channel: Rc<str>, message: Vec<u8>) -> Result<(), Unsent> {
-        let size = message.len();
+        self.queue(Publication::Message { channel, message })
+    }
+
+    /// Carries out a command behind all that was given before. `size` is that of what it carries.
+    pub(super) fn carry_out(&self, key: Rc<str>, command: Cmd, size: usize) -> Result<(), Unsent> {
+        self.queue(Publication::Command { key, command, size })
+    }
+
+    fn queue(&self, publication: Publication) -> Result<(), Unsent> {
+        let size = publication.size();
         if !self.state.is_up(Side::Publisher)
             || self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
         {
@@ -93,8 +112,7 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        let publication = Publication { channel, message, since: Since::now() };
-        self.queue.try_send(Command::Publish(publication)).map_err(|_| {
+        self.queue.try_send(Command::Publish(publication, Since::now())).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
         })
@@ -166,8 +184,8 @@ impl Task {
     /// What waited has not been sent, and is too old now.
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Publish(publication) = command {
-                self.bytes.fetch_sub(publication.message.len(), Ordering::Relaxed);
+            if let Command::Publish(publication, _) = command {
+                self.bytes.fetch_sub(publication.size(), Ordering::Relaxed);
                 self.metrics.cluster_messages_dropped.increment();
             }
         }
@@ -205,7 +223,7 @@ impl Task {
         let mut publications = Vec::new();
         for command in batch.drain(..) {
             match command {
-                Command::Publish(publication) => publications.push(publication),
+                Command::Publish(publication, since) => publications.push((publication, since)),
                 Command::Ask { command, answer } => {
                     // Behind what was published before it.
                     self.publish(&mut publications, connection).await?;
@@ -230,7 +248,7 @@ impl Task {
 
     async fn publish(
         &self,
-        publications: &mut Vec<Publication>,
+        publications: &mut Vec<(Publication, Since)>,
         connection: &mut Connection,
     ) -> redis::RedisResult<()> {
         let publications = std::mem::take(publications);
@@ -238,8 +256,9 @@ impl Task {
             return Ok(());
         }
         let count = publications.len() as u64;
-        let bytes = publications.iter().map(|publication| publication.message.len()).sum();
-        let given: Vec<Since> = publications.iter().map(|publication| publication.since).collect();
+        let bytes = publications.iter().map(|(publication, _)| publication.size()).sum();
+        let given: Vec<Since> = publications.iter().map(|(_, since)| *since).collect();
+        let publications = publications.into_iter().map(|(publication, _)| publication).collect();
         let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         given.into_iter().for_each(|since| self.metrics.meters.published(since));
