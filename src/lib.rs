@@ -35,6 +35,8 @@
 pub mod prelude;
 
 mod adapter;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod config;
 mod connection;
 pub mod engine;
