@@ -101,4 +101,7 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "admin")]
+    #[doc = include_str!("../docs/admin.md")]
+    struct AdminInterface;
 }
