@@ -56,9 +56,15 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod typed;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 #[cfg(feature = "redis")]
-pub use crate::adapter::{RedisAdapter, RedisError, ShardedRedisAdapter, SubscriptionMode};
+pub use crate::adapter::{
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
+};
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,
@@ -104,4 +110,7 @@ mod pages {
     #[cfg(feature = "admin")]
     #[doc = include_str!("../docs/admin.md")]
     struct AdminInterface;
+    #[cfg(feature = "typescript")]
+    #[doc = include_str!("../docs/typescript.md")]
+    struct Typescript;
 }

@@ -13,8 +13,8 @@ set_up() {
             clippy | features | measure) need_component clippy clippy ;;&
             features | examples) need_node ;;
             deny) install_cargo_deny ;;
-            unit) install_redis ;;
-            e2e | smoke) install_packages tests/e2e; install_redis ;;
+            unit) install_redis; command -v openssl >/dev/null || apt_get openssl ;;
+            e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis; install_balancers ;;
             browser) install_packages tests/browser; install_chromium ;;
         esac
     done
@@ -57,6 +57,11 @@ install_packages() {
 # Tests start servers of their own on free ports.
 install_redis() {
     command -v redis-server >/dev/null && command -v redis-cli >/dev/null || apt_get redis-server redis-tools
+}
+
+# Those of examples/cluster. Tests start them on free ports; as services they are of no use here.
+install_balancers() {
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null && PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || apt_get nginx-light haproxy
 }
 
 # The path of a Chromium, if there is one.

@@ -3,6 +3,7 @@
 //!
 //! `PORT` and `HOST` say where it listens; with `PORT=0` the system chooses the port.
 
+mod files;
 mod rooms;
 
 use std::{
@@ -12,42 +13,8 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    App, HttpResponse, HttpServer, Responder,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE},
-    web,
-};
+use actix_web::{App, HttpServer};
 use greenroom::{Drain, SocketIo};
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-/// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 9] = [
-    ("/", HTML, include_str!("index.html")),
-    ("/chat.css", CSS, include_str!("chat.css")),
-    ("/chat.js", SCRIPT, include_str!("chat.js")),
-    ("/view.js", SCRIPT, include_str!("view.js")),
-    ("/dom.js", SCRIPT, include_str!("dom.js")),
-    ("/admin", HTML, include_str!("admin.html")),
-    ("/admin.html", HTML, include_str!("admin.html")),
-    ("/admin.css", CSS, include_str!("admin.css")),
-    ("/admin.js", SCRIPT, include_str!("admin.js")),
-];
-
-fn files(app: &mut web::ServiceConfig) {
-    for (path, content_type, content) in FILES {
-        app.route(path, web::get().to(move || file(content_type, content)));
-    }
-}
-
-async fn file(content_type: &'static str, content: &'static str) -> impl Responder {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, content_type))
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .body(content)
-}
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -63,10 +30,10 @@ async fn serve() -> io::Result<()> {
     })?;
 
     let io = SocketIo::builder().start();
-    rooms::open(&io);
+    rooms::open(&io, false);
     // The HTTP server waits for open connections: ours are closed first, at the next deploy.
     let drained = io.drain_on_signal(Drain::new());
-    let server = HttpServer::new(move || App::new().service(io.clone()).configure(files))
+    let server = HttpServer::new(move || App::new().service(io.clone()).configure(files::serve))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         // Time for the headers of a request; that of its body is `body_timeout` of the server.

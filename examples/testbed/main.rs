@@ -94,7 +94,7 @@ fn socket_io(settings: &Settings) -> SocketIo {
     if let Some(node) = &settings.node {
         io.spawn(cluster::namespace(node, &world));
     }
-    chat::open(&io);
+    chat::open(&io, false);
     io
 }
 

@@ -19,7 +19,6 @@ pub(crate) struct Uid(Arc<str>);
 
 impl Uid {
     /// 16 hexadecimal digits, as in cluster messages.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the drivers of cluster messages"))]
     pub(crate) fn hex() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }
@@ -62,6 +61,11 @@ impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether servers keep the name of a server-side event for themselves; besides those that clients keep.
+pub(crate) fn is_kept_by_servers(event: &str) -> bool {
+    matches!(event, "connection" | "new_namespace")
 }
 
 pub(crate) type Rooms = SmallVec<[Room; 1]>;

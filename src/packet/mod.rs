@@ -41,6 +41,7 @@ mod parser;
 mod scan;
 mod splice;
 mod spread;
+pub(crate) mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use self::decode::{DecodeError, Decoder};
 pub(crate) use self::document::Document;
 pub use self::encode::{EncodeError, Outgoing, Payload};
 pub use self::msgpack::MsgpackParser;
+pub(crate) use self::msgpack::Walk;
 pub use self::parser::{Decode, DefaultParser, Parser, ParserLimits};
 
 use bytestring::ByteString;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     adapter::{
         link::{Consult, Gathered, Operation, Question, Sink},
-        message::{Answer, Wanted},
+        message::{Answer, Wanted, is_kept_by_servers},
     },
     engine::pipe::Pipe,
     packet::{Args, EncodeError, Payload},
@@ -26,9 +26,6 @@ use crate::{
 
 /// How long a socket that joins waits until the engine has confirmed it.
 const CONFIRMATION: Duration = Duration::from_secs(5);
-
-/// Names that servers keep for themselves, besides those that clients keep.
-const RESERVED: [&str; 2] = ["connection", "new_namespace"];
 
 /// Adds those that are missing in one namespace to those of others.
 fn add(missing: &mut Missing, more: Missing) {
@@ -326,7 +323,7 @@ impl BroadcastOperator {
 }
 
 fn server_side<T: Serialize + ?Sized>(event: &str, data: &T) -> Result<Payload, EmitError> {
-    if RESERVED.contains(&event) {
+    if is_kept_by_servers(event) {
         return Err(EncodeError::Reserved(event.to_owned()).into());
     }
     Ok(Payload::event(event, data)?)

@@ -15,7 +15,7 @@ mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
-mod operator;
+pub(crate) mod operator;
 mod outcome;
 mod outstanding;
 mod own_listeners;
@@ -26,6 +26,7 @@ mod scope;
 mod shown;
 #[cfg(feature = "admin")]
 pub(crate) mod tap;
+mod typed;
 mod watchers;
 
 use std::{
@@ -52,6 +53,7 @@ pub use self::{
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
     remote::{RemoteAck, RemoteSocket, SocketDetails},
+    typed::{Returns, TypedAckSender, TypedListener},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a broadcast waits for answers if nothing else was said.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A selection of sockets and how to send to them. Every step returns a new one, and one can be
 /// used any number of times.

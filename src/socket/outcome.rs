@@ -37,6 +37,12 @@ impl IntoOutcome for () {
     }
 }
 
+impl IntoOutcome for Outcome {
+    fn into_outcome(self) -> Outcome {
+        self
+    }
+}
+
 impl<T: Serialize> IntoOutcome for Ack<T> {
     fn into_outcome(self) -> Outcome {
         match Payload::ack(&self.0) {

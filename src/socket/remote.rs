@@ -26,7 +26,7 @@ use super::{
 use crate::room::{Disconnect, IntoRooms, Join, Leave, Room, SocketId, Target};
 
 /// Sockets that are looked at before others get their turn.
-pub(super) const SOCKETS_PER_TURN: usize = 256;
+pub(crate) const SOCKETS_PER_TURN: usize = 256;
 
 /// Which sockets are selected, and which rooms are they in?
 #[derive(Clone, Message)]

@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "redis")]
+mod access;
+#[cfg(feature = "redis")]
+mod emitter;
 mod faults;
 #[cfg(feature = "redis")]
 mod redis;
@@ -12,6 +16,8 @@ mod redis;
 mod secure;
 #[cfg(feature = "redis")]
 mod sharded;
+#[cfg(feature = "redis")]
+mod streams;
 mod suite;
 
 use std::time::Duration;

@@ -134,8 +134,8 @@ impl Drop for Redis {
 }
 
 /// Ordinary pub/sub.
-struct Classic {
-    redis: Redis,
+pub(crate) struct Classic {
+    pub(crate) redis: Redis,
     specific: bool,
 }
 
@@ -156,7 +156,7 @@ impl Driver for Classic {
     }
 }
 
-fn classic() -> Classic {
+pub(crate) fn classic() -> Classic {
     Classic { redis: Redis::start(), specific: false }
 }
 

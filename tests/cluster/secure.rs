@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, process::Command};
 
-use greenroom::{ClusterState, RedisAdapter, ShardedRedisAdapter, testing::TestServer};
+use greenroom::{
+    ClusterState, RedisAdapter, RedisEmitError, RedisEmitter, RedisStreamsAdapter,
+    ShardedRedisAdapter, testing::TestServer,
+};
 
 use crate::{
-    Driver, client,
+    Driver, client, emitter,
     redis::{Redis, until},
     server, sharded, suite,
     support::handle,
@@ -80,8 +83,38 @@ impl Driver for ClassicCluster {
     }
 }
 
+/// Streams on one, several of them on its servers, and sharded pub/sub.
+struct StreamsCluster(tokio::sync::OnceCell<Masters>);
+
+impl Driver for StreamsCluster {
+    async fn start(&self, count: usize) -> Vec<TestServer> {
+        let urls = self.0.get_or_init(Masters::start).await.urls();
+        let mut servers = Vec::new();
+        for n in 0..count {
+            let adapter = RedisStreamsAdapter::cluster(urls.iter().map(|url| &**url)).unwrap();
+            let adapter = adapter.stream_count(3).use_sharded_pub_sub(true);
+            let builder = server(format!("node{n}")).adapter(adapter);
+            servers.push(TestServer::workers(builder, 1).await);
+        }
+        for server in &servers {
+            server.io().cluster_ready().await;
+        }
+        servers
+    }
+}
+
+suite::for_driver!(redis_streams_cluster, StreamsCluster(tokio::sync::OnceCell::new()));
 suite::for_driver!(sharded_redis_cluster, ShardedCluster(tokio::sync::OnceCell::new()));
 suite::for_driver!(classic_redis_cluster, ClassicCluster(tokio::sync::OnceCell::new()));
+
+#[actix_rt::test]
+async fn an_emitter_sends_over_a_redis_cluster_in_its_order() {
+    let driver = ClassicCluster(Masters::start().await.into());
+    let servers = driver.start(2).await;
+    let urls = driver.0.get().unwrap().urls();
+    let adapter = RedisAdapter::cluster(urls.iter().map(|url| &**url)).unwrap();
+    emitter::does_what_it_says(&servers, adapter.into()).await;
+}
 
 #[actix_rt::test]
 async fn rooms_on_all_servers_of_a_redis_cluster_are_heard_also_after_connections_broke() {
@@ -89,6 +122,7 @@ async fn rooms_on_all_servers_of_a_redis_cluster_are_heard_also_after_connection
     let urls = masters.urls();
     let adapter = || ShardedRedisAdapter::cluster(urls.iter().map(|url| &**url)).unwrap();
     let servers = sharded::start(2, adapter).await;
+    let emitter = RedisEmitter::from(adapter());
     let b = client(&servers[1], "b", &[]).await;
     let socket = handle(&servers[1], &b).await;
     let rooms: Vec<String> = (0..60).map(|n| format!("room {n}")).collect();
@@ -98,6 +132,9 @@ async fn rooms_on_all_servers_of_a_redis_cluster_are_heard_also_after_connection
             servers[0].io().to(room).emit("n", room).unwrap();
             assert_eq!(b.next_event().await.data::<String>(), *room);
         }
+        // Its channel is on one of the servers only.
+        emitter.to("room 7").emit("n", &round).await.unwrap();
+        assert_eq!(b.next_event().await.data::<u64>(), round);
         assert_eq!(servers[0].io().sockets().server_count().await, Some(2));
         for master in &masters.0 {
             master.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -136,7 +173,7 @@ async fn a_user_needs_no_more_than_its_channels() {
     assert!(created.contains("OK"), "{created}");
     let url = format!("redis://node:p%2540ss%20word@127.0.0.1:{}", redis.port);
     let adapter = || ShardedRedisAdapter::new(&url).unwrap().channel_prefix("app");
-    both_hear(&sharded::start(2, adapter).await).await;
+    both_hear(&sharded::start(2, adapter).await, adapter().into()).await;
     let mut servers = Vec::new();
     for n in 0..2 {
         // Patterns are allowed by their own text.
@@ -149,14 +186,16 @@ async fn a_user_needs_no_more_than_its_channels() {
     for server in &servers {
         server.io().cluster_ready().await;
     }
-    both_hear(&servers).await;
+    both_hear(&servers, RedisAdapter::new(&url).unwrap().key("app").into()).await;
 }
 
-async fn both_hear(servers: &[TestServer]) {
+async fn both_hear(servers: &[TestServer], emitter: RedisEmitter) {
     let b = client(&servers[1], "b", &[]).await;
     handle(&servers[1], &b).await.join_confirmed("r").await.unwrap();
     servers[0].io().to("r").emit("hello", &1).unwrap();
     assert_eq!(b.next_event().await.name, "hello");
+    emitter.to("r").emit("emitted", &2).await.unwrap();
+    assert_eq!(b.next_event().await.name, "emitted");
     assert_eq!(servers[0].io().sockets().server_count().await, Some(2));
     assert_eq!(servers[0].io().sockets().try_fetch_sockets().await.unwrap().len(), 1);
 }
@@ -169,15 +208,24 @@ async fn over_tls_only_a_server_that_is_trusted_is_talked_to() {
     let url = format!("rediss://127.0.0.1:{}", redis.port);
     let pem = std::fs::read(files.path("cert.pem")).unwrap();
     let adapter = || ShardedRedisAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
-    both_hear(&sharded::start(2, adapter).await).await;
+    both_hear(&sharded::start(2, adapter).await, adapter().into()).await;
     let mut servers = Vec::new();
+    let adapter = || RedisAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
     for n in 0..2 {
-        let adapter = RedisAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
-        servers.push(TestServer::workers(server(format!("n{n}")).adapter(adapter), 1).await);
+        servers.push(TestServer::workers(server(format!("n{n}")).adapter(adapter()), 1).await);
         servers[n].io().cluster_ready().await;
     }
-    both_hear(&servers).await;
+    both_hear(&servers, adapter().into()).await;
+    let adapter = || RedisStreamsAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
+    let mut servers = Vec::new();
+    for n in 0..2 {
+        servers.push(TestServer::workers(server(format!("n{n}")).adapter(adapter()), 1).await);
+        servers[n].io().cluster_ready().await;
+    }
+    both_hear(&servers, adapter().into()).await;
     // Nobody vouches for it.
+    let untold = RedisEmitter::new(&url).unwrap().emit("e", &1).await.unwrap_err();
+    assert!(matches!(untold, RedisEmitError::Unreachable(_)), "{untold:?}");
     let stranger = RedisAdapter::new(&url).unwrap();
     let stranger = TestServer::workers(server("stranger".into()).adapter(stranger), 1).await;
     let is_away = async || stranger.io().cluster_state() == Some(ClusterState::Away);

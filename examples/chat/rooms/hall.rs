@@ -7,7 +7,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use greenroom::prelude::*;
+use greenroom::{BroadcastOperator, prelude::*};
 use serde_json::json;
 
 use super::{
@@ -25,6 +25,8 @@ pub(super) struct Hall {
     rooms: HashMap<&'static str, Members>,
     /// Admins that want to know what happens.
     watchers: Vec<Socket>,
+    /// Where there are other servers: what asks them.
+    cluster: Option<SocketIo>,
 }
 
 struct User {
@@ -71,12 +73,26 @@ impl Members {
 }
 
 impl Hall {
+    pub(super) fn new(cluster: Option<SocketIo>) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
     fn room(&mut self, name: &'static str) -> &mut Members {
         self.rooms.entry(name).or_default()
     }
 
-    fn entered(&mut self, room: &'static str) -> Answer<Entered> {
-        Answer::Done(Entered { room, users: self.room(room).names.clone() })
+    /// With the names of all who are in the room, on other servers too.
+    fn entered(&mut self, room: &'static str) -> Reply<Entered> {
+        let done = move |users| Ok(Ack(Answer::Done(Entered { room, users })));
+        match self.everywhere(room) {
+            Some(members) => Response::fut(async move { done(names(&members).await) }),
+            None => Response::reply(done(self.room(room).names.clone())),
+        }
+    }
+
+    /// The members of a room on all servers, if there may be others.
+    fn everywhere(&self, room: &'static str) -> Option<BroadcastOperator> {
+        Some(self.cluster.as_ref()?.of("/chat")?.to(room))
     }
 
     /// The user and the room it is in, if it is in one.
@@ -95,6 +111,16 @@ impl Hall {
         socket.to(room).emit("user-joined", &Presence { room, username: &name })?;
         self.tell_watchers("join", room, &name);
         Ok(())
+    }
+
+    /// Takes a user from the room it is in, if any, to another one.
+    fn change(&mut self, socket: &Socket, room: &'static str) -> Result<(), EmitError> {
+        if self.whereabouts(socket).is_some_and(|(_, current)| current == room) {
+            return Ok(());
+        }
+        let from = self.quit(socket.id())?;
+        self.enter(socket, room)?;
+        room_changed(socket, from, Some(room))
     }
 
     /// Takes a user out of its room; returns which one that was.
@@ -126,6 +152,22 @@ fn room_changed(
     socket.everyone().to(socket.id()).emit("room-changed", &RoomChanged { from, to })
 }
 
+/// The names of members, in the order of JavaScript's `sort()`.
+async fn names(members: &BroadcastOperator) -> Vec<String> {
+    let sockets = members.fetch_sockets().await;
+    let mut names: Vec<String> =
+        sockets.iter().filter_map(|socket| socket.data().get("name")).collect();
+    names.sort_by(|one, other| one.encode_utf16().cmp(other.encode_utf16()));
+    names
+}
+
+/// What a handler answers now or later.
+type Reply<R> = Response<Result<Ack<Answer<R>>, EventError>>;
+
+fn refused<R: 'static>(why: &'static str) -> Reply<R> {
+    Response::reply(Ok(Ack(Answer::Refused(why))))
+}
+
 const NOWHERE: &str = "not in a room";
 
 impl Handler<Arrive> for Hall {
@@ -134,6 +176,9 @@ impl Handler<Arrive> for Hall {
     fn handle(&mut self, Arrive(socket): Arrive, _: &mut Context<Self>) {
         let username = socket.handshake().auth["username"].as_str();
         let name = username.filter(|name| !name.is_empty()).unwrap_or("guest").to_owned();
+        if self.cluster.is_some() {
+            socket.data(|data| data.set("name", &name)).expect("a text has a JSON form");
+        }
         self.users.insert(socket.id().clone(), User { socket, name, room: None });
     }
 }
@@ -149,19 +194,17 @@ impl Handler<Depart> for Hall {
 }
 
 impl Handler<Ask<Enter, Entered>> for Hall {
-    type Result = Result<Ack<Answer<Entered>>, EventError>;
+    type Result = Reply<Entered>;
 
     fn handle(&mut self, ask: Ask<Enter, Entered>, _: &mut Context<Self>) -> Self::Result {
         let Enter(Text(name)) = ask.data;
         let Some(room) = ROOMS.into_iter().find(|room| name.as_deref() == Some(room)) else {
-            return Ok(Ack(Answer::Refused("unknown room")));
+            return refused("unknown room");
         };
-        if self.whereabouts(&ask.socket).is_none_or(|(_, current)| current != room) {
-            let from = self.quit(ask.socket.id())?;
-            self.enter(&ask.socket, room)?;
-            room_changed(&ask.socket, from, Some(room))?;
+        match self.change(&ask.socket, room) {
+            Ok(()) => self.entered(room),
+            Err(error) => Response::reply(Err(error.into())),
         }
-        Ok(Ack(self.entered(room)))
     }
 }
 
@@ -178,32 +221,42 @@ impl Handler<Ask<Leave, Left>> for Hall {
 }
 
 impl Handler<Ask<Say, Delivered>> for Hall {
-    type Result = Result<Ack<Answer<Delivered>>, EventError>;
+    type Result = Reply<Delivered>;
 
     fn handle(&mut self, ask: Ask<Say, Delivered>, _: &mut Context<Self>) -> Self::Result {
         let Say(Text(text)) = ask.data;
         let Some((user, room)) = self.whereabouts(&ask.socket) else {
-            return Ok(Ack(Answer::Refused(NOWHERE)));
+            return refused(NOWHERE);
         };
         let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Ack(Answer::Refused("invalid message")));
+            return refused("invalid message");
         };
         let username = user.name.clone();
         let message = Said { room, username: &username, text: &text };
-        ask.socket.everyone().to(room).emit("message", &message)?;
+        if let Err(error) = ask.socket.everyone().to(room).emit("message", &message) {
+            return Response::reply(Err(error.into()));
+        }
         self.tell_watchers("message", room, &username);
         let members = self.room(room);
         members.messages += 1;
-        Ok(Ack(Answer::Done(Delivered { delivered: members.names.len() })))
+        let done = |delivered| Ok(Ack(Answer::Done(Delivered { delivered })));
+        let here = members.names.len();
+        match self.everywhere(room) {
+            // Without those of servers that do not answer.
+            Some(members) => Response::fut(async move {
+                done(members.count_sockets().await.unwrap_or_else(|incomplete| incomplete.results))
+            }),
+            None => Response::reply(done(here)),
+        }
     }
 }
 
 impl Handler<Ask<Who, Entered>> for Hall {
-    type Result = Result<Ack<Answer<Entered>>, EventError>;
+    type Result = Reply<Entered>;
 
     fn handle(&mut self, ask: Ask<Who, Entered>, _: &mut Context<Self>) -> Self::Result {
         let room = self.whereabouts(&ask.socket).map(|(_, room)| room);
-        Ok(Ack(room.map_or(Answer::Refused(NOWHERE), |room| self.entered(room))))
+        room.map_or_else(|| refused(NOWHERE), |room| self.entered(room))
     }
 }
 

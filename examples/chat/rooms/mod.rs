@@ -21,9 +21,10 @@ use self::{
 
 const ROOMS: [&str; 3] = ["general", "tech", "random"];
 
-/// Adds `/chat` and `/admin` to a server.
-pub(crate) fn open(io: &SocketIo) {
-    let hall = Hall::default().start();
+/// Adds `/chat` and `/admin` to a server. With `clustered`, what users are told of a room counts those
+/// of other servers too; the admin page is about one server.
+pub(crate) fn open(io: &SocketIo, clustered: bool) {
+    let hall = Hall::new(clustered.then(|| io.clone())).start();
     io.spawn(chat(&hall));
     io.spawn(admin(&hall, io));
 }

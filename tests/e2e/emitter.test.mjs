@@ -1,0 +1,92 @@
+// The emitter of this repository, `examples/emitter`, heard by servers of both kinds (features C12, C13).
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { before, after } from "node:test";
+import { test, assert, describe, isReference, client, clients, ask, next, until, within } from "./support.mjs";
+import { ClusterServer, Redis } from "./cluster.mjs";
+
+const testbed = process.env.TESTBED ?? fileURLToPath(new URL("../../target/release/examples/testbed", import.meta.url));
+const WS = { transports: ["websocket"] };
+
+/** The kinds of adapters, and whose servers have them. */
+const KINDS = [["classic", "redis", ["greenroom", "node"]], ["sharded", "redis-sharded", ["greenroom", "node"]]];
+
+for (const [kind, adapter, servers] of KINDS) {
+  describe(`${kind}: an emitter without a server`, { skip: isReference && "it is ours" }, () => {
+    const redis = new Redis();
+    const running = [];
+    const folder = mkdtempSync(join(tmpdir(), "emitter-"));
+    before(async () => {
+      await redis.start();
+      for (const name of servers) running.push(await new ClusterServer(name, name, redis, { ADAPTER: adapter }).start());
+    }, { timeout: 30000 });
+    after(async () => {
+      for (const server of running) await server.stop();
+      await redis.stop();
+      rmSync(folder, { recursive: true });
+    }, { timeout: 20000 });
+
+    /** Runs the command to its end; its status and what it complained about. */
+    async function run(...words) {
+      const child = spawn(`${dirname(testbed)}/emitter`, ["--url", redis.url, "--kind", kind, "--of", "cluster", ...words], {
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      let complaint = "";
+      child.stderr.on("data", (text) => (complaint += text));
+      const status = await within(new Promise((resolve) => child.once("exit", resolve)), `emitter ${words.join(" ")}`);
+      return { status, complaint };
+    }
+    const emit = async (...words) => assert.deepEqual(await run(...words), { status: 0, complaint: "" });
+
+    for (const [index, name] of servers.entries()) {
+      test(`${name} does all that it says`, async (t) => {
+        const [a, b] = await clients(t, running[index], 2, "/cluster", WS);
+        const room = `${name} é`;
+        writeFileSync(join(folder, "bytes"), Buffer.from([0, 255, 16]));
+        await emit("emit", "all", '{"n":1.5,"t":"é✓"}', `@${folder}/bytes`, "null");
+        for (const socket of [a, b]) assert.deepEqual(await next(socket, "all"), [{ n: 1.5, t: "é✓" }, Buffer.from([0, 255, 16]), null]);
+        await emit("--to", a.id, "--to", b.id, "join", room);
+        await emit("--to", a.id, "join", `${room}a`, `${room}b`);
+        await until(() => ask(a, "rooms"), ({ rooms }) => rooms.length === 3, "the joins");
+        await until(() => ask(b, "rooms"), ({ rooms }) => rooms.includes(room), "the join");
+        await emit("--to", room, "--except", `${room}b`, "--volatile", "--no-compress", "emit", "one", "1");
+        await emit("--to", `${room}a`, "--to", room, "emit", "both");
+        assert.deepEqual(await next(a, "both"), []);
+        assert.deepEqual(await next(b, "both"), []);
+        assert.deepEqual(b.inbox.takeAll(), [["one", 1]]);
+        assert.deepEqual(a.inbox.takeAll(), []);
+        await emit("--to", room, "leave", `${room}a`, room);
+        await until(() => ask(a, "rooms"), ({ rooms }) => rooms.length === 1 && rooms[0] === `${room}b`, "the leaves");
+        await ask(a, "sseLog", { clear: true });
+        await emit("tell", "sse", "[1]", '"x"');
+        await until(() => ask(a, "sseLog"), (log) => log.length === 1, "the event to the servers");
+        assert.deepEqual(await ask(a, "sseLog"), [["sse", [[1], "x"]]]);
+        await emit("--to", a.id, "disconnect");
+        assert.equal((await within(a.gone, "disconnect")).reason, "io server disconnect");
+        assert.ok(b.connected);
+        await emit("--to", b.id, "disconnect", "--close");
+        assert.match((await within(b.gone, "disconnect")).reason, /io server disconnect|transport close/);
+      });
+    }
+
+    test("a namespace does not hear what is for another one; what cannot be sent is said", async (t) => {
+      const a = await client(t, running[0], "/cluster", WS);
+      const other = await client(t, running[0], "/rc", WS);
+      await emit("--of", "/rc", "emit", "elsewhere");
+      await next(other, "elsewhere");
+      await emit("emit", "here");
+      await next(a, "here");
+      assert.deepEqual(a.inbox.takeAll(), []);
+      assert.deepEqual(other.inbox.takeAll(), []);
+      const reserved = await run("emit", "disconnect");
+      assert.equal(reserved.status, 1);
+      assert.match(reserved.complaint, /disconnect/);
+      const nowhere = await run("--url", "redis://127.0.0.1:1", "emit", "e");
+      assert.equal(nowhere.status, 1);
+      assert.match(nowhere.complaint, /Redis cannot be reached/);
+    });
+  });
+}
