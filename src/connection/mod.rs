@@ -21,6 +21,8 @@ use actix::prelude::*;
 use smallvec::SmallVec;
 
 use self::underway::{Parked, Running};
+#[cfg(feature = "admin")]
+use crate::engine::Transport;
 use crate::{
     config::{Capacity, RateLimit},
     engine::{
@@ -175,6 +177,8 @@ impl Protocol for Client {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.shared.metrics.sessions_opened.increment();
         link.upper.shared.metrics.meters.opened(link.carried_by());
+        #[cfg(feature = "admin")]
+        link.upper.shared.metrics.traffic.opened(link.pipe().transport() == Transport::Polling);
         if link.revision() == Revision::Three {
             joining::connect(link, "/".into(), None, ctx);
         }
@@ -192,6 +196,11 @@ impl Protocol for Client {
             ConnectionEvent::CaughtUp => meters.slow.change(-1),
             _ => {}
         }
+        #[cfg(feature = "admin")]
+        if matches!(event, ConnectionEvent::Upgraded(_)) {
+            link.upper.shared.metrics.traffic.polling_ended();
+            link.upper.sockets().iter().for_each(Socket::show_upgrade);
+        }
         for socket in link.upper.sockets() {
             running::notice(&link.upper, &socket, event, ctx);
         }
@@ -205,6 +214,8 @@ impl Protocol for Client {
         if link.is_lagging() {
             metrics.meters.slow.change(-1);
         }
+        #[cfg(feature = "admin")]
+        metrics.traffic.closed(reason as usize, link.pipe().transport() == Transport::Polling);
         match reason {
             CloseReason::SlowClient => metrics.slow_clients_closed.increment(),
             CloseReason::PingTimeout => metrics.ping_timeouts.increment(),

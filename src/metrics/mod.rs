@@ -7,6 +7,9 @@ pub(crate) mod sink;
 #[cfg(feature = "metrics")]
 mod table;
 
+#[cfg(feature = "admin")]
+pub(crate) mod traffic;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::meters::{Meters, Tally};
@@ -20,6 +23,8 @@ macro_rules! counters {
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
             pub(crate) meters: Meters,
+            #[cfg(feature = "admin")]
+            pub(crate) traffic: traffic::Traffic,
         }
 
         /// A reading of a server's counters, all since its start.
@@ -40,7 +45,12 @@ macro_rules! counters {
                 sink.describe(table::ROWS);
                 sink.describe(OWN);
                 $(let $name = Counter::told(series!(sink, $name $($series)?));)*
-                Self { $($name,)* meters: Meters::new(sink, max_namespaces) }
+                Self {
+                    $($name,)*
+                    meters: Meters::new(sink, max_namespaces),
+                    #[cfg(feature = "admin")]
+                    traffic: traffic::Traffic::default(),
+                }
             }
         }
 
@@ -235,6 +245,10 @@ counters! {
     recovery_sessions_evicted,
     /// Events for sockets that had left and that nobody can come back for any more.
     recovery_emits_dropped,
+    /// What an admin interface did not show, because too much happened at once.
+    admin_sightings_dropped,
+    /// Attempts to log in to an admin interface that were refused: wrong, or too many.
+    admin_logins_refused,
 }
 
 #[cfg(all(test, feature = "metrics"))]

@@ -38,6 +38,8 @@ use super::{
 use crate::metrics::meters::Rare;
 
 mod check;
+#[cfg(feature = "admin")]
+pub(crate) use self::check::client_address;
 mod error;
 mod respond;
 
