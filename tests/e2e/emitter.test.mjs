@@ -1,14 +1,12 @@
 // The emitter of this repository, `examples/emitter`, heard by servers of both kinds (features C12, C13).
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { before, after } from "node:test";
 import { test, assert, describe, isReference, client, clients, ask, next, until, within } from "./support.mjs";
 import { ClusterServer, Redis } from "./cluster.mjs";
+import { example, start } from "./processes.mjs";
 
-const testbed = process.env.TESTBED ?? fileURLToPath(new URL("../../target/release/examples/testbed", import.meta.url));
 const WS = { transports: ["websocket"] };
 
 /** The kinds of adapters, and whose servers have them. */
@@ -31,13 +29,9 @@ for (const [kind, adapter, servers] of KINDS) {
 
     /** Runs the command to its end; its status and what it complained about. */
     async function run(...words) {
-      const child = spawn(`${dirname(testbed)}/emitter`, ["--url", redis.url, "--kind", kind, "--of", "cluster", ...words], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      let complaint = "";
-      child.stderr.on("data", (text) => (complaint += text));
-      const status = await within(new Promise((resolve) => child.once("exit", resolve)), `emitter ${words.join(" ")}`);
-      return { status, complaint };
+      const child = start(example("emitter"), ["--url", redis.url, "--kind", kind, "--of", "cluster", ...words]);
+      const { code } = await within(child.exited, `emitter ${words.join(" ")}`);
+      return { status: code, complaint: child.complained };
     }
     const emit = async (...words) => assert.deepEqual(await run(...words), { status: 0, complaint: "" });
 
