@@ -36,7 +36,8 @@ const NOT_BUILT: [(&str, Asks); 2] = [
     ("PARSER", |value| !["default", "msgpack"].contains(&value)),
     ("ADAPTER", |value| {
         value != "memory"
-            && !(cfg!(feature = "redis") && ["redis", "redis-sharded"].contains(&value))
+            && !(cfg!(feature = "redis")
+                && ["redis", "redis-sharded", "redis-streams"].contains(&value))
     }),
 ];
 
@@ -100,12 +101,13 @@ fn recovery() -> Result<Option<Recovery>, String> {
 enum Redis {
     Classic(greenroom::RedisAdapter),
     Sharded(greenroom::ShardedRedisAdapter),
+    Streams(greenroom::RedisStreamsAdapter),
 }
 
 /// Several addresses, with commas, are those of a Redis Cluster.
 #[cfg(feature = "redis")]
 fn redis() -> Result<Option<Redis>, String> {
-    use greenroom::{RedisAdapter, RedisError, ShardedRedisAdapter};
+    use greenroom::{RedisAdapter, RedisError, RedisStreamsAdapter, ShardedRedisAdapter};
     let url = text("REDIS_URL").unwrap_or_else(|| "redis://127.0.0.1:6379".into());
     let (urls, cluster) = (url.split(','), url.contains(','));
     let failed = |error: RedisError| format!("REDIS_URL: {error}");
@@ -130,6 +132,14 @@ fn redis() -> Result<Option<Redis>, String> {
                 Some(prefix) => adapter.channel_prefix(&prefix),
                 None => adapter,
             }))
+        }
+        Some("redis-streams") => {
+            let adapter = if cluster {
+                RedisStreamsAdapter::cluster(urls)
+            } else {
+                RedisStreamsAdapter::new(&url)
+            };
+            Some(Redis::Streams(adapter.map_err(failed)?))
         }
         _ => None,
     })
@@ -215,6 +225,7 @@ impl Settings {
             None => {}
             Some(Redis::Classic(adapter)) => builder = builder.adapter(adapter.clone()),
             Some(Redis::Sharded(adapter)) => builder = builder.adapter(adapter.clone()),
+            Some(Redis::Streams(adapter)) => builder = builder.adapter(adapter.clone()),
         }
         builder
             .http_compression(self.engine.http_compression)

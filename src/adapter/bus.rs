@@ -8,7 +8,10 @@ use actix::prelude::*;
 use hashbrown::HashSet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::message::{Envelope, Message, Rejected, Uid};
+use super::{
+    message::{Envelope, Message, Rejected, Uid},
+    recovery::Offset,
+};
 use crate::{engine::LocalFuture, metrics::Metrics, room::Room};
 
 /// Messages from a bus that may be on their way to namespaces before no more is read from it.
@@ -92,6 +95,21 @@ pub(crate) trait Bus {
     fn send(&mut self, seat: &Arc<Seat>, to: Option<&Uid>, message: &Message)
     -> Result<(), Unsent>;
 
+    /// Whether it keeps broadcasts for a while, and gives them names by which clients can take up
+    /// what they missed, see [`Bus::keep`].
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    /// Sends a broadcast to all other nodes, and says by [`Inbox::kept`] what its name is, in the
+    /// order in which all nodes hear it. `number` tells it from others; they grow.
+    ///
+    /// # Errors
+    /// As [`Bus::send`].
+    fn keep(&mut self, _seat: &Arc<Seat>, _number: u64, _message: &Message) -> Result<(), Unsent> {
+        Err(Unsent::Unknown)
+    }
+
     /// A room has got its first member here, or lost its last one.
     fn interest(&mut self, _seat: &Arc<Seat>, _room: &Room, _wanted: bool) {}
 
@@ -128,8 +146,12 @@ pub(crate) enum BusEvent {
     Received {
         seat: SeatNumber,
         envelope: Envelope,
+        /// Its name, if the bus keeps it.
+        offset: Option<Offset>,
         permit: Permit,
     },
+    /// A broadcast of this node is kept.
+    Kept { seat: SeatNumber, number: u64, offset: Offset, permit: Permit },
     /// All that others send in a namespace is heard from now on.
     Linked(SeatNumber),
     /// The engine cannot be reached.
@@ -157,16 +179,35 @@ impl Inbox {
     /// Hands on a message, or counts why not. Waits while too many are on their way: then nothing
     /// more should be read.
     pub(crate) async fn receive(&self, seat: &Seat, envelope: Result<Envelope, Rejected>) {
+        self.receive_kept(seat, envelope, None).await;
+    }
+
+    /// The same for a message that the bus keeps under a name.
+    pub(crate) async fn receive_kept(
+        &self,
+        seat: &Seat,
+        envelope: Result<Envelope, Rejected>,
+        offset: Option<Offset>,
+    ) {
         match envelope {
             Ok(envelope) if self.is_for(seat, &envelope) => {
                 // The semaphore is never closed.
                 let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
                 self.metrics.cluster_messages_received.increment();
-                self.link.do_send(BusEvent::Received { seat: seat.number, envelope, permit });
+                let seat = seat.number;
+                self.link.do_send(BusEvent::Received { seat, envelope, offset, permit });
             }
             Ok(_) => {}
             Err(rejected) => self.reject(rejected),
         }
+    }
+
+    /// See [`Bus::keep`].
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis Streams"))]
+    pub(crate) async fn kept(&self, seat: &Seat, number: u64, offset: Offset) {
+        // As above.
+        let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
+        self.link.do_send(BusEvent::Kept { seat: seat.number, number, offset, permit });
     }
 
     fn is_for(&self, seat: &Seat, envelope: &Envelope) -> bool {

@@ -19,7 +19,6 @@ pub(crate) struct Uid(Arc<str>);
 
 impl Uid {
     /// 16 hexadecimal digits, as in cluster messages.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the drivers of cluster messages"))]
     pub(crate) fn hex() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }

@@ -29,7 +29,8 @@ use std::{fmt, sync::Arc};
 use self::bus::Connect;
 #[cfg(feature = "redis")]
 pub use self::redis::{
-    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, ShardedRedisAdapter, SubscriptionMode,
+    RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
+    ShardedRedisAdapter, SubscriptionMode,
 };
 pub use self::{node::ClusterState, recovery::Recovery};
 
@@ -37,7 +38,7 @@ pub use self::{node::ClusterState, recovery::Recovery};
 /// [`SocketIoBuilder::adapter`](crate::SocketIoBuilder::adapter).
 ///
 /// The drivers of this crate implement it: [`Local`], which connects nothing, and with the feature
-/// `redis` `RedisAdapter` and `ShardedRedisAdapter`.
+/// `redis` `RedisAdapter`, `ShardedRedisAdapter` and `RedisStreamsAdapter`.
 pub trait Adapter: fmt::Debug {
     #[doc(hidden)]
     fn into_boxed(self) -> BoxedAdapter;

@@ -71,6 +71,10 @@ impl Health {
         self.away.store(away, Ordering::Release);
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
     pub(crate) fn state(&self) -> ClusterState {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         match () {
@@ -89,6 +93,7 @@ pub(crate) struct Cluster {
     /// The first link.
     pub(super) link: Addr<Link>,
     pub(super) wants_rooms: bool,
+    pub(super) keeps: bool,
     pub(crate) health: Arc<Health>,
 }
 
@@ -110,8 +115,8 @@ impl Cluster {
         let mut started = None;
         let node = Node::create(|ctx| {
             let ended = ctx.address().recipient();
-            let (link, wants_rooms) = start_link(&*connect, max_bytes, metrics, &health, ended, 0);
-            started = Some((link.clone(), wants_rooms));
+            let (link, traits) = start_link(&*connect, max_bytes, metrics, &health, ended, 0);
+            started = Some((link.clone(), traits));
             Node {
                 connect,
                 max_bytes,
@@ -124,8 +129,8 @@ impl Cluster {
                 closing: false,
             }
         });
-        let (link, wants_rooms) = started.expect("an actor is made when it is created");
-        Self { node, link, wants_rooms, health }
+        let (link, (wants_rooms, keeps)) = started.expect("an actor is made when it is created");
+        Self { node, link, wants_rooms, keeps, health }
     }
 
     /// Waits until all namespaces hear what other nodes send.
@@ -153,16 +158,17 @@ fn start_link(
     health: &Arc<Health>,
     ended: Recipient<Ended>,
     generation: u64,
-) -> (Addr<Link>, bool) {
-    let mut wants_rooms = false;
+) -> (Addr<Link>, (bool, bool)) {
+    // Whether it wants to know rooms, and whether it keeps broadcasts.
+    let mut traits = (false, false);
     let link = Link::create(|ctx| {
         ctx.set_mailbox_capacity(CAPACITY);
         let inbox = Inbox::new(ctx.address().recipient(), metrics, max_bytes);
         let bus = connect.connect(inbox);
-        wants_rooms = bus.wants_rooms();
+        traits = (bus.wants_rooms(), bus.keeps());
         Link::new(bus, Arc::clone(metrics), Arc::clone(health), ended, generation)
     });
-    (link, wants_rooms)
+    (link, traits)
 }
 
 impl Actor for Node {

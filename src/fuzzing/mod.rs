@@ -1,4 +1,5 @@
-//! What the fuzz targets in `fuzz/` run: one function per door through which a client's bytes come.
+//! What the fuzz targets in `fuzz/` run: one function per door through which bytes of a client, or
+//! of another server, come.
 //!
 //! Not public: it is there under `cfg(fuzzing)`, which `cargo fuzz` sets, and in this crate's own
 //! tests, which give each function its seeds and all that was ever found.
@@ -6,6 +7,7 @@
 //! Each takes any bytes, and panics when something that must hold does not.
 
 mod args;
+mod bus;
 mod engine;
 mod frames;
 mod packets;
@@ -16,6 +18,7 @@ mod properties;
 mod tests;
 
 pub use self::{
+    bus::bus,
     engine::{engine_packet, offers, payload3, payload4},
     frames::{frames, frames_built},
     packets::{decoder, json, msgpack},
@@ -25,7 +28,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// All of them, under the names of the targets in `fuzz/fuzz_targets`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("engine_packet", engine_packet),
     ("payload4", payload4),
     ("payload3", payload3),
@@ -35,4 +38,5 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("decoder", decoder),
     ("msgpack", msgpack),
     ("json", json),
+    ("bus", bus),
 ];

@@ -1,6 +1,7 @@
 //! What a namespace tells the other servers of its cluster, and does for them.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -20,7 +21,9 @@ use crate::{
     adapter::{
         link::{Consult, Gathered, Incoming, LinkHandle, Operation, Question, Reply, Sink},
         message::{Answer, Message, Sending, Wanted},
+        recovery::Offset,
     },
+    engine::supervision::panic_text,
     packet::{Args, Event, Payload},
     room::{
         Broadcast, Disconnect, Join, Leave, Missing, SocketId, Target,
@@ -28,15 +31,15 @@ use crate::{
     },
     socket::{
         Outcome, SocketDetails,
-        remote::{Fetch, Found},
+        current::Panicked,
+        listeners::OnServerSide,
+        operator::ACK_TIMEOUT,
+        remote::{Fetch, Found, SOCKETS_PER_TURN},
     },
 };
 
 /// Listeners of other servers' events that may be under way; more events are dropped.
 const MAX_SERVING: usize = 1024;
-
-/// How long answers of clients are collected for a server that does not say it.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the link of rooms that come and go.
 pub(super) fn announce(link: &LinkHandle, event: &RoomEvent) {
@@ -66,7 +69,8 @@ impl Namespace {
             Sending { volatile: flags.volatile, compress: flags.compress, timeout: None };
         let Some(request) = ack else {
             let message = Message::Broadcast { payload, target, sending, request: None };
-            return link.submit(Operation::Say(message));
+            link.submit(Operation::Say(message));
+            return;
         };
         let timeout = match flags.timeout {
             0 => ACK_TIMEOUT,
@@ -145,7 +149,9 @@ impl Handler<Consult> for Namespace {
             let _ = sink.send(Gathered::Answer(Answer::Rooms(rooms)));
         }
         match (self.link.as_ref().filter(|_| !local), operation) {
-            (Some(link), operation) => link.submit(operation),
+            (Some(link), operation) => {
+                link.submit(operation);
+            }
             // Alone: nobody is missing. As above.
             (None, Operation::Ask { sink: Sink::Gather(sink), .. }) => {
                 let _ = sink.send(Gathered::End(Missing::nobody()));
@@ -165,11 +171,18 @@ impl Handler<Incoming> for Namespace {
 
     fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
         match incoming {
-            Incoming::Message { message, reply, permit } => {
-                self.serve(message, reply, ctx);
+            Incoming::Message { message, reply, offset, permit } => {
+                self.serve(message, reply, offset, ctx);
                 drop(permit);
             }
+            Incoming::Kept { number, offset, permit } => {
+                self.named(number, offset, ctx);
+                drop(permit);
+            }
+            Incoming::Unkept(number) => self.release(number, ctx),
             Incoming::Relinked(addr) => {
+                // Nobody will name what waits.
+                self.release(u64::MAX, ctx);
                 if let Some(link) = &mut self.link {
                     link.relink(addr);
                 }
@@ -180,12 +193,19 @@ impl Handler<Incoming> for Namespace {
 }
 
 impl Namespace {
-    fn serve(&mut self, message: Message, reply: Option<Reply>, ctx: &mut Context<Self>) {
+    fn serve(
+        &mut self,
+        message: Message,
+        reply: Option<Reply>,
+        offset: Option<Offset>,
+        ctx: &mut Context<Self>,
+    ) {
         match message {
             Message::Broadcast { payload, target, sending, .. } => {
                 let mut broadcast = Broadcast::new(target, payload, sending.flags());
                 broadcast.ack = reply.and_then(|reply| self.collect(reply, sending));
-                self.handle(broadcast, ctx);
+                self.deliver(broadcast, offset, ctx);
+                self.rest(ctx);
             }
             Message::Join { target, rooms } => {
                 self.handle(Join { local: true, ..Join::new(target, &*rooms) }, ctx);
@@ -268,15 +288,15 @@ impl Namespace {
             actix::spawn(async move {
                 let outcome = run(&*listener, event.clone()).await;
                 let answer = match outcome {
-                    Some(Outcome::Silent) => None,
-                    Some(Outcome::Answered(payload)) => Some(payload),
-                    Some(Outcome::Failed(error)) => {
+                    Ok(Outcome::Silent) => None,
+                    Ok(Outcome::Answered(payload)) => Some(payload),
+                    Ok(Outcome::Failed(error)) => {
                         error!(event = &*event.name, %error, "a server-side listener failed");
                         Payload::ack(&error.answer()).ok()
                     }
-                    None => {
+                    Err(Panicked(reason)) => {
                         metrics.panics.increment();
-                        error!(event = &*event.name, "a server-side listener panicked");
+                        error!(event = &*event.name, reason, "a server-side listener panicked");
                         None
                     }
                 };
@@ -292,11 +312,12 @@ impl Namespace {
     }
 }
 
-/// Runs user code; `None` if it panicked.
-async fn run(listener: &crate::socket::listeners::OnServerSide, event: Event) -> Option<Outcome> {
+/// Runs user code.
+async fn run(listener: &OnServerSide, event: Event) -> Result<Outcome, Panicked> {
+    let text = |payload: Box<dyn Any + Send>| Panicked(panic_text(&*payload));
     // What a call leaves half done belongs to the user code.
-    let future = catch_unwind(AssertUnwindSafe(|| listener(event))).ok()?;
-    AssertUnwindSafe(future).catch_unwind().await.ok()
+    let future = catch_unwind(AssertUnwindSafe(|| listener(event))).map_err(text)?;
+    AssertUnwindSafe(future).catch_unwind().await.map_err(text)
 }
 
 /// Tells another server how many clients a broadcast goes to, and then what each answers.
@@ -332,9 +353,6 @@ async fn pass_on(mut answers: mpsc::UnboundedReceiver<LocalAnswer>, reply: Reply
         }
     }
 }
-
-/// Sockets that are looked at before others get their turn.
-const SOCKETS_PER_TURN: usize = 256;
 
 async fn details(found: Vec<Found>) -> Vec<Value> {
     let mut sockets = Vec::with_capacity(found.len());

@@ -8,6 +8,7 @@ mod builder;
 mod cluster;
 mod crew;
 mod dynamic;
+mod keeping;
 mod membership;
 pub(crate) mod messages;
 mod passing;
@@ -16,6 +17,7 @@ mod rebuilding;
 mod recovery;
 pub(crate) mod returning;
 mod supervisor;
+mod typed;
 
 use std::{
     fmt,
@@ -179,6 +181,7 @@ impl Namespace {
         if self.keeper.is_none() {
             let settings = self.description.recovery.as_ref();
             self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
+            self.arrange_keeping();
         }
         Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
@@ -201,6 +204,7 @@ impl Namespace {
         let inbox: Recipient<Incoming> = addr.clone().recipient();
         let link = LinkHandle::attach(cluster, &self.name, inbox, &self.metrics);
         self.link = Some(Box::new(link));
+        self.arrange_keeping();
     }
 
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {

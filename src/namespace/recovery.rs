@@ -9,11 +9,12 @@ use tracing::debug;
 
 use super::{
     Namespace,
+    keeping::Unnamed,
     messages::{Place, RoomEvent},
     returning::Waiting,
 };
 use crate::{
-    adapter::recovery::{Audience, Departure, Failure, Moment, Returned, Settings, Store},
+    adapter::recovery::{Audience, Departure, Failure, Moment, Offset, Returned, Settings, Store},
     engine::{frame::Frame, outbox::Frames},
     packet::{Outgoing, Payload},
     room::{Broadcast, Key, SocketId},
@@ -28,6 +29,8 @@ pub(super) struct Keeper {
     pub(super) waiting: HashMap<SocketId, Waiting>,
     pub(super) last_waiting: u64,
     sweeping: bool,
+    /// What waits for its name, if the engine of the cluster keeps events.
+    pub(super) unnamed: Option<Unnamed>,
 }
 
 impl Keeper {
@@ -38,6 +41,7 @@ impl Keeper {
             waiting: HashMap::new(),
             last_waiting: 0,
             sweeping: false,
+            unnamed: None,
         }
     }
 
@@ -64,6 +68,7 @@ impl Namespace {
         &mut self,
         broadcast: &Broadcast,
         heard: bool,
+        offset: Option<Offset>,
         ctx: &mut Context<Self>,
     ) -> Option<Frames> {
         let Broadcast { payload, flags, ack, key, .. } = broadcast;
@@ -88,10 +93,10 @@ impl Namespace {
                 if !self.is_wanted(keeper, broadcast, heard) {
                     return None;
                 }
-                let payload = payload.with_text(&keeper.store.next_offset());
+                let payload = payload.with_text(&keeper.store.next_offset(offset));
                 let frames = encode(self, &payload);
                 // Not yet shared: what receivers make of it would be kept too, and nobody counts it.
-                self.keep(broadcast, &frames);
+                self.keep(broadcast, &frames, offset);
                 self.sweep_later(ctx);
                 Some(share(self, frames))
             }
@@ -109,7 +114,7 @@ impl Namespace {
         wanted
     }
 
-    fn keep(&mut self, broadcast: &Broadcast, frames: &Frames) {
+    fn keep(&mut self, broadcast: &Broadcast, frames: &Frames, offset: Option<Offset>) {
         let Some(keeper) = &mut self.keeper else { return };
         let audience = match &broadcast.socket {
             Some(id) => Audience::Socket(id.clone()),
@@ -117,7 +122,7 @@ impl Namespace {
         };
         // Who comes back gets all that it missed, what was dropped at the end of its connection too.
         let frames = frames.iter().map(Frame::unmarked).collect();
-        let displaced = keeper.store.push(keeper.now(), audience, frames);
+        let displaced = keeper.store.push(keeper.now(), audience, frames, offset);
         self.metrics.recovery_packets_evicted.add(displaced as u64);
     }
 }
@@ -257,6 +262,7 @@ impl Namespace {
             let _ = waiting.answer.send(None);
         }
         self.sweep_later(ctx);
+        self.renew_unnamed(ctx);
     }
 
     /// Looks from time to time what need not be kept any longer, as long as something is kept.

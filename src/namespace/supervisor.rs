@@ -17,6 +17,7 @@ use super::{
     rebuilding::Moment,
 };
 use crate::{
+    adapter::recovery::Offset,
     room::{
         Broadcast, Disconnect, Join, Key, Leave, Room, SocketId, Target,
         messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Origin},
@@ -307,16 +308,31 @@ impl Handler<Broadcast> for Namespace {
 
     fn handle(&mut self, broadcast: Broadcast, ctx: &mut Self::Context) {
         self.burn(Moment::Before);
-        if self.link.is_some() {
-            self.publish_broadcast(&broadcast);
+        if self.link.is_none() {
+            self.deliver(broadcast, None, ctx);
+        } else if let Some(broadcast) = self.defer(broadcast, ctx) {
+            self.deliver(broadcast, None, ctx);
         }
+        self.rest(ctx);
+    }
+}
+
+impl Namespace {
+    /// Hands a broadcast to the room actors of those of this server whom it means. `offset` is its
+    /// name, if the engine of the cluster has given it one.
+    pub(super) fn deliver(
+        &mut self,
+        broadcast: Broadcast,
+        offset: Option<Offset>,
+        ctx: &mut Context<Self>,
+    ) {
         let (selection, mut workers) = match &broadcast.socket {
             Some(id) => self.members.resolve_one(id),
             None => self.members.resolve(&broadcast.target, self.crew.workers()),
         };
         // Where nobody has been let in yet there is no room actor, and nobody to hear it.
         workers.retain(|worker| self.crew.has(*worker));
-        let frames = self.event_frames(&broadcast, !workers.is_empty(), ctx);
+        let frames = self.event_frames(&broadcast, !workers.is_empty(), offset, ctx);
         // `None` if nobody hears it, empty if the parser could not write it.
         let frames = frames.filter(|frames| !frames.is_empty());
         if frames.is_none() {
@@ -342,7 +358,6 @@ impl Handler<Broadcast> for Namespace {
                 self.post(worker, fanout, ctx);
             }
         }
-        self.rest(ctx);
     }
 }
 
@@ -380,6 +395,10 @@ impl Handler<Disconnect> for Namespace {
 
     fn handle(&mut self, message: Disconnect, ctx: &mut Self::Context) -> Self::Result {
         self.burn(Moment::Before);
+        if !message.local {
+            // What was sent before it arrives before it.
+            self.release(u64::MAX, ctx);
+        }
         self.publish_disconnect(&message);
         let Disconnect { target, close, origin, socket, done, .. } = message;
         let keys = self.keys(socket.as_ref(), &target);
@@ -410,6 +429,7 @@ impl Handler<Stop> for Namespace {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
+        self.release(u64::MAX, ctx);
         if let Some(listing) = &self.listing {
             listing.stopping();
         }

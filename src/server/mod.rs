@@ -12,6 +12,7 @@ mod http;
 mod parent;
 mod parents;
 mod placement;
+mod typed;
 
 use std::{fmt, future::Future, sync::Arc};
 

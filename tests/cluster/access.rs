@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use greenroom::{
-    Adapter, ClusterState, RedisAdapter, RedisEmitter, ShardedRedisAdapter, SocketIo, prelude::*,
-    testing::TestServer,
+    Adapter, ClusterState, RedisAdapter, RedisEmitter, RedisStreamsAdapter, ShardedRedisAdapter,
+    SocketIo, prelude::*, testing::TestServer,
 };
 
 use crate::redis::Redis;
@@ -34,6 +34,13 @@ async fn a_user_of_redis_with_the_documented_rules_is_enough() {
 async fn so_is_one_of_sharded_pub_sub() {
     let (redis, url) = redis_with("sharded");
     let adapter = ShardedRedisAdapter::new(&url).unwrap();
+    nothing_is_refused(&redis, adapter.clone(), adapter.into()).await;
+}
+
+#[actix_rt::test]
+async fn so_is_one_of_streams() {
+    let (redis, url) = redis_with("streams");
+    let adapter = RedisStreamsAdapter::new(&url).unwrap();
     nothing_is_refused(&redis, adapter.clone(), adapter.into()).await;
 }
 

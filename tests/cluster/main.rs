@@ -16,6 +16,8 @@ mod redis;
 mod secure;
 #[cfg(feature = "redis")]
 mod sharded;
+#[cfg(feature = "redis")]
+mod streams;
 mod suite;
 
 use std::time::Duration;

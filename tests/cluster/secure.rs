@@ -3,8 +3,8 @@
 use std::{path::PathBuf, process::Command};
 
 use greenroom::{
-    ClusterState, RedisAdapter, RedisEmitError, RedisEmitter, ShardedRedisAdapter,
-    testing::TestServer,
+    ClusterState, RedisAdapter, RedisEmitError, RedisEmitter, RedisStreamsAdapter,
+    ShardedRedisAdapter, testing::TestServer,
 };
 
 use crate::{
@@ -83,6 +83,27 @@ impl Driver for ClassicCluster {
     }
 }
 
+/// Streams on one, several of them on its servers, and sharded pub/sub.
+struct StreamsCluster(tokio::sync::OnceCell<Masters>);
+
+impl Driver for StreamsCluster {
+    async fn start(&self, count: usize) -> Vec<TestServer> {
+        let urls = self.0.get_or_init(Masters::start).await.urls();
+        let mut servers = Vec::new();
+        for n in 0..count {
+            let adapter = RedisStreamsAdapter::cluster(urls.iter().map(|url| &**url)).unwrap();
+            let adapter = adapter.stream_count(3).use_sharded_pub_sub(true);
+            let builder = server(format!("node{n}")).adapter(adapter);
+            servers.push(TestServer::workers(builder, 1).await);
+        }
+        for server in &servers {
+            server.io().cluster_ready().await;
+        }
+        servers
+    }
+}
+
+suite::for_driver!(redis_streams_cluster, StreamsCluster(tokio::sync::OnceCell::new()));
 suite::for_driver!(sharded_redis_cluster, ShardedCluster(tokio::sync::OnceCell::new()));
 suite::for_driver!(classic_redis_cluster, ClassicCluster(tokio::sync::OnceCell::new()));
 
@@ -218,6 +239,13 @@ async fn over_tls_only_a_server_that_is_trusted_is_talked_to() {
     both_hear(&sharded::start(2, adapter).await, adapter().into()).await;
     let mut servers = Vec::new();
     let adapter = || RedisAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
+    for n in 0..2 {
+        servers.push(TestServer::workers(server(format!("n{n}")).adapter(adapter()), 1).await);
+        servers[n].io().cluster_ready().await;
+    }
+    both_hear(&servers, adapter().into()).await;
+    let adapter = || RedisStreamsAdapter::new(&url).unwrap().root_certificate(&*pem).unwrap();
+    let mut servers = Vec::new();
     for n in 0..2 {
         servers.push(TestServer::workers(server(format!("n{n}")).adapter(adapter()), 1).await);
         servers[n].io().cluster_ready().await;

@@ -28,6 +28,8 @@ pub(crate) struct LinkHandle {
     metrics: Arc<Metrics>,
     /// Whether the link wants to know which rooms there are.
     pub(crate) wants_rooms: bool,
+    /// Whether broadcasts are kept, and get names.
+    pub(crate) keeps: bool,
 }
 
 static SEATS: AtomicU64 = AtomicU64::new(1);
@@ -51,6 +53,7 @@ impl LinkHandle {
             seat,
             metrics: Arc::clone(metrics),
             wants_rooms: cluster.wants_rooms,
+            keeps: cluster.keeps,
         }
     }
 
@@ -60,10 +63,13 @@ impl LinkHandle {
     }
 
     /// Hands something over, without waiting. What cannot be taken is dropped and counted.
-    pub(crate) fn submit(&self, operation: Operation) {
-        if self.link.try_send(Outgoing { seat: self.seat, operation }).is_err() {
+    /// Returns whether it was taken.
+    pub(crate) fn submit(&self, operation: Operation) -> bool {
+        let taken = self.link.try_send(Outgoing { seat: self.seat, operation }).is_ok();
+        if !taken {
             self.metrics.cluster_messages_dropped.increment();
         }
+        taken
     }
 
     /// The same for what must not be lost, because nothing would make up for it. There is no more

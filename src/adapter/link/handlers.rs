@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{
-    Attach, CAPACITY, Close, Detach, Ended, Link, Operation, Outgoing, Respond, Seated, WhenReady,
-    members::Members,
+    Attach, CAPACITY, Close, Detach, Ended, Incoming, Link, Operation, Outgoing, Respond, Seated,
+    WhenReady, members::Members,
 };
 use crate::adapter::{
     bus::{BusEvent, Membership, Seat, SeatNumber},
@@ -76,6 +76,7 @@ impl Handler<Outgoing> for Link {
         let Some(seated) = self.seats.get(&number) else { return };
         match operation {
             Operation::Say(message) => self.send(number, None, &message),
+            Operation::Keep { number: event, message } => self.keep(number, event, &message),
             Operation::Ask { question, timeout, sink } => {
                 self.ask(number, question, timeout, sink, ctx);
             }
@@ -124,8 +125,13 @@ impl Handler<BusEvent> for Link {
 
     fn handle(&mut self, event: BusEvent, ctx: &mut Self::Context) {
         match event {
-            BusEvent::Received { seat, envelope, permit } => {
-                self.receive(seat, envelope, permit, ctx.address());
+            BusEvent::Received { seat, envelope, offset, permit } => {
+                self.receive(seat, envelope, offset, permit, ctx.address());
+            }
+            BusEvent::Kept { seat, number, offset, permit } => {
+                if let Some(seated) = self.seats.get(&seat) {
+                    seated.inbox.do_send(Incoming::Kept { number, offset, permit });
+                }
             }
             BusEvent::Linked(number) => {
                 if let Some(seated) = self.seats.get_mut(&number) {
@@ -140,6 +146,10 @@ impl Handler<BusEvent> for Link {
                 warn!("the cluster's engine cannot be reached; local clients are served");
                 self.metrics.cluster_disconnections.increment();
                 self.health.set_away(true);
+                // What was on its way may have been kept; local clients do not wait for it.
+                for seated in self.seats.values().filter(|_| self.bus.keeps()) {
+                    seated.inbox.do_send(Incoming::Unkept(u64::MAX));
+                }
             }
             BusEvent::Back => {
                 info!("the cluster's engine can be reached again");

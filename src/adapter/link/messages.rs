@@ -10,7 +10,8 @@ use super::{Link, Reply, Sink};
 use crate::{
     adapter::{
         bus::{Permit, SeatNumber},
-        message::{Message, Sending, Wanted},
+        message::{Message, Sending, Uid, Wanted},
+        recovery::Offset,
     },
     packet::Payload,
     room::{Room, Target},
@@ -51,6 +52,8 @@ pub(crate) struct Consult {
 pub(crate) enum Operation {
     /// A message that nobody answers.
     Say(Message),
+    /// A broadcast to which [`Incoming::Kept`] says what its name is, or that it has none.
+    Keep { number: u64, message: Message },
     /// A question to all other nodes.
     Ask { question: Question, timeout: Duration, sink: Sink },
     /// How many other nodes are there?
@@ -82,17 +85,38 @@ pub(crate) enum Question {
     Settled,
 }
 
+impl Question {
+    /// The target of a request that asks [`Question::Settled`]: nobody is in a room of that name.
+    pub(super) fn settled_target(request: &Uid) -> Target {
+        Target::room(format!("\u{1}{request}"))
+    }
+
+    /// Whether a request for sockets asks it.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis Streams"))]
+    pub(crate) fn is_settled(target: &Target, request: &Uid) -> bool {
+        let room = target.rooms.first().filter(|_| target.rooms.len() == 1);
+        room.and_then(|room| room.strip_prefix('\u{1}')) == Some(request.as_str())
+    }
+}
+
 /// What other nodes, and the link itself, have for a namespace.
 #[derive(Message)]
 #[rtype(result = "()")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the largest")]
 pub(crate) enum Incoming {
     Message {
         message: Message,
         /// To answer with, if it is a request.
         reply: Option<Reply>,
+        /// Its name, if the bus keeps it.
+        offset: Option<Offset>,
         /// Dropped when the namespace has taken the message.
         permit: Permit,
     },
+    /// A broadcast of this node is kept under a name; those before it that have not been are not.
+    Kept { number: u64, offset: Offset, permit: Permit },
+    /// Broadcasts of this node up to this number are not kept, or nobody will say so.
+    Unkept(u64),
     /// The link has died, and this is the next one: it has to be told of the rooms again.
     Relinked(Addr<Link>),
 }

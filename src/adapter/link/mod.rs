@@ -37,6 +37,7 @@ use super::{
     bus::{Bus, Census, Membership, Permit, Seat, SeatNumber, Unsent},
     message::{Answer, Envelope, Message, Uid, Wanted},
     node::Health,
+    recovery::Offset,
 };
 use crate::{metrics::Metrics, room::Target};
 
@@ -105,6 +106,27 @@ impl Link {
         }
     }
 
+    /// Has a broadcast kept, or says that it is not.
+    fn keep(&mut self, number: SeatNumber, event: u64, message: &Message) {
+        let now = self.now();
+        let Some(seated) = self.seats.get_mut(&number) else { return };
+        if !seated.linked || self.health.is_away() {
+            // Others may hear it, but what they hear is not heard here now.
+            seated.inbox.do_send(Incoming::Unkept(event));
+            return self.send(number, None, message);
+        }
+        match self.bus.keep(&seated.seat, event, message) {
+            Ok(()) => {
+                seated.members.said = now;
+                self.metrics.cluster_messages_sent.increment();
+            }
+            Err(Unsent::Away | Unsent::Unknown) => {
+                self.metrics.cluster_messages_dropped.increment();
+                seated.inbox.do_send(Incoming::Unkept(event));
+            }
+        }
+    }
+
     /// Sends a question, and waits for the answers of those who are there.
     fn ask(
         &mut self,
@@ -155,9 +177,9 @@ impl Link {
             Question::ServerSideEmit(payload) => {
                 Message::ServerSideEmit { payload, request: Some(request) }
             }
-            // Whoever answers it has done what came before. Nobody is in a room of that name.
+            // Whoever answers it has done what came before.
             Question::Settled => {
-                let target = Target::room(format!("\u{1}{request}"));
+                let target = Question::settled_target(&request);
                 Message::Fetch { target, request, wanted: Wanted::Details }
             }
         }
@@ -196,6 +218,7 @@ impl Link {
         &mut self,
         number: SeatNumber,
         envelope: Envelope,
+        offset: Option<Offset>,
         permit: Permit,
         addr: Addr<Self>,
     ) {
@@ -226,7 +249,7 @@ impl Link {
                 };
                 let reply =
                     request.map(|request| Reply::new(addr.recipient(), number, uid, request));
-                seated.inbox.do_send(Incoming::Message { message, reply, permit });
+                seated.inbox.do_send(Incoming::Message { message, reply, offset, permit });
             }
         }
     }

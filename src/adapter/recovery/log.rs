@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt::Write as _};
 
-use super::{Moment, Position, Settings};
+use super::{Moment, Offset, Position, Settings};
 use crate::{
     engine::outbox::Frames,
     room::{Room, SocketId, Target},
@@ -48,17 +48,27 @@ impl Audience {
 pub(super) struct Entry {
     pub(super) position: Position,
     time: Moment,
+    /// Its name, if the engine gives them.
+    given: Offset,
     pub(super) audience: Audience,
     pub(super) frames: Frames,
     size: usize,
 }
 
+/// What the events are called for clients.
+#[derive(Debug)]
+enum Names {
+    /// Their positions, behind what tells the offsets of this log from those of others: of other
+    /// namespaces, and of this one before the server was started anew.
+    Positions { epoch: u32 },
+    /// The engine has names for them. That of the last one, and of the last that is not kept.
+    Given { last: Offset, evicted: Offset },
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// Tells the offsets of this log from those of others: of other namespaces, and of this one
-    /// before the server was started anew.
-    epoch: u32,
+    names: Names,
     last: Position,
     /// Without gaps.
     entries: VecDeque<Entry>,
@@ -69,7 +79,13 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(epoch: u32) -> Self {
-        Self { epoch, last: 0, entries: VecDeque::new(), bytes: 0, evicted: None }
+        Self {
+            names: Names::Positions { epoch },
+            last: 0,
+            entries: VecDeque::new(),
+            bytes: 0,
+            evicted: None,
+        }
     }
 
     /// The latest event that was taken.
@@ -81,11 +97,42 @@ impl Log {
         self.entries.is_empty()
     }
 
-    /// A position as clients know it.
-    pub(super) fn offset(&self, position: Position) -> String {
+    /// The engine names the events from now on; before the first one.
+    pub(super) fn take_names(&mut self) {
+        if matches!(self.names, Names::Positions { .. }) {
+            self.names = Names::Given { last: Offset::default(), evicted: Offset::default() };
+        }
+    }
+
+    /// The name of the next event, if the engine gives them; `given` if it has given it.
+    fn next_name(&self, given: Option<Offset>) -> Offset {
+        match (&self.names, given) {
+            (_, Some(given)) => given,
+            (Names::Given { last, .. }, None) => last.next_apart(),
+            (Names::Positions { .. }, None) => Offset::default(),
+        }
+    }
+
+    /// The next event as clients know it.
+    pub(super) fn next_offset(&self, given: Option<Offset>) -> String {
+        match &self.names {
+            Names::Positions { epoch } => Self::offset(*epoch, self.last + 1),
+            Names::Given { .. } => self.next_name(given).to_string(),
+        }
+    }
+
+    /// The last event as clients know it.
+    pub(super) fn last_offset(&self) -> String {
+        match &self.names {
+            Names::Positions { epoch } => Self::offset(*epoch, self.last),
+            Names::Given { last, .. } => last.to_string(),
+        }
+    }
+
+    fn offset(epoch: u32, position: Position) -> String {
         let mut offset = String::with_capacity(EPOCH_DIGITS + 8);
         // A String takes every write.
-        let _ = write!(offset, "{:0EPOCH_DIGITS$x}-{position}", self.epoch);
+        let _ = write!(offset, "{epoch:0EPOCH_DIGITS$x}-{position}");
         offset
     }
 
@@ -93,13 +140,29 @@ impl Log {
     /// another log comes before all of this one: clients keep theirs until the next event, so after
     /// a restart one comes with a session of this log.
     pub(super) fn parse(&self, offset: &str) -> Option<Position> {
+        let own = match &self.names {
+            Names::Positions { epoch } => *epoch,
+            Names::Given { last, evicted } => {
+                let given = offset.parse().ok()?;
+                let mut entries = self.entries.iter().rev();
+                return match entries.find(|entry| entry.given == given) {
+                    Some(entry) => Some(entry.position),
+                    None if given == *evicted => self.evicted.map(|(position, _)| position),
+                    // It was sent before all that is kept.
+                    None if self.entries.front().map_or(*last, |first| first.given) >= given => {
+                        Some(0)
+                    }
+                    None => None,
+                };
+            }
+        };
         let (epoch, number) = offset.split_once('-')?;
         let hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
         let well_formed = epoch.len() == EPOCH_DIGITS
             && epoch.bytes().all(hex)
             && number.bytes().all(|digit| digit.is_ascii_digit());
         let position = number.parse().ok().filter(|_| well_formed)?;
-        if u32::from_str_radix(epoch, 16) != Ok(self.epoch) {
+        if u32::from_str_radix(epoch, 16) != Ok(own) {
             return Some(0);
         }
         // Nobody has got what has not been sent.
@@ -112,15 +175,20 @@ impl Log {
         now: Moment,
         audience: Audience,
         frames: Frames,
+        given: Option<Offset>,
         settings: &Settings,
     ) -> usize {
         self.expire(now, settings);
         self.last += 1;
+        let given = self.next_name(given);
+        if let Names::Given { last, .. } = &mut self.names {
+            *last = given;
+        }
         let packets: usize = frames.iter().map(|frame| frame.len()).sum();
         let size = OVERHEAD + audience.size() + packets;
         self.bytes += size;
         let position = self.last;
-        self.entries.push_back(Entry { position, time: now, audience, frames, size });
+        self.entries.push_back(Entry { position, time: now, given, audience, frames, size });
         let mut displaced = 0;
         while self.entries.len() > settings.recovery.max_packets
             || self.bytes > settings.recovery.max_bytes
@@ -150,6 +218,9 @@ impl Log {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.size;
             self.evicted = Some((entry.position, entry.time));
+            if let Names::Given { evicted, .. } = &mut self.names {
+                *evicted = entry.given;
+            }
         }
     }
 

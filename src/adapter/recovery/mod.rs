@@ -7,6 +7,7 @@
 //! `docs/decisions/0010-recovery.md`.
 
 mod log;
+mod offset;
 mod options;
 mod pid;
 mod sessions;
@@ -18,6 +19,7 @@ mod tests;
 pub use self::options::Recovery;
 pub(crate) use self::{
     log::Audience,
+    offset::Offset,
     options::Settings,
     pid::Pid,
     sessions::{Returned, Whereabouts},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Moment, Pid, Position, Settings, Whereabouts,
+    Moment, Offset, Pid, Position, Settings, Whereabouts,
     log::{Audience, Log},
     options::LAG,
     sessions::{Belongings, Returned, Session, Sessions},
@@ -55,19 +55,30 @@ impl Store {
 
     // ---- events ------------------------------------------------------------------------------
 
-    /// The offset of the event that is kept next.
-    pub(crate) fn next_offset(&self) -> String {
-        self.log.offset(self.log.last() + 1)
+    /// The engine keeps the events too, and names them, from now on: before the first one.
+    pub(crate) fn take_names(&mut self) {
+        self.log.take_names();
+    }
+
+    /// The offset of the event that is kept next; `given` if the engine has named it.
+    pub(crate) fn next_offset(&self, given: Option<Offset>) -> String {
+        self.log.next_offset(given)
     }
 
     /// The offset of the latest event that was kept. For an event that is not.
     pub(crate) fn last_offset(&self) -> String {
-        self.log.offset(self.log.last())
+        self.log.last_offset()
     }
 
     /// Keeps an event. Returns how many others it displaced before their time.
-    pub(crate) fn push(&mut self, now: Moment, audience: Audience, frames: Frames) -> usize {
-        self.log.push(now, audience, frames, &self.settings)
+    pub(crate) fn push(
+        &mut self,
+        now: Moment,
+        audience: Audience,
+        frames: Frames,
+        given: Option<Offset>,
+    ) -> usize {
+        self.log.push(now, audience, frames, given, &self.settings)
     }
 
     /// Whether an event may concern somebody who is not there.

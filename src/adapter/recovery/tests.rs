@@ -37,7 +37,7 @@ fn texts(frames: &Frames) -> Vec<String> {
 
 impl Store {
     fn said(&mut self, now: u64, target: Target, text: &str) -> usize {
-        self.push(at(now), Audience::Target(target), frames(text))
+        self.push(at(now), Audience::Target(target), frames(text), None)
     }
 
     fn enter(&mut self, who: &str, now: u64, rooms: &[&str]) -> String {
@@ -65,7 +65,7 @@ impl Store {
 fn an_offset_that_no_log_has_given_fits_nobody() {
     let mut store = store(Recovery::new());
     store.said(0, Target::everyone(), "a");
-    let (last, next) = (store.last_offset(), store.next_offset());
+    let (last, next) = (store.last_offset(), store.next_offset(None));
     let pid = store.enter("ann", 0, &[]);
     store.leave("ann", 1, 0, &[]);
     assert_eq!(store.find(&pid), Some((id("ann"), Whereabouts::Away)));
@@ -126,8 +126,8 @@ fn what_is_missed_is_what_the_rooms_select_and_no_exception_excludes() {
     store.said(1, Target::everyone().except("red"), "not red");
     store.said(1, Target::room("red").except("ann"), "not ann");
     store.said(1, Target::room("ann"), "ann's room");
-    store.push(at(1), Audience::Socket(id("ann")), frames("ann"));
-    store.push(at(1), Audience::Socket(id("bob")), frames("bob"));
+    store.push(at(1), Audience::Socket(id("ann")), frames("ann"), None);
+    store.push(at(1), Audience::Socket(id("bob")), frames("bob"), None);
     store.leave("ann", 2, 0, &["red"]);
     let missed = store.back("ann", None, 3).unwrap();
     assert_eq!(missed, ["all", "red", "either", "ann's room", "ann"]);
@@ -250,7 +250,7 @@ fn a_client_may_miss_as_much_as_may_wait_for_one_that_is_there() {
         store.enter(&name, 0, &[]);
         store.leave(&name, 0, 0, &[]);
         for event in events {
-            store.push(at(1), Audience::Socket(id(&name)), frames(event));
+            store.push(at(1), Audience::Socket(id(&name)), frames(event), None);
         }
         store.back(&name, None, 2).map(|missed| missed.len())
     };
@@ -335,4 +335,44 @@ fn times_beyond_all_measure_are_no_error() {
     store.leave("ann", 2, 1, &[]);
     assert!(store.sweep(at(1 << 40)));
     assert_eq!(store.back("ann", None, 1 << 40).unwrap(), ["missed"]);
+}
+
+#[test]
+fn with_names_of_the_engine_an_offset_is_found_by_name_and_what_has_none_is_counted_on() {
+    let mut store = store(Recovery::new().max_packets(3));
+    store.take_names();
+    let given = |text: &str| Some(text.parse::<super::Offset>().unwrap());
+    let say = |store: &mut Store, text: &str, name: Option<super::Offset>| {
+        store.push(at(1), Audience::Target(Target::everyone()), frames(text), name)
+    };
+    let pid = store.enter("ann", 0, &[]);
+    assert_eq!(store.next_offset(given("5-1")), "5-1");
+    say(&mut store, "a", given("5-1"));
+    // Not in the stream: its own server finds it, others take up the stream behind 5-1.
+    assert_eq!(store.next_offset(None), "5-4294967297");
+    say(&mut store, "b", None);
+    say(&mut store, "c", given("5-2"));
+    assert_eq!(store.last_offset(), "5-2");
+    store.leave("ann", 1, 0, &[]);
+    assert_eq!(store.find(&pid).unwrap().0, id("ann"));
+    for (offset, missed) in [
+        (Some("5-1"), Ok(vec!["b", "c"])),
+        (Some("5-4294967297"), Ok(vec!["c"])),
+        (Some("5-2"), Ok(vec![])),
+        // Of a time before this log: all of it was missed.
+        (Some("4-7"), Ok(vec!["a", "b", "c"])),
+        (Some("6-0"), Err(Failure::Offset)),
+        (Some("5"), Err(Failure::Offset)),
+        (Some("00000000-1-1"), Err(Failure::Offset)),
+    ] {
+        let missed = missed.map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(store.back("ann", offset, 2), missed, "{offset:?}");
+        if missed.is_ok() {
+            store.leave("ann", 2, 0, &[]);
+        }
+    }
+    // The first one is displaced: who got it still misses nothing else, who did not does.
+    say(&mut store, "d", given("7-0"));
+    assert_eq!(store.back("ann", Some("4-7"), 2), Err(Failure::Evicted));
+    assert_eq!(store.back("ann", Some("5-1"), 2), Ok(vec!["b".into(), "c".into(), "d".into()]));
 }

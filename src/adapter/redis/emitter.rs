@@ -9,15 +9,15 @@ use std::{
     },
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use redis::{Cmd, ErrorKind, PushInfo, PushKind};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{
-    RedisAdapter, RedisError, ShardedRedisAdapter,
+    RedisAdapter, RedisError, RedisStreamsAdapter, ShardedRedisAdapter,
     endpoint::Endpoint,
     server::{self, Server},
+    streams::{MAX_LEN, entry},
 };
 use crate::{
     adapter::{
@@ -30,9 +30,6 @@ use crate::{
     packet::{EncodeError, Payload},
     room::{IntoRooms, Target},
 };
-
-/// How many entries a stream keeps, about, as with the official adapter and emitter.
-const MAX_LEN: usize = 10_000;
 
 /// Sends to the clients of a cluster from a process that serves none: a job, a command, another
 /// service. In JavaScript `new Emitter(redisClient)` of `@socket.io/redis-emitter` 5 or of
@@ -66,6 +63,8 @@ pub struct RedisEmitter {
     form: Form,
     key: Arc<str>,
     max_len: usize,
+    stream_count: usize,
+    only_plaintext: bool,
     namespace: Arc<str>,
     target: Target,
     sending: Sending,
@@ -107,8 +106,9 @@ impl RedisEmitter {
         RedisAdapter::new(url).map(Self::from)
     }
 
-    /// The same for servers with [`ShardedRedisAdapter`], or with `createShardedAdapter` of `@socket.io/redis-adapter`, in any of its
-    /// subscription modes (Redis 7): it sends to the channel that all of them hear.
+    /// The same for servers with [`ShardedRedisAdapter`], or with `createShardedAdapter` of
+    /// `@socket.io/redis-adapter`, in any of its subscription modes (Redis 7): it sends to the channel
+    /// that all of them hear.
     ///
     /// # Errors
     /// As [`RedisEmitter::new`].
@@ -116,12 +116,13 @@ impl RedisEmitter {
         ShardedRedisAdapter::new(url).map(Self::from)
     }
 
-    /// The same for servers with `@socket.io/redis-streams-adapter` and a single stream.
+    /// The same for servers with [`RedisStreamsAdapter`], or with `@socket.io/redis-streams-adapter`, and a
+    /// single stream. With several it is made from an adapter.
     ///
     /// # Errors
     /// As [`RedisEmitter::new`].
     pub fn streams(url: &str) -> Result<Self, RedisError> {
-        Ok(Self::at(&Endpoint::single(url)?, Form::Streams, "socket.io".into()))
+        RedisStreamsAdapter::new(url).map(Self::from)
     }
 
     fn at(endpoint: &Endpoint, form: Form, key: Arc<str>) -> Self {
@@ -131,6 +132,8 @@ impl RedisEmitter {
             form,
             key,
             max_len: MAX_LEN,
+            stream_count: 1,
+            only_plaintext: false,
             namespace: "/".into(),
             target: Target::everyone(),
             sending: Sending::default(),
@@ -301,16 +304,9 @@ impl RedisEmitter {
                 redis::cmd("SPUBLISH").arg(format!("{key}#{namespace}#")).arg(bytes).take()
             }
             Form::Streams => {
-                let document = envelope::write_data_only(message, &uid, namespace)?;
-                let data = match document.attachments.is_empty() {
-                    true => document.to_json(),
-                    false => BASE64_STANDARD.encode(document.to_msgpack()).into_bytes(),
-                };
-                let mut command = redis::cmd("XADD");
-                command.arg(key).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
-                command.arg("uid").arg(EMITTER).arg("nsp").arg(namespace);
-                command.arg("type").arg(envelope::kind(message)?).arg("data").arg(data);
-                command
+                let written = entry::write(self.only_plaintext, &uid, namespace, message)?;
+                let stream = entry::stream_of(key, self.stream_count, namespace);
+                written.into_command(&stream, self.max_len, None).0
             }
         })
     }
@@ -327,6 +323,19 @@ impl From<RedisAdapter> for RedisEmitter {
 impl From<ShardedRedisAdapter> for RedisEmitter {
     fn from(adapter: ShardedRedisAdapter) -> Self {
         Self::at(&adapter.endpoint, Form::Sharded, adapter.prefix)
+    }
+}
+
+/// For servers with an adapter of these settings: address, certificate, streams.
+impl From<RedisStreamsAdapter> for RedisEmitter {
+    fn from(adapter: RedisStreamsAdapter) -> Self {
+        let emitter = Self::at(&adapter.endpoint, Form::Streams, adapter.stream_name);
+        Self {
+            max_len: adapter.max_len,
+            stream_count: adapter.stream_count,
+            only_plaintext: adapter.only_plaintext,
+            ..emitter
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`publisher`] and [`subscriber`] are the driver: a connection each, which are made again whenever
 //! they break. [`classic`] is the bus over channels of ordinary pub/sub, [`sharded`] that over
-//! channels of sharded pub/sub. [`emitter`] sends without being a server.
+//! channels of sharded pub/sub, [`streams`] that over streams. [`emitter`] sends without being a
+//! server.
 
 mod census;
 mod classic;
@@ -13,13 +14,17 @@ mod recent;
 mod server;
 mod sharded;
 mod state;
+mod streams;
 mod subscriber;
 mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use self::emitter::{RedisEmitError, RedisEmitter};
 use self::{classic::Classic, endpoint::Endpoint, sharded::Sharded, subscriber::Subscriber};
+pub use self::{
+    emitter::{RedisEmitError, RedisEmitter},
+    streams::RedisStreamsAdapter,
+};
 use super::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox, Seat},
@@ -234,14 +239,20 @@ impl Connect for ShardedRedisAdapter {
 
 /// Says that a namespace hears all when what is wanted now is in effect.
 fn say_when_linked(subscriber: &Subscriber, inbox: &Inbox, seat: &Arc<Seat>) {
-    let (inbox, seat) = (inbox.clone(), Arc::clone(seat));
     let settled = subscriber.settled();
-    actix::spawn(async move {
-        let linked = match settled {
+    say_when(inbox, seat, async move {
+        match settled {
             Some(settled) => settled.await.is_ok(),
             None => true,
-        };
-        if linked {
+        }
+    });
+}
+
+/// Says that a namespace hears all when something is so.
+fn say_when(inbox: &Inbox, seat: &Arc<Seat>, heard: impl Future<Output = bool> + 'static) {
+    let (inbox, seat) = (inbox.clone(), Arc::clone(seat));
+    actix::spawn(async move {
+        if heard.await {
             inbox.linked(&seat);
         }
     });

@@ -45,10 +45,22 @@ impl Publish {
     }
 }
 
-/// A message for a channel.
-pub(super) struct Publication {
-    pub(super) channel: Rc<str>,
-    pub(super) message: Vec<u8>,
+/// Something to send.
+pub(super) enum Publication {
+    /// A message for a channel.
+    Message { channel: Rc<str>, message: Vec<u8> },
+    /// A command of one key whose answer says nothing more than whether it was carried out.
+    Command { key: Rc<str>, command: Cmd, size: usize },
+}
+
+impl Publication {
+    /// Of what it carries.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.len(),
+            Self::Command { size, .. } => *size,
+        }
+    }
 }
 
 enum Command {
@@ -82,7 +94,16 @@ impl Publisher {
 
     /// Publishes a message behind all that was given before.
     pub(super) fn publish(&self, channel: Rc<str>, message: Vec<u8>) -> Result<(), Unsent> {
-        let size = message.len();
+        self.queue(Publication::Message { channel, message })
+    }
+
+    /// Carries out a command behind all that was given before. `size` is that of what it carries.
+    pub(super) fn carry_out(&self, key: Rc<str>, command: Cmd, size: usize) -> Result<(), Unsent> {
+        self.queue(Publication::Command { key, command, size })
+    }
+
+    fn queue(&self, publication: Publication) -> Result<(), Unsent> {
+        let size = publication.size();
         if !self.state.is_up(Side::Publisher)
             || self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
         {
@@ -91,7 +112,6 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        let publication = Publication { channel, message };
         self.queue.try_send(Command::Publish(publication)).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
@@ -183,7 +203,7 @@ impl Task {
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Publish(publication) = command {
-                self.bytes.fetch_sub(publication.message.len(), Ordering::Relaxed);
+                self.bytes.fetch_sub(publication.size(), Ordering::Relaxed);
                 self.metrics.cluster_messages_dropped.increment();
             }
         }
@@ -268,7 +288,7 @@ impl Task {
             return Ok(());
         }
         let count = publications.len() as u64;
-        let bytes = publications.iter().map(|publication| publication.message.len()).sum();
+        let bytes = publications.iter().map(|publication| publication.size()).sum();
         let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         match refused {

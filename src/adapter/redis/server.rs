@@ -3,6 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     rc::Rc,
+    time::Duration,
 };
 
 use futures_util::future::{try_join, try_join_all};
@@ -51,17 +52,27 @@ impl Server {
         &self,
         ears: impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static,
     ) -> RedisResult<Connection> {
+        self.connect_patiently(PATIENCE, ears).await
+    }
+
+    /// The same for commands whose answers may take so long.
+    pub(super) async fn connect_patiently(
+        &self,
+        patience: Duration,
+        ears: impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static,
+    ) -> RedisResult<Connection> {
         match self {
             Self::Single(client) => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(PATIENCE))
-                    .set_response_timeout(Some(PATIENCE))
+                    .set_response_timeout(Some(patience))
                     .set_push_sender(ears);
                 let connection = client.get_multiplexed_async_connection_with_config(&config);
                 connection.await.map(Connection::Single)
             }
             Self::Cluster(servers) => {
-                let client = servers.builder().push_sender(ears).build()?;
+                let builder = servers.builder().response_timeout(patience);
+                let client = builder.push_sender(ears).build()?;
                 client.get_async_connection().await.map(Connection::Cluster)
             }
         }
@@ -135,34 +146,33 @@ impl Connection {
         how: Publish,
         publications: Vec<Publication>,
     ) -> RedisResult<usize> {
-        let command = how.command();
         let answers = match self {
             Self::Single(connection) => {
                 let count = publications.len();
-                let pipeline = pipeline(command, publications);
+                let pipeline = pipeline(how, publications);
                 connection.send_packed_commands(&pipeline, 0, count).await?
             }
-            Self::Cluster(connection) => match how {
-                Publish::Ordinary => {
-                    let count = publications.len();
-                    let pipeline = pipeline(command, publications);
-                    connection.route_pipeline(pipeline, 0, count, one_place()).await?
+            Self::Cluster(connection) => {
+                let mut places = IndexMap::<_, Vec<_>>::new();
+                for publication in publications {
+                    places.entry(place_of(how, &publication)).or_default().push(publication);
                 }
-                Publish::Sharded => {
-                    let mut places = IndexMap::<_, Vec<_>>::new();
-                    for publication in publications {
-                        let channel = Rc::clone(&publication.channel);
-                        let place = ByPlace(channel);
-                        places.entry(place).or_default().push(publication);
+                let send = |(place, publications): (Place, Vec<Publication>)| {
+                    let (mut connection, count) = (connection.clone(), publications.len());
+                    let pipeline = pipeline(how, publications);
+                    async move {
+                        match place {
+                            Place::Any => {
+                                connection.route_pipeline(pipeline, 0, count, one_place()).await
+                            }
+                            Place::Of(_) => {
+                                connection.req_packed_commands(&pipeline, 0, count).await
+                            }
+                        }
                     }
-                    let publish = |publications: Vec<Publication>| {
-                        let (mut connection, count) = (connection.clone(), publications.len());
-                        let pipeline = pipeline(command, publications);
-                        async move { connection.req_packed_commands(&pipeline, 0, count).await }
-                    };
-                    try_join_all(places.into_values().map(publish)).await?.concat()
-                }
-            },
+                };
+                try_join_all(places.into_iter().map(send)).await?.concat()
+            }
         };
         Ok(answers.iter().filter(|answer| matches!(answer, Value::ServerError(_))).count())
     }
@@ -221,7 +231,23 @@ fn one_place() -> SingleNodeRoutingInfo {
     SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master))
 }
 
-/// A channel; equal to those that are in the same place for certain.
+/// Where a cluster has something.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    /// Each of its servers takes it.
+    Any,
+    Of(ByPlace),
+}
+
+fn place_of(how: Publish, publication: &Publication) -> Place {
+    match (publication, how) {
+        (Publication::Message { .. }, Publish::Ordinary) => Place::Any,
+        (Publication::Message { channel: key, .. }, Publish::Sharded)
+        | (Publication::Command { key, .. }, _) => Place::Of(ByPlace(Rc::clone(key))),
+    }
+}
+
+/// A channel or a key; equal to those that are in the same place for certain.
 struct ByPlace(Rc<str>);
 
 impl PartialEq for ByPlace {
@@ -250,10 +276,17 @@ fn masters_of(info: &str) -> usize {
     size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
 }
 
-fn pipeline(command: &str, publications: Vec<Publication>) -> Pipeline {
+fn pipeline(how: Publish, publications: Vec<Publication>) -> Pipeline {
     let mut pipeline = redis::pipe();
-    for Publication { channel, message } in publications {
-        pipeline.cmd(command).arg(&*channel).arg(message);
+    for publication in publications {
+        match publication {
+            Publication::Message { channel, message } => {
+                pipeline.cmd(how.command()).arg(&*channel).arg(message);
+            }
+            Publication::Command { command, .. } => {
+                pipeline.add_command(command);
+            }
+        }
     }
     pipeline
 }

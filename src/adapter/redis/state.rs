@@ -7,26 +7,39 @@ use std::{
 
 use crate::adapter::bus::Inbox;
 
-/// One of the two connections.
+/// One of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Publisher,
     Subscriber,
+    /// Of a stream, by its number.
+    Reader(usize),
 }
 
-/// What the link is told of: both are there, or not.
+/// What the link is told of: all are there, or not.
 #[derive(Clone)]
 pub(super) struct State(Rc<Inner>);
 
 struct Inner {
     inbox: Inbox,
     up: RefCell<Vec<Side>>,
+    needed: Cell<usize>,
     away: Cell<bool>,
 }
 
 impl State {
     pub(super) fn new(inbox: Inbox) -> Self {
-        Self(Rc::new(Inner { inbox, up: RefCell::default(), away: Cell::new(false) }))
+        Self(Rc::new(Inner {
+            inbox,
+            up: RefCell::default(),
+            needed: Cell::new(2),
+            away: Cell::new(false),
+        }))
+    }
+
+    /// Besides publisher and subscriber there is one more.
+    pub(super) fn needs_more(&self) {
+        self.0.needed.set(self.0.needed.get() + 1);
     }
 
     pub(super) fn is_up(&self, side: Side) -> bool {
@@ -39,7 +52,7 @@ impl State {
         if !up.contains(&side) {
             up.push(side);
         }
-        if up.len() == 2 && self.0.away.replace(false) {
+        if up.len() == self.0.needed.get() && self.0.away.replace(false) {
             self.0.inbox.back();
         }
     }

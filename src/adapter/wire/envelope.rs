@@ -70,7 +70,6 @@ pub(crate) fn write(message: &Message, uid: &Uid, namespace: &str) -> Option<Doc
 }
 
 /// The `data` of a message alone, where the bus keeps the rest in fields of its own.
-#[cfg_attr(not(test), allow(dead_code, reason = "for Redis Streams"))]
 pub(crate) fn write_data_only(message: &Message, uid: &Uid, namespace: &str) -> Option<Document> {
     if !has_data(message) {
         return None;
@@ -191,7 +190,6 @@ pub(crate) fn parse(message: &Bytes, max_bytes: usize) -> Result<Envelope, Rejec
 ///
 /// # Errors
 /// As [`parse`].
-#[cfg_attr(not(test), allow(dead_code, reason = "for Redis Streams"))]
 pub(crate) fn parse_data_only(
     kind: u64,
     data: Option<&Bytes>,

@@ -1,0 +1,274 @@
+//! The bus of the streams adapter.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use hashbrown::HashMap;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{
+    RedisStreamsAdapter,
+    entry::{self, Entry},
+    reader::{Reader, Reading},
+};
+use crate::{
+    adapter::{
+        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        link::Question,
+        message::{Message, Uid},
+        redis::{
+            PATIENCE, census,
+            publisher::{Publish, Publisher},
+            say_when,
+            server::Server,
+            state::State,
+            subscriber::{Heard, Subscriber},
+            wants::Subscription,
+        },
+        wire::envelope,
+    },
+    engine::LocalFuture,
+};
+
+/// Entries that wait between a reader and those they are for.
+const UNREAD: usize = 16;
+
+/// See the module's description.
+pub(super) struct Streams {
+    adapter: RedisStreamsAdapter,
+    server: Server,
+    inbox: Inbox,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    state: State,
+    places: Places,
+    readers: HashMap<Rc<str>, Reader>,
+}
+
+/// The namespaces, in the order they were linked: a name may have a successor already.
+type Places = Rc<RefCell<HashMap<SeatNumber, Rc<Place>>>>;
+
+struct Place {
+    seat: Arc<Seat>,
+    stream: Rc<str>,
+    /// For all, and what the names of those of one begin with.
+    channel: Rc<str>,
+    own: Rc<str>,
+}
+
+impl Place {
+    fn hears(&self, channel: &str) -> bool {
+        *self.channel == *channel || *self.own == *channel
+    }
+}
+
+impl Streams {
+    pub(super) fn new(adapter: &RedisStreamsAdapter, inbox: Inbox) -> Self {
+        let adapter = adapter.clone();
+        let state = State::new(inbox.clone());
+        let metrics = inbox.metrics();
+        let server = adapter.endpoint.server();
+        let (how, told) = (adapter.publish(), state.clone());
+        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
+        let (subscriber, messages) =
+            Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
+        let places = Places::default();
+        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        let readers = HashMap::new();
+        Self { adapter, server, inbox, publisher, subscriber, state, places, readers }
+    }
+
+    /// Listens to a channel, or no more.
+    fn listen_to(&self, channel: &Rc<str>, wanted: bool) {
+        let channel = Rc::clone(channel);
+        let subscription = match self.adapter.publish() {
+            Publish::Ordinary => Subscription::Channel(channel),
+            Publish::Sharded => Subscription::Shard(channel),
+        };
+        self.subscriber.want(&subscription, wanted);
+    }
+
+    fn place(&self, seat: &Seat) -> Option<Rc<Place>> {
+        self.places.borrow().get(&seat.number).cloned()
+    }
+
+    /// Adds a message to the stream of its namespace.
+    fn add(&self, seat: &Seat, number: Option<u64>, message: &Message) -> Result<(), Unsent> {
+        let place = self.place(seat).ok_or(Unsent::Away)?;
+        let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
+        let written = entry::write(only_plaintext, &seat.uid, &seat.namespace, message);
+        let written = written.ok_or(Unsent::Unknown)?;
+        let (command, size) = written.into_command(&place.stream, max_len, number);
+        self.publisher.carry_out(Rc::clone(&place.stream), command, size)
+    }
+
+    /// Starts to read a stream, if nobody does.
+    fn read(&mut self, stream: &Rc<str>) -> &Reader {
+        let number = self.readers.len();
+        self.readers.entry(Rc::clone(stream)).or_insert_with(|| {
+            let reading = Reading {
+                stream: Rc::clone(stream),
+                number,
+                count: self.adapter.read_count,
+                block: self.adapter.block_time,
+            };
+            let (sender, entries) = mpsc::channel(UNREAD);
+            let metrics = Arc::clone(self.inbox.metrics());
+            actix::spawn(hand_on(entries, Rc::clone(&self.places), self.inbox.clone()));
+            self.state.needs_more();
+            Reader::start(self.server.clone(), reading, self.state.clone(), metrics, sender)
+        })
+    }
+}
+
+/// Whether a message goes into the stream. The rest is of no use to anybody later.
+fn is_kept(message: &Message) -> bool {
+    match message {
+        Message::Broadcast { request, .. } => request.is_none(),
+        Message::Join { .. } | Message::Leave { .. } | Message::Disconnect { .. } => true,
+        // It has to come behind what was said before.
+        Message::Fetch { target, request, .. } => Question::is_settled(target, request),
+        _ => false,
+    }
+}
+
+/// Hands on what comes in a stream, in its order.
+async fn hand_on(mut entries: mpsc::Receiver<Entry>, places: Places, inbox: Inbox) {
+    while let Some(entry) = entries.recv().await {
+        for place in found(&places, |place| *place.seat.namespace == *entry.namespace) {
+            if !entry.is_of(&place.seat.uid) {
+                let read = entry.read(inbox.max_bytes);
+                inbox.receive_kept(&place.seat, read, Some(entry.id)).await;
+            } else if let Some(number) = entry.number {
+                inbox.kept(&place.seat, number, entry.id).await;
+            }
+        }
+    }
+}
+
+/// Hands on what comes by pub/sub, in its order.
+async fn listen(
+    mut messages: mpsc::UnboundedReceiver<Heard>,
+    subscriber: Subscriber,
+    places: Places,
+    inbox: Inbox,
+) {
+    while let Some(heard) = messages.recv().await {
+        for place in found(&places, |place| place.hears(&heard.channel)) {
+            let read = envelope::parse(&heard.message, inbox.max_bytes);
+            inbox.receive(&place.seat, read).await;
+        }
+        subscriber.handled(&heard);
+    }
+}
+
+fn found(places: &Places, wanted: impl Fn(&Place) -> bool) -> Vec<Rc<Place>> {
+    places.borrow().values().filter(|place| wanted(place)).cloned().collect()
+}
+
+impl Bus for Streams {
+    fn uid(&self) -> Uid {
+        Uid::hex()
+    }
+
+    fn link(&mut self, seat: &Arc<Seat>) {
+        let RedisStreamsAdapter { stream_name, stream_count, channel_prefix, .. } = &self.adapter;
+        let namespace = &*seat.namespace;
+        let stream: Rc<str> = entry::stream_of(stream_name, *stream_count, namespace).into();
+        if entry::is_unread(&stream, stream_name) {
+            warn!(namespace, stream = &*stream, "Node.js servers do not read this stream");
+        }
+        let channel = format!("{channel_prefix}#{namespace}#");
+        let place = Rc::new(Place {
+            own: format!("{channel}{}#", seat.uid).into(),
+            channel: channel.into(),
+            stream: Rc::clone(&stream),
+            seat: Arc::clone(seat),
+        });
+        for channel in [&place.own, &place.channel] {
+            self.listen_to(channel, true);
+        }
+        self.places.borrow_mut().insert(seat.number, place);
+        let ready = self.read(&stream).ready();
+        let settled = self.subscriber.settled();
+        say_when(&self.inbox, seat, async move {
+            let heard = match settled {
+                Some(settled) => settled.await.is_ok(),
+                None => true,
+            };
+            heard && ready.await
+        });
+    }
+
+    fn unlink(&mut self, seat: &Arc<Seat>) {
+        // Streams are few, and are read as long as the node is there.
+        let Some(place) = self.places.borrow_mut().remove(&seat.number) else { return };
+        let successor = !found(&self.places, |other| other.channel == place.channel).is_empty();
+        self.listen_to(&place.own, false);
+        if !successor {
+            self.listen_to(&place.channel, false);
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn keep(&mut self, seat: &Arc<Seat>, number: u64, message: &Message) -> Result<(), Unsent> {
+        self.add(seat, Some(number), message)
+    }
+
+    fn send(
+        &mut self,
+        seat: &Arc<Seat>,
+        to: Option<&Uid>,
+        message: &Message,
+    ) -> Result<(), Unsent> {
+        if to.is_none() && is_kept(message) {
+            return self.add(seat, None, message);
+        }
+        let place = self.place(seat).ok_or(Unsent::Away)?;
+        let written = envelope::write(message, &seat.uid, &seat.namespace);
+        let bytes = written.ok_or(Unsent::Unknown)?.to_msgpack();
+        let channel = match to {
+            Some(to) => format!("{}{to}#", place.channel).into(),
+            None => Rc::clone(&place.channel),
+        };
+        self.publisher.publish(channel, bytes)
+    }
+
+    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+        let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
+        let (numbers, channels) = match self.adapter.publish() {
+            Publish::Ordinary => ("NUMSUB", "CHANNELS"),
+            Publish::Sharded => ("SHARDNUMSUB", "SHARDCHANNELS"),
+        };
+        let numbers = self.publisher.ask(census::command(numbers, &place.channel));
+        // Every node listens to a channel of its own name.
+        let pattern = format!("{}*#", census::escaped(&place.channel));
+        let channels = self.publisher.ask(census::command(channels, &pattern));
+        Box::pin(async move {
+            let others = census::sum(&numbers.await?).saturating_sub(1);
+            let names = channels
+                .await
+                .map(|channels| census::names(channels, &place.channel, &place.seat.uid));
+            Some(Census { others, names: names.filter(|names| names.len() == others) })
+        })
+    }
+
+    fn close(&mut self) -> LocalFuture<()> {
+        self.readers.clear();
+        self.subscriber.close();
+        let flushed = self.publisher.flush();
+        Box::pin(async move {
+            // Redis may be away.
+            let _ = tokio::time::timeout(PATIENCE, flushed).await;
+        })
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.subscriber.close();
+    }
+}

@@ -1,0 +1,287 @@
+//! Over Redis Streams: what every driver does, what the stream is good for when a connection breaks,
+//! and the events that clients missed.
+
+use greenroom::{
+    ClusterState, Recovery, RedisEmitter, RedisStreamsAdapter,
+    testing::{TestServer, TestSocket},
+};
+use serde_json::json;
+
+use crate::{
+    Driver, client,
+    redis::{Redis, until},
+    server, suite,
+    support::handle,
+};
+
+/// Streams; several of them, so that some namespaces have one that Node.js does not read.
+struct Streams {
+    redis: Redis,
+    count: usize,
+    sharded: bool,
+    recovery: bool,
+}
+
+impl Streams {
+    fn adapter(&self) -> RedisStreamsAdapter {
+        let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
+        let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
+        adapter.use_sharded_pub_sub(self.sharded)
+    }
+
+    async fn one(&self, name: String) -> TestServer {
+        let adapter = self.adapter();
+        let mut builder = server(name).adapter(adapter);
+        if self.recovery {
+            builder = builder.connection_state_recovery(Recovery::new());
+        }
+        TestServer::workers(builder, 1).await
+    }
+}
+
+impl Driver for Streams {
+    async fn start(&self, count: usize) -> Vec<TestServer> {
+        let mut servers = Vec::new();
+        for n in 0..count {
+            servers.push(self.one(format!("node{n}")).await);
+        }
+        for server in &servers {
+            server.io().cluster_ready().await;
+            assert_eq!(server.io().cluster_state(), Some(ClusterState::Linked));
+        }
+        servers
+    }
+}
+
+fn streams() -> Streams {
+    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: false }
+}
+
+fn several_streams() -> Streams {
+    Streams { redis: Redis::start(), count: 4, sharded: true, recovery: false }
+}
+
+fn recovering() -> Streams {
+    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: true }
+}
+
+suite::for_driver!(redis_streams_with_recovery, recovering());
+suite::for_driver!(redis_streams, streams());
+suite::for_driver!(several_redis_streams, several_streams());
+
+#[actix_rt::test]
+async fn a_stream_is_read_on_where_it_was_when_the_connection_broke() {
+    let driver = streams();
+    let servers = driver.start(2).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    for round in 0..5 {
+        for n in 0..40 {
+            servers[0].io().to("r").emit("n", &(round * 40 + n)).unwrap();
+            if n == 20 {
+                // Those that wait for entries, of both servers.
+                let waiting = driver.redis.command(&["CLIENT", "LIST"]);
+                let reads = |line: &&str| line.contains("cmd=xread");
+                for line in waiting.lines().filter(reads) {
+                    let id = line.split([' ', '=']).nth(1).unwrap();
+                    driver.redis.command(&["CLIENT", "KILL", "ID", id]);
+                }
+            }
+        }
+        for n in 0..40 {
+            assert_eq!(b.next_event().await.data::<u64>(), round * 40 + n);
+        }
+    }
+    let noticed = servers[1].metrics().cluster_disconnections;
+    assert!(noticed >= 5, "they were killed: {noticed}");
+}
+
+#[actix_rt::test]
+async fn without_redis_local_clients_are_served_and_streams_go_on_afterwards() {
+    let mut driver = streams();
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &["r"]).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    let io = servers[0].io();
+    for round in 0..2 {
+        driver.redis.kill();
+        until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
+        io.to("r").emit("here", &()).unwrap();
+        assert_eq!(a.next_event().await.name, "here");
+        assert!(driver.redis.resume());
+        for server in &servers {
+            let linked = async || server.io().cluster_state() == Some(ClusterState::Linked);
+            until("it takes part again", linked).await;
+        }
+        // The stream is another one: it was kept nowhere.
+        io.to("r").emit("again", &round).unwrap();
+        assert_eq!(b.next_event().await.data::<u64>(), round);
+        assert_eq!(a.next_event().await.name, "again");
+        assert_eq!(io.sockets().server_count().await, Some(2));
+    }
+    assert!(servers[0].metrics().cluster_messages_dropped >= 2, "they are counted");
+}
+
+#[actix_rt::test]
+async fn entries_that_nobody_should_add_are_counted_and_passed_over() {
+    let driver = streams();
+    let servers = driver.start(1).await;
+    let a = client(&servers[0], "a", &[]).await;
+    let add = |fields: &[&str]| {
+        driver.redis.command(&[&["XADD", "socket.io", "*"], fields].concat());
+    };
+    add(&["something", "else"]);
+    add(&["uid", "x", "nsp", "/nowhere", "type", "3", "data", "{"]);
+    add(&["uid", "x", "nsp", "/", "type", "3", "data", "{"]);
+    add(&["uid", "x", "nsp", "/", "type", "3", "data", "no base64"]);
+    add(&["uid", "x", "nsp", "/", "type", "3"]);
+    add(&["uid", "x", "nsp", "/", "data", "{}"]);
+    add(&["uid", "x", "nsp", "/", "type", "77"]);
+    let data = r#"{"packet":["tell",1]}"#;
+    add(&["uid", "emitter", "nsp", "/", "type", "9", "data", data]);
+    let data = r#"{"packet":{"type":2,"data":["still"],"nsp":"/"},"opts":{"rooms":[],"flags":{},"except":[]}}"#;
+    add(&["uid", "emitter", "nsp", "/", "type", "3", "data", data]);
+    assert_eq!(a.next_event().await.name, "still");
+    let metrics = servers[0].metrics();
+    assert_eq!((metrics.cluster_messages_malformed, metrics.cluster_messages_unknown), (3, 2));
+    // What an official emitter adds is as long as Redis keeps it: about as much as was asked for.
+    for _ in 0..3000 {
+        servers[0].io().emit("n", &()).unwrap();
+    }
+    until("the stream has been cut", async || {
+        let len: u64 = driver.redis.command(&["XLEN", "socket.io"]).trim().parse().unwrap();
+        (900..1500).contains(&len) && servers[0].metrics().cluster_messages_sent >= 3000
+    })
+    .await;
+    assert_eq!(servers[0].metrics().cluster_messages_dropped, 0);
+}
+
+#[actix_rt::test]
+async fn a_server_hears_nothing_that_was_added_before_it_came() {
+    let driver = streams();
+    let first = driver.start(1).await;
+    first[0].io().emit("before", &()).unwrap();
+    let sent = async || driver.redis.command(&["XLEN", "socket.io"]).trim() == "1";
+    until("it has been added", sent).await;
+    let second = driver.start(1).await;
+    let b = client(&second[0], "b", &[]).await;
+    first[0].io().emit("after", &()).unwrap();
+    assert_eq!(b.next_event().await.name, "after");
+}
+
+#[actix_rt::test]
+async fn an_emitter_knows_the_stream_of_a_namespace() {
+    let driver = several_streams();
+    let servers = driver.start(1).await;
+    let emitter = RedisEmitter::from(driver.adapter());
+    for namespace in ["/", "/other"] {
+        let a = servers[0].connect(namespace, json!({})).await.unwrap();
+        emitter.of(namespace).emit("hello", namespace).await.unwrap();
+        assert_eq!(a.next_event().await.data::<String>(), namespace);
+    }
+}
+
+/// The next events of a client, which all have a number, and the offset of the last one.
+async fn numbers(client: &TestSocket, count: usize) -> (Vec<u64>, String) {
+    let mut numbers = Vec::new();
+    for _ in 0..count {
+        let event = client.next_event().await;
+        numbers.push(event.args.to_json()[0].as_u64().unwrap());
+    }
+    (numbers, client.session()["offset"].as_str().unwrap_or_default().to_owned())
+}
+
+#[actix_rt::test]
+async fn with_recovery_all_servers_have_one_order_and_the_offsets_of_the_stream() {
+    let driver = recovering();
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &["r"]).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    for n in 0..200 {
+        servers[n % 2].io().to("r").emit("n", &n).unwrap();
+    }
+    let (on_a, on_b) = (numbers(&a, 200).await, numbers(&b, 200).await);
+    assert_eq!(on_a, on_b);
+    for parity in 0..2 {
+        let of_one: Vec<u64> = on_a.0.iter().copied().filter(|n| n % 2 == parity).collect();
+        assert!(of_one.is_sorted(), "what one sends stays in its order");
+    }
+    let offset = on_a.1;
+    let entry = driver.redis.command(&["XRANGE", "socket.io", &offset, &offset]);
+    assert!(entry.contains("\"n\""), "{offset} is an entry of the stream: {entry}");
+    // What is for one socket has an offset too, and the others do not get it.
+    handle(&servers[0], &a).await.emit("n", &1).unwrap();
+    let (_, own) = numbers(&a, 1).await;
+    assert!(driver.redis.command(&["XRANGE", "socket.io", &own, &own]).contains(&*a.id()));
+    b.expect_silence().await;
+}
+
+#[actix_rt::test]
+async fn what_a_client_missed_is_what_any_server_sent() {
+    let driver = recovering();
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &["r"]).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    servers[1].io().to("r").emit("n", &0).unwrap();
+    assert_eq!(numbers(&a, 1).await.0, [0]);
+    a.drop_connection();
+    servers[0].settle().await;
+    for n in 1..=20 {
+        servers[n % 2].io().to("r").emit("n", &n).unwrap();
+        servers[n % 2].io().to("other").emit("n", &(n + 100)).unwrap();
+    }
+    assert_eq!(numbers(&b, 21).await.0.len(), 21);
+    let missed = numbers(&b, 0).await.1;
+    let back = servers[0].reconnect(&a, ()).await.unwrap();
+    assert!(back.recovered());
+    let (mut heard, offset) = numbers(&back, 20).await;
+    assert_eq!(offset, missed, "both have got the same last");
+    heard.sort_unstable();
+    assert_eq!(heard, (1..=20).collect::<Vec<_>>());
+    servers[1].io().to("r").emit("n", &21).unwrap();
+    assert_eq!(numbers(&back, 1).await.0, [21]);
+}
+
+#[actix_rt::test]
+async fn without_redis_clients_are_recovered_by_their_own_server() {
+    let mut driver = recovering();
+    let servers = driver.start(1).await;
+    let io = servers[0].io();
+    let a = client(&servers[0], "a", &["r"]).await;
+    io.to("r").emit("n", &1).unwrap();
+    assert_eq!(numbers(&a, 1).await.0, [1]);
+    driver.redis.kill();
+    until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
+    io.to("r").emit("n", &2).unwrap();
+    io.to("r").emit("n", &3).unwrap();
+    assert_eq!(numbers(&a, 2).await.0, [2, 3]);
+    a.drop_connection();
+    servers[0].settle().await;
+    io.to("r").emit("n", &4).unwrap();
+    let back = servers[0].reconnect(&a, ()).await.unwrap();
+    assert!(back.recovered());
+    assert_eq!(numbers(&back, 1).await.0, [4]);
+    assert!(driver.redis.resume());
+    until("it takes part", async || io.cluster_state() == Some(ClusterState::Linked)).await;
+    io.to("r").emit("n", &5).unwrap();
+    assert_eq!(numbers(&back, 1).await.0, [5]);
+}
+
+#[actix_rt::test]
+async fn events_with_and_without_offset_stay_in_their_order() {
+    let driver = recovering();
+    let servers = driver.start(1).await;
+    let a = client(&servers[0], "a", &["r"]).await;
+    for n in 0..90 {
+        let to = servers[0].io().to("r");
+        let to = match n % 2 {
+            0 => to,
+            _ => to.local(),
+        };
+        to.emit("n", &n).unwrap();
+    }
+    assert_eq!(numbers(&a, 90).await.0, (0..90).collect::<Vec<_>>());
+    // What waits for its name is not overtaken by the end.
+    servers[0].io().to("r").emit("n", &90).unwrap();
+    let _ = servers[0].io().to("r").disconnect(false).await;
+    assert_eq!(numbers(&a, 1).await.0, [90]);
+}
