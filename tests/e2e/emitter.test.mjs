@@ -5,14 +5,17 @@ import { join } from "node:path";
 import { before, after } from "node:test";
 import { test, assert, describe, isReference, client, clients, ask, next, until, within } from "./support.mjs";
 import { ClusterServer, Redis } from "./cluster.mjs";
+import { fence, hears } from "./cluster_suite.mjs";
 import { example, start } from "./processes.mjs";
 
 const WS = { transports: ["websocket"] };
 
-/** The kinds of adapters, and whose servers have them. */
-const KINDS = [["classic", "redis", ["greenroom", "node"]], ["sharded", "redis-sharded", ["greenroom", "node"]]];
+/** The kinds of emitters, and the adapters of both kinds of servers. */
+const KINDS = [["classic", "redis"], ["sharded", "redis-sharded"], ["streams", "redis-streams"]];
 
-for (const [kind, adapter, servers] of KINDS) {
+const servers = ["greenroom", "node"];
+
+for (const [kind, adapter] of KINDS) {
   describe(`${kind}: an emitter without a server`, { skip: isReference && "it is ours" }, () => {
     const redis = new Redis();
     const running = [];
@@ -38,6 +41,10 @@ for (const [kind, adapter, servers] of KINDS) {
     for (const [index, name] of servers.entries()) {
       test(`${name} does all that it says`, async (t) => {
         const [a, b] = await clients(t, running[index], 2, "/cluster", WS);
+        // A Node.js server misses what comes before it has started to read a stream.
+        const other = await client(t, running[1 - index], "/cluster", WS);
+        await hears(a, other);
+        await fence(other, a, b);
         const room = `${name} é`;
         writeFileSync(join(folder, "bytes"), Buffer.from([0, 255, 16]));
         await emit("emit", "all", '{"n":1.5,"t":"é✓"}', `@${folder}/bytes`, "null");
