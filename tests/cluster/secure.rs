@@ -50,7 +50,7 @@ impl Masters {
 }
 
 /// Sharded, over a cluster of Redis servers, which is started with the first case's servers.
-struct ShardedCluster(tokio::sync::OnceCell<Masters>);
+pub(crate) struct ShardedCluster(tokio::sync::OnceCell<Masters>);
 
 impl Driver for ShardedCluster {
     async fn start(&self, count: usize) -> Vec<TestServer> {
@@ -104,7 +104,11 @@ impl Driver for StreamsCluster {
 }
 
 suite::for_driver!(redis_streams_cluster, StreamsCluster(tokio::sync::OnceCell::new()));
-suite::for_driver!(sharded_redis_cluster, ShardedCluster(tokio::sync::OnceCell::new()));
+pub(crate) fn sharded_cluster() -> ShardedCluster {
+    ShardedCluster(tokio::sync::OnceCell::new())
+}
+
+suite::for_driver!(sharded_redis_cluster, sharded_cluster());
 suite::for_driver!(classic_redis_cluster, ClassicCluster(tokio::sync::OnceCell::new()));
 
 #[actix_rt::test]
