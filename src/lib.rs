@@ -53,6 +53,7 @@
 //! | `client` (default) | the official client's files, served by the server |
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
+//! | `typescript` | declarations for TypeScript clients, from a contract |
 //! | `testing` | clients without a network, with the clock paused |
 //!
 //! # The layers
