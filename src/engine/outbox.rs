@@ -114,8 +114,8 @@ pub(crate) struct Outbox {
     sealed: bool,
     /// Something was not taken because far too much waits.
     overflown: bool,
-    /// Volatile packets that were not sent because they would have had to wait.
-    pub(crate) dropped_volatile: u64,
+    /// Volatile packets that were not sent because they would have had to wait, and nobody has counted.
+    dropped_volatile: u64,
 }
 
 impl Outbox {
@@ -214,6 +214,11 @@ impl Outbox {
     /// Whether so many operations are on their way that no more should be caused.
     pub(crate) fn is_crowded(&self) -> bool {
         self.in_flight.len() >= MAX_IN_FLIGHT
+    }
+
+    /// Volatile packets that were dropped since this was asked.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped_volatile)
     }
 
     /// Whether nothing waits, not even behind an operation in flight.

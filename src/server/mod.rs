@@ -8,6 +8,8 @@ mod catalog;
 mod client;
 mod directory;
 mod drain;
+#[cfg(feature = "metrics")]
+mod exporting;
 mod http;
 mod parent;
 mod parents;
@@ -20,6 +22,8 @@ use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
 
 use self::catalog::Catalog;
+#[cfg(feature = "admin")]
+pub(crate) use self::directory::normalized;
 pub use self::{
     builder::SocketIoBuilder,
     drain::{Drain, DrainReport, Readiness},
@@ -33,7 +37,7 @@ use crate::{
     adapter::{ClusterState, node::Cluster},
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
-    metrics::{Metrics, Snapshot},
+    metrics::{Metrics, Snapshot, meters::Rare},
     namespace::{Namespace, Parent, Stop, messages::Place},
     room::{IntoRooms, SocketId},
     socket::{BroadcastOperator, OperatorBase, RemoteSocket},
@@ -73,6 +77,18 @@ impl fmt::Debug for SocketIo {
     }
 }
 
+/// A [`SocketIo`] that does not keep the server.
+#[cfg(feature = "admin")]
+#[derive(Clone)]
+pub(crate) struct WeakSocketIo(std::sync::Weak<Engine<Door>>);
+
+#[cfg(feature = "admin")]
+impl WeakSocketIo {
+    pub(crate) fn upgrade(&self) -> Option<SocketIo> {
+        self.0.upgrade().map(|engine| SocketIo { engine })
+    }
+}
+
 /// What opens for every new session.
 pub(crate) struct Door {
     connections: Arc<Shared>,
@@ -102,6 +118,7 @@ impl Service for Door {
 
     fn refused(&self, error: &RequestError, untold: usize) {
         self.metrics.requests_refused.increment();
+        self.metrics.meters.count(Rare::RequestRefused, error.reason());
         match error {
             RequestError::TooManyConnections => self.metrics.connections_refused.increment(),
             RequestError::TooManyConnectionsOfAddress => {
@@ -279,6 +296,32 @@ impl SocketIo {
         if let Some(cluster) = self.cluster() {
             cluster.kill_link();
         }
+    }
+
+    /// A handle that does not keep the server.
+    #[cfg(feature = "admin")]
+    pub(crate) fn downgrade(&self) -> WeakSocketIo {
+        WeakSocketIo(Arc::downgrade(&self.engine))
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn counters(&self) -> &Arc<Metrics> {
+        &self.engine.service.metrics
+    }
+
+    /// See [`Catalog::set_tap`].
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_tap(&self, tap: &Arc<crate::socket::tap::Tap>) -> bool {
+        self.catalog().set_tap(tap)
+    }
+
+    /// Who asks, as the options about proxies have it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn address_of(
+        &self,
+        request: &actix_web::HttpRequest,
+    ) -> Option<std::net::SocketAddr> {
+        routes::client_address(request, &self.engine.config)
     }
 
     /// The path the server answers under, with its slash at the end if it has one.
