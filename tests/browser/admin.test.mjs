@@ -212,8 +212,7 @@ test("with a server that has been started again in production mode it shows coun
   await page.locator("nav .v-list-item").filter({ hasText: "Events" }).waitFor({ state: "detached" });
   assert.equal(await page.locator("nav .v-list-item").filter({ hasText: /Dashboard|Servers/ }).count(), 2);
   await row("/news").waitFor();
-  await page.setViewportSize({ width: 390, height: 800 });
-  await shoot("production-phone");
+  await shoot("production");
 });
 
 test("the page threw nothing", () => assert.deepEqual(errors, []));
