@@ -77,6 +77,14 @@ impl Handler<Outgoing> for Link {
         match operation {
             Operation::Say(message) => self.send(number, None, &message),
             Operation::Keep { number: event, message } => self.keep(number, event, &message),
+            Operation::Deposit(change) => self.deposit(number, change),
+            Operation::Recall(recall) => {
+                let (inbox, pid) = (seated.inbox.clone(), recall.pid.clone());
+                let recalled = self.bus.recall(&Arc::clone(&seated.seat), recall).into_actor(self);
+                ctx.spawn(recalled.map(move |recalled, _, _| {
+                    inbox.do_send(Incoming::Recalled { pid, recalled: recalled.map(Box::new) });
+                }));
+            }
             Operation::Ask { question, timeout, sink } => {
                 self.ask(number, question, timeout, sink, ctx);
             }
@@ -133,9 +141,12 @@ impl Handler<BusEvent> for Link {
                     seated.inbox.do_send(Incoming::Kept { number, offset, permit });
                 }
             }
-            BusEvent::Linked(number) => {
+            BusEvent::Linked { seat: number, behind } => {
                 if let Some(seated) = self.seats.get_mut(&number) {
                     seated.linked = true;
+                    if let Some(offset) = behind {
+                        seated.inbox.do_send(Incoming::Behind(offset));
+                    }
                     if self.bus.membership() != Membership::Census {
                         self.send(number, None, &Message::Heartbeat { first: true });
                     }
@@ -154,6 +165,9 @@ impl Handler<BusEvent> for Link {
             BusEvent::Back => {
                 info!("the cluster's engine can be reached again");
                 self.health.set_away(false);
+                for seated in self.seats.values().filter(|_| self.bus.keeps()) {
+                    seated.inbox.do_send(Incoming::Back);
+                }
             }
         }
     }

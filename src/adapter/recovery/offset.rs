@@ -17,6 +17,19 @@ pub(crate) struct Offset {
 const APART: u64 = 1 << 32;
 
 impl Offset {
+    /// The event of the stream that it is, or the one before it if it is in no stream.
+    pub(crate) fn place(self) -> Self {
+        Self { number: self.number % APART, ..self }
+    }
+
+    /// The first place behind it.
+    pub(crate) fn next(self) -> Self {
+        match self.number.checked_add(1) {
+            Some(number) => Self { number, ..self },
+            None => Self { milliseconds: self.milliseconds.saturating_add(1), number: 0 },
+        }
+    }
+
     /// That of the next event if it is in no stream.
     pub(super) fn next_apart(self) -> Self {
         Self { number: self.number.saturating_add(APART), ..self }
