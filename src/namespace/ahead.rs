@@ -213,6 +213,9 @@ impl Namespace {
 
     /// A session could not be deposited.
     pub(super) fn deposit_again(&mut self, id: SocketId, ctx: &mut Context<Self>) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.store.set_deposited(&id, Deposited::Perhaps);
+        }
         ctx.run_later(RETRY, move |namespace, _| namespace.deposit_soon(&id));
     }
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use greenroom::{
-    ClusterState,
+    ClusterState, Recovery, RedisStreamsAdapter,
     testing::{TestServer, TestSocket},
 };
 use serde_json::json;
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     Driver, client,
     redis::until,
+    server,
     streams::{Streams, recovering},
     support::handle,
 };
@@ -135,6 +136,42 @@ async fn deposited(driver: &Streams, client: &TestSocket, texts: &[&str]) {
         })
     };
     until("the session is deposited", found).await;
+}
+
+/// A client comes to one of two servers, misses something, and comes back to the other one.
+pub(crate) async fn recovers(adapter: &RedisStreamsAdapter) {
+    let mut servers = Vec::new();
+    for n in 0..2 {
+        let builder = server(format!("node{n}")).adapter(adapter.clone());
+        let builder = builder.connection_state_recovery(Recovery::new());
+        servers.push(TestServer::workers(builder, 1).await);
+    }
+    for server in &servers {
+        server.io().cluster_ready().await;
+    }
+    for namespace in ["/", "/other"] {
+        let auth = json!({ "name": "a", "rooms": ["r"] });
+        let mut a = servers[0].connect(namespace, auth).await.unwrap();
+        let b = servers[1].connect(namespace, json!({ "rooms": ["r"] })).await.unwrap();
+        let all = servers[0].io().of(namespace).unwrap();
+        let there = async || all.to("r").fetch_sockets().await.len() == 2;
+        until("both are in the room", there).await;
+        all.to("r").emit("n", &0).unwrap();
+        for client in [&a, &b] {
+            assert_eq!(numbers(client, 1).await.0, [0]);
+        }
+        for round in 0..4 {
+            a.drop_connection();
+            servers[round % 2].settle().await;
+            all.to("r").emit("n", &round).unwrap();
+            assert_eq!(numbers(&b, 1).await.0, [round as u64]);
+            a = servers[(round + 1) % 2].reconnect(&a, ()).await.unwrap();
+            assert!(a.recovered(), "{namespace} {round}");
+            assert_eq!(numbers(&a, 1).await.0, [round as u64]);
+        }
+        // What is over is withdrawn.
+        handle(&servers[0], &a).await.disconnect(false).await;
+    }
 }
 
 fn key(client: &TestSocket) -> String {
@@ -289,6 +326,41 @@ async fn what_is_over_is_found_no_more() {
     for (pid, offset) in [(&*pid, "1-1"), ("p:q", "1-1"), ("p", "x"), ("p", "1-1")] {
         let auth = json!({ "pid": pid, "offset": offset });
         assert!(!servers[1].connect("/", auth).await.unwrap().recovered());
+    }
+}
+
+#[actix_rt::test]
+async fn a_secret_of_one_namespace_is_of_no_use_in_another() {
+    let driver = recovering();
+    let servers = driver.start(2).await;
+    let other = servers[0].connect("/other", json!({ "rooms": ["r"] })).await.unwrap();
+    let a = client(&servers[0], "a", &["r"]).await;
+    deposited(&driver, &a, &["r"]).await;
+    servers[0].io().of("/other").unwrap().emit("n", &0).unwrap();
+    servers[0].io().emit("n", &1).unwrap();
+    let (of_other, of_a) = (numbers(&other, 1).await.1, numbers(&a, 1).await.1);
+    let session = driver.redis.command(&["GET", &key(&a)]).trim().to_owned();
+    // As a Node.js server leaves it: it does not say of which namespace it is.
+    let node = {
+        let pid = a.session()["pid"].as_str().unwrap().to_owned();
+        let text = |text: &str| [&[0xd9, text.len() as u8], text.as_bytes()].concat();
+        let fields = [text("sid"), text(&a.id()), text("pid"), text(&pid)].concat();
+        let rest = [text("rooms"), vec![0x91], text("r"), text("data"), vec![0x80]].concat();
+        STANDARD.encode([&[0x84][..], &fields, &rest].concat())
+    };
+    a.stop_answering_pings();
+    let pid = a.session()["pid"].clone();
+    for (session, offset, namespace, recovered) in [
+        (&session, &of_a, "/other", false),
+        (&session, &of_other, "/other", false),
+        (&node, &of_a, "/other", false),
+        (&node, &of_other, "/", false),
+        (&node, &of_a, "/", true),
+    ] {
+        driver.redis.command(&["SET", &key(&a), session]);
+        let auth = json!({ "pid": pid, "offset": offset, "name": "b" });
+        let client = servers[1].connect(namespace, auth).await.unwrap();
+        assert_eq!(client.recovered(), recovered, "{namespace} {offset}");
     }
 }
 

@@ -19,9 +19,14 @@ export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
 
 /** A redis-server on a free port. */
 export class Redis {
+  /** `more`: arguments besides those that keep nothing on disk. */
+  constructor(more = []) {
+    this.more = more;
+  }
+
   async start() {
     this.port ??= await freePort();
-    const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...this.more];
     this.child = spawn("redis-server", args, { stdio: "ignore" });
     this.exited = new Promise((resolve) => this.child.once("exit", resolve).once("error", resolve));
     await until(() => this.command("PING"), (answer) => answer.includes("PONG"), "redis-server answers");

@@ -71,4 +71,15 @@ mod tests {
         assert!("9-10".parse::<Offset>() < "10-9".parse());
         assert!("9-9".parse::<Offset>() < "9-10".parse());
     }
+
+    #[test]
+    fn what_is_in_no_stream_is_at_the_place_before_it() {
+        let offset: Offset = "5-7".parse().unwrap();
+        let apart = offset.next_apart().next_apart();
+        assert!(apart > offset);
+        assert_eq!((apart.place(), offset.place()), (offset, offset));
+        assert_eq!(offset.next().to_string(), "5-8");
+        let last: Offset = format!("5-{}", u64::MAX).parse().unwrap();
+        assert_eq!(last.next().to_string(), "6-0");
+    }
 }

@@ -263,7 +263,7 @@ impl Bus for Streams {
         };
         match change {
             Change::Put { deposit, over, time_to_live } => {
-                let session = deposit::write(&seat.uid, &deposit);
+                let session = deposit::write(&seat.uid, &seat.namespace, &deposit);
                 if session.len() / 2 > self.inbox.max_bytes {
                     // No server would take it.
                     self.inbox.reject(Rejected::TooLarge);

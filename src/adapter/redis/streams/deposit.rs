@@ -17,7 +17,7 @@ use crate::{
 
 /// Whose a session is stands at its beginning: these bytes, and behind them the name of the node.
 /// With it they are 24, which are 32 characters in base64.
-const OWNER: [u8; 8] = [0x87, 0xa5, b'o', b'w', b'n', b'e', b'r', 0xb0];
+const OWNER: [u8; 8] = [0x88, 0xa5, b'o', b'w', b'n', b'e', b'r', 0xb0];
 
 /// Leaves a session there (2) for so long (3), unless what is there has another owner (1). Nothing
 /// may be there if this is said (4).
@@ -45,7 +45,7 @@ fn beginning(owner: &Uid) -> String {
 }
 
 /// The text of a session.
-pub(super) fn write(owner: &Uid, deposit: &Deposit) -> Vec<u8> {
+pub(super) fn write(owner: &Uid, namespace: &str, deposit: &Deposit) -> Vec<u8> {
     let Deposit { id, pid, rooms, data, expires, since } = deposit;
     let mut text = format!("{{\"owner\":{},", Value::from(owner.as_str()));
     let rooms: Vec<&str> = rooms.iter().map(Room::as_str).collect();
@@ -58,6 +58,7 @@ pub(super) fn write(owner: &Uid, deposit: &Deposit) -> Vec<u8> {
     field("data", data.clone().into());
     field("expires", (*expires).into());
     field("since", since.map(|since| since.to_string()).into());
+    field("nsp", namespace.into());
     text.pop();
     text.push('}');
     let document = Document { text: text.into(), attachments: Vec::new() };
@@ -70,15 +71,18 @@ struct Written {
     pid: String,
     rooms: Vec<Value>,
     data: Value,
-    // Node.js servers write neither of these.
+    // Node.js servers write none of these.
     #[serde(default)]
     expires: bool,
     #[serde(default)]
     since: Option<String>,
+    #[serde(default)]
+    nsp: Option<String>,
 }
 
-/// Reads a session.
-pub(super) fn read(text: &[u8], max_bytes: usize) -> Result<Deposit, Rejected> {
+/// Reads a session of a namespace. One that does not say of which it is may be of another, where
+/// its client was let in: here it has to be asked again, as if its credentials had an end.
+pub(super) fn read(text: &[u8], namespace: &str, max_bytes: usize) -> Result<Deposit, Rejected> {
     if text.len() / 2 > max_bytes {
         return Err(Rejected::TooLarge);
     }
@@ -93,7 +97,7 @@ pub(super) fn read(text: &[u8], max_bytes: usize) -> Result<Deposit, Rejected> {
         Value::Number(number) => Some(Room::from(number.to_string())),
         _ => None,
     };
-    if written.sid.is_empty() {
+    if written.sid.is_empty() || written.nsp.as_deref().is_some_and(|other| other != namespace) {
         return Err(Rejected::Malformed);
     }
     Ok(Deposit {
@@ -109,7 +113,7 @@ pub(super) fn read(text: &[u8], max_bytes: usize) -> Result<Deposit, Rejected> {
             Value::Object(data) => data,
             _ => Map::new(),
         },
-        expires: written.expires,
+        expires: written.expires || written.nsp.is_none(),
         since: written.since.and_then(|since| since.parse().ok()),
     })
 }
@@ -177,8 +181,9 @@ mod tests {
         let (uid, other) = (Uid::hex(), Uid::hex());
         for since in [None, "5-1".parse().ok()] {
             let deposit = Deposit { since, ..deposit() };
-            let text = write(&uid, &deposit);
-            assert_eq!(read(&text, 1000), Ok(deposit));
+            let text = write(&uid, "/", &deposit);
+            assert_eq!(read(&text, "/", 1000), Ok(deposit));
+            assert_eq!(read(&text, "/other", 1000), Err(Rejected::Malformed));
             assert!(is_of(&text, &uid) && !is_of(&text, &other));
             assert_eq!(beginning(&uid).len(), 32, "as many characters as the scripts compare");
         }
@@ -192,12 +197,12 @@ mod tests {
             text: r#"{"sid":"gjIaNg3D0yui_F6ZAAAM","pid":"N3ECn9JfmzhKcnheAAAN","rooms":["gjIaNg3D0yui_F6ZAAAM","room1",42],"data":{"user":"u1"}}"#.into(),
             attachments: Vec::new(),
         };
-        let read = read(STANDARD.encode(document.to_msgpack()).as_bytes(), 1000).unwrap();
+        let read = read(STANDARD.encode(document.to_msgpack()).as_bytes(), "/any", 1000).unwrap();
         assert_eq!(read.id.as_str(), "gjIaNg3D0yui_F6ZAAAM");
         assert_eq!(read.pid.as_str(), "N3ECn9JfmzhKcnheAAAN");
         assert_eq!(read.rooms, ["gjIaNg3D0yui_F6ZAAAM", "room1", "42"].map(Room::from));
         assert_eq!(read.data, *json!({ "user": "u1" }).as_object().unwrap());
-        assert_eq!((read.expires, read.since), (false, None));
+        assert_eq!((read.expires, read.since), (true, None));
     }
 
     #[test]
@@ -214,9 +219,9 @@ mod tests {
             text(json!({ "sid": "s", "pid": "not a pid", "rooms": [], "data": {} })),
             text(json!({ "sid": "s", "pid": "p", "rooms": [[]], "data": {} })),
         ] {
-            assert_eq!(read(&wrong, 1000), Err(Rejected::Malformed));
+            assert_eq!(read(&wrong, "/", 1000), Err(Rejected::Malformed));
         }
-        let session = write(&Uid::hex(), &deposit());
-        assert_eq!(read(&session, 50), Err(Rejected::TooLarge));
+        let session = write(&Uid::hex(), "/", &deposit());
+        assert_eq!(read(&session, "/", 50), Err(Rejected::TooLarge));
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     adapter::{
         bus::{Inbox, Seat},
-        message::Message,
+        message::{Message, Rejected},
         recovery::{Deposit, Failure, Missed, Offset, Recall, Recalled},
         redis::{PATIENCE, publisher::Publisher},
     },
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Sessions that are sought at a time.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 8;
 
 /// Entries that are read at a time, at least.
 const COUNT: usize = 100;
@@ -53,9 +53,12 @@ impl Recaller {
 
     /// See [`Bus::recall`](crate::adapter::bus::Bus::recall).
     pub(super) async fn recall(self, place: Where, recall: Recall) -> Option<Recalled> {
-        // The semaphore is never closed.
-        let _turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-        tokio::time::timeout(PATIENCE, self.find(&place, recall)).await.ok()?.ok()
+        let found = async {
+            // The semaphore is never closed.
+            let _turn = self.turns.acquire().await.ok()?;
+            self.find(&place, recall).await.ok()
+        };
+        tokio::time::timeout(PATIENCE, found).await.ok()?
     }
 
     async fn ask(&self, command: Cmd) -> Result<Value, Away> {
@@ -69,11 +72,10 @@ impl Recaller {
         if recall.is_here && deposit::is_of(&text, &place.seat.uid) {
             return Ok(Recalled::Own);
         }
-        let deposit = match deposit::read(&text, self.inbox.max_bytes) {
+        let deposit = match deposit::read(&text, &place.seat.namespace, self.inbox.max_bytes) {
             Ok(deposit) if deposit.pid == recall.pid => deposit,
             read => {
-                self.inbox
-                    .reject(read.err().unwrap_or(crate::adapter::message::Rejected::Malformed));
+                self.inbox.reject(read.err().unwrap_or(Rejected::Malformed));
                 return Ok(Recalled::Nothing);
             }
         };
@@ -101,9 +103,15 @@ impl Recaller {
             let Value::Array(found) = self.ask(range).await? else { return Err(Away) };
             let is_last = found.len() < self.count;
             let mut entries = entry::of_range(Value::Array(found)).into_iter();
-            // If the last one that it got is there, all behind it are.
-            if begin == offset && entries.next().is_none_or(|first| first.id != offset) {
-                return Ok(Err(Failure::Evicted));
+            if begin == offset {
+                // If the last one that it got is there, all behind it are.
+                let Some(first) = entries.next().filter(|first| first.id == offset) else {
+                    return Ok(Err(Failure::Evicted));
+                };
+                // It has got none of another namespace.
+                if recall.offset.is_some() && first.namespace != *place.seat.namespace {
+                    return Ok(Err(Failure::Offset));
+                }
             }
             for entry in entries {
                 missed.end = entry.id;
