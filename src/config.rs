@@ -192,7 +192,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::engine::SameSite;
+    use crate::engine::{SameSite, supervision::panic_text};
 
     #[test]
     fn the_path_has_one_slash_at_its_end_or_none() {
@@ -216,10 +216,7 @@ mod tests {
         change(&mut config);
         let check = AssertUnwindSafe(|| config.check());
         let panic = catch_unwind(check).expect_err("the check has to fail");
-        panic.downcast_ref::<String>().map_or_else(
-            || panic.downcast_ref::<&str>().map(ToString::to_string).unwrap_or_default(),
-            String::clone,
-        )
+        panic_text(&*panic)
     }
 
     #[test]

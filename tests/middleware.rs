@@ -1,12 +1,15 @@
 //! Who is let in.
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
+#[path = "support/lines.rs"]
+mod lines;
 mod support;
 
 use std::future::Ready;
 
 use actix::prelude::*;
 use greenroom::{Connecting, CountSockets, Handshake, RoomSizes, prelude::*, testing::TestServer};
+use lines::Lines;
 use serde_json::json;
 use support::Log;
 
@@ -297,31 +300,9 @@ async fn a_request_is_refused_before_its_session_is_opened() {
     assert_eq!(server.metrics().sessions_opened, 1);
 }
 
-#[derive(Clone, Default)]
-struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[actix_rt::test]
 async fn what_is_logged_after_a_wait_is_in_the_span_of_its_connection() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // Of all threads, and of whatever other test runs in this process.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let lines = Lines::of_all_threads(tracing::Level::DEBUG);
     let main = Namespace::new("/").before_connect(async |_: Socket| {
         tokio::task::yield_now().await;
         Err::<(), _>(ConnectError::new("the middleware of the span"))
@@ -333,7 +314,7 @@ async fn what_is_logged_after_a_wait_is_in_the_span_of_its_connection() {
     let server = TestServer::start(SocketIo::builder().namespace(main).parent(nobody));
     server.connect("/", ()).await.unwrap_err();
     server.connect("/nowhere-of-the-span", ()).await.unwrap_err();
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     for part in ["the middleware of the span", "nowhere-of-the-span"] {
         let line = log.lines().find(|line| line.contains(part) && line.contains("refused"));
         assert!(line.is_some_and(|line| line.contains("connection{number=")), "{log}");

@@ -4,14 +4,14 @@
 
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/lines.rs"]
+mod lines;
 
-use std::{
-    sync::{Arc, Mutex, mpsc},
-    time::Duration,
-};
+use std::{sync::mpsc, time::Duration};
 
 use greenroom::prelude::*;
 use http::Server;
+use lines::Lines;
 use tokio::sync::watch;
 
 const WS: &str = "/socket.io/?EIO=3&transport=websocket";
@@ -87,30 +87,9 @@ fn who_has_the_id_of_a_socket_that_is_leaving_is_sent_away_until_it_has_left() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn the_id_of_an_old_client_is_in_no_log_line() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // Of all threads, and of whatever other test runs in this process.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let lines = Lines::of_all_threads(tracing::Level::TRACE);
     let (sender, ended) = mpsc::channel();
     let server = Server::start(move || {
         let main = Namespace::new("/")
@@ -130,7 +109,7 @@ fn the_id_of_an_old_client_is_in_no_log_line() {
     assert!(socket.next_text().starts_with("431"));
     drop(socket);
     ended.recv_timeout(LIMIT).unwrap();
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     for line in ["socket connected", "event refused", "event failed", "socket disconnects"] {
         assert!(log.contains(line), "{log}");
     }

@@ -1,6 +1,8 @@
 //! What really panics costs one event, and a room actor that dies is rebuilt.
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
+#[path = "support/lines.rs"]
+mod lines;
 mod support;
 
 use std::sync::{
@@ -14,6 +16,7 @@ use greenroom::{
     prelude::*,
     testing::{KillRooms, Parting, TestServer, TestSocket},
 };
+use lines::Lines;
 use serde_json::{Value, json};
 use support::{Log, handle, hears};
 
@@ -214,7 +217,7 @@ async fn an_actor_that_dies_of_an_event_answers_with_an_error_and_breaks_no_conn
 
 #[actix_rt::test]
 async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_ack() {
-    let (log, output) = (Log::default(), Output::default());
+    let log = Log::default();
     let notes = log.clone();
     let namespace = fragile()
         .on("number", |_: Socket, n: u64| async move { die(&format!("{n} is too much")) })
@@ -229,9 +232,7 @@ async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_
             let source = error.source().map(ToString::to_string).unwrap_or_default();
             notes.note(format!("{event}: {error}; {source}"));
         });
-    let writer = output.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _logged = tracing::subscriber::set_default(subscriber);
+    let (lines, _logged) = Lines::of_this_thread(tracing::Level::INFO);
     let server = TestServer::start(SocketIo::builder().namespace(namespace));
     let client = server.connect("/", ()).await.unwrap();
     assert_eq!(client.emit_with_ack("number", 7).await, internal_error());
@@ -244,7 +245,7 @@ async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_
     assert_eq!(told[1], "later: internal error: later; later");
     assert!(told[2].contains("no such thing for /"), "{told:?}");
     assert!(told[3].contains("whatever"), "{told:?}");
-    let logged = output.take();
+    let logged = lines.text();
     for line in [
         r#"listener panicked namespace="/" event="number" reason="7 is too much""#,
         r#"listener panicked namespace="/" event="later" reason="later""#,
@@ -254,35 +255,6 @@ async fn the_text_of_a_panic_is_in_the_log_and_in_the_error_hook_and_not_in_the_
         "whatever",
     ] {
         assert!(logged.contains(line), "{line} is not in {logged}");
-    }
-}
-
-/// What was logged, without colours.
-#[derive(Clone, Default)]
-struct Output(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Output {
-    fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        let text = String::from_utf8(bytes).unwrap();
-        let mut plain = String::new();
-        let mut rest = &*text;
-        while let Some((before, after)) = rest.split_once('\u{1b}') {
-            plain.push_str(before);
-            rest = after.split_once('m').map_or("", |(_, after)| after);
-        }
-        plain + rest
-    }
-}
-
-impl std::io::Write for Output {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
-// A process with clients that send until it is killed: node doomed.mjs <url> <clients> <rooms>
+// A process with clients that send until it is killed: node doomed.mjs <url> <node> <clients> <rooms>
 import { io, sleep } from "./support.mjs";
 
-const [url, count, rooms] = process.argv.slice(2);
+const [url, node, count, rooms] = process.argv.slice(2);
 const sockets = Array.from({ length: Number(count) }, (_, i) => io(`${url}/bench`, { transports: i % 2 ? ["websocket"] : ["polling", "websocket"], forceNew: true }));
 await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
 for (const [i, socket] of sockets.entries()) {
@@ -10,7 +10,7 @@ for (const [i, socket] of sockets.entries()) {
   let n = 0;
   (async () => {
     for (;;) {
-      socket.emit("publish", room, { author: `doomed-${process.pid}-${i}`, n: ++n, room });
+      socket.emit("publish", room, { author: `doomed-${process.pid}-${i}`, n: ++n, room, node: Number(node), at: Date.now() });
       await sleep(20 + 50 * Math.random());
     }
   })();

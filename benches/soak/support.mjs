@@ -13,10 +13,15 @@ export class Server {
   stderr = "";
   alive = true;
   #idle;
+  #env;
+
+  constructor(env = {}) {
+    this.#env = env;
+  }
 
   async start() {
     // Heartbeats are frequent; a client on a busy machine has its usual time to answer.
-    const env = { ...process.env, PORT: "0", HOST: "127.0.0.1", PING_INTERVAL: "5000", PING_TIMEOUT: "20000", CONNECT_TIMEOUT: "5000" };
+    const env = { ...process.env, PORT: "0", HOST: "127.0.0.1", PING_INTERVAL: "5000", PING_TIMEOUT: "20000", CONNECT_TIMEOUT: "5000", ...this.#env };
     this.child = spawn(process.env.TESTBED, [], { env, stdio: ["ignore", "pipe", "pipe"] });
     this.child.stderr.setEncoding("utf8").on("data", (text) => (this.stderr = (this.stderr + text).slice(-100_000)));
     this.child.once("exit", () => (this.alive = false));

@@ -185,7 +185,7 @@ impl Namespace {
         Fut: Future + 'static,
         Fut::Output: IntoOutcome,
     {
-        self.describe().listeners.pace.push(listeners::on_pace(listener));
+        self.describe().listeners.pace.push(listeners::hook(listener));
         self
     }
 
@@ -298,13 +298,13 @@ where
     Fut::Output: IntoOutcome,
 {
     fn into_disconnect(self) -> OnDisconnect {
-        listeners::on_disconnect(self)
+        listeners::hook(self)
     }
 }
 
 impl IntoDisconnect<Disconnected> for Recipient<Disconnected> {
     fn into_disconnect(self) -> OnDisconnect {
-        listeners::on_disconnect(move |socket, reason| {
+        listeners::hook(move |socket, reason| {
             let told = self.send(Disconnected { socket, reason });
             async move { told.await.map_err(EventError::internal) }
         })
@@ -344,7 +344,7 @@ pub trait NamespaceActor: Actor<Context = Context<Self>> {
 /// Collects the events of a [`NamespaceActor`].
 pub struct On<A: Actor> {
     namespace: Namespace,
-    actor: Addr<A>,
+    pub(super) actor: Addr<A>,
 }
 
 impl<A: Actor> std::fmt::Debug for On<A> {
@@ -354,7 +354,7 @@ impl<A: Actor> std::fmt::Debug for On<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> On<A> {
-    fn change(&mut self, change: impl FnOnce(Namespace) -> Namespace) {
+    pub(super) fn change(&mut self, change: impl FnOnce(Namespace) -> Namespace) {
         let namespace = std::mem::replace(&mut self.namespace, Namespace::new("/"));
         self.namespace = change(namespace);
     }

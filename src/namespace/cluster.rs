@@ -1,6 +1,7 @@
 //! What a namespace tells the other servers of its cluster, and does for them.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -22,6 +23,7 @@ use crate::{
         message::{Answer, Message, Sending, Wanted},
         recovery::Offset,
     },
+    engine::supervision::panic_text,
     packet::{Args, Event, Payload},
     room::{
         Broadcast, Disconnect, Join, Leave, Missing, SocketId, Target,
@@ -29,15 +31,15 @@ use crate::{
     },
     socket::{
         Outcome, SocketDetails,
-        remote::{Fetch, Found},
+        current::Panicked,
+        listeners::OnServerSide,
+        operator::ACK_TIMEOUT,
+        remote::{Fetch, Found, SOCKETS_PER_TURN},
     },
 };
 
 /// Listeners of other servers' events that may be under way; more events are dropped.
 const MAX_SERVING: usize = 1024;
-
-/// How long answers of clients are collected for a server that does not say it.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the link of rooms that come and go.
 pub(super) fn announce(link: &LinkHandle, event: &RoomEvent) {
@@ -292,15 +294,15 @@ impl Namespace {
             actix::spawn(async move {
                 let outcome = run(&*listener, event.clone()).await;
                 let answer = match outcome {
-                    Some(Outcome::Silent) => None,
-                    Some(Outcome::Answered(payload)) => Some(payload),
-                    Some(Outcome::Failed(error)) => {
+                    Ok(Outcome::Silent) => None,
+                    Ok(Outcome::Answered(payload)) => Some(payload),
+                    Ok(Outcome::Failed(error)) => {
                         error!(event = &*event.name, %error, "a server-side listener failed");
                         Payload::ack(&error.answer()).ok()
                     }
-                    None => {
+                    Err(Panicked(reason)) => {
                         metrics.panics.increment();
-                        error!(event = &*event.name, "a server-side listener panicked");
+                        error!(event = &*event.name, reason, "a server-side listener panicked");
                         None
                     }
                 };
@@ -316,11 +318,12 @@ impl Namespace {
     }
 }
 
-/// Runs user code; `None` if it panicked.
-async fn run(listener: &crate::socket::listeners::OnServerSide, event: Event) -> Option<Outcome> {
+/// Runs user code.
+async fn run(listener: &OnServerSide, event: Event) -> Result<Outcome, Panicked> {
+    let text = |payload: Box<dyn Any + Send>| Panicked(panic_text(&*payload));
     // What a call leaves half done belongs to the user code.
-    let future = catch_unwind(AssertUnwindSafe(|| listener(event))).ok()?;
-    AssertUnwindSafe(future).catch_unwind().await.ok()
+    let future = catch_unwind(AssertUnwindSafe(|| listener(event))).map_err(text)?;
+    AssertUnwindSafe(future).catch_unwind().await.map_err(text)
 }
 
 /// Tells another server how many clients a broadcast goes to, and then what each answers.
@@ -356,9 +359,6 @@ async fn pass_on(mut answers: mpsc::UnboundedReceiver<LocalAnswer>, reply: Reply
         }
     }
 }
-
-/// Sockets that are looked at before others get their turn.
-const SOCKETS_PER_TURN: usize = 256;
 
 async fn details(found: Vec<Found>) -> Vec<Value> {
     let mut sockets = Vec::with_capacity(found.len());

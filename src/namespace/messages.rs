@@ -75,6 +75,32 @@ pub enum SocketEvent {
 pub struct SubscribeRooms(pub Recipient<RoomEvent>);
 
 /// Tell an actor what happens to sockets, until it has ended.
+///
+/// ```no_run
+/// use actix::prelude::*;
+/// use greenroom::{SocketEvent, SubscribeSockets, prelude::*};
+///
+/// struct Doorkeeper;
+///
+/// impl Actor for Doorkeeper {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<SocketEvent> for Doorkeeper {
+///     type Result = ();
+///
+///     fn handle(&mut self, event: SocketEvent, _: &mut Context<Self>) {
+///         match event {
+///             SocketEvent::Connected(socket) => println!("{} has come", socket.id()),
+///             SocketEvent::Disconnected { socket, reason } => println!("{} has gone: {reason}", socket.id()),
+///         }
+///     }
+/// }
+///
+/// async fn watch(chat: &Addr<Namespace>) -> Result<(), MailboxError> {
+///     chat.send(SubscribeSockets(Doorkeeper.start().recipient())).await
+/// }
+/// ```
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SubscribeSockets(pub Recipient<SocketEvent>);
@@ -94,6 +120,17 @@ impl std::fmt::Debug for SubscribeSockets {
 /// The end of the namespace: its sockets are disconnected, then its actors end. Nobody can join it
 /// from the moment it takes the message, and another one of its name can be started. Answers when
 /// the last socket has left.
+///
+/// ```no_run
+/// use greenroom::{Stop, prelude::*};
+///
+/// async fn play(io: &SocketIo) -> Result<(), EventError> {
+///     let game = io.spawn(Namespace::new("/game-7"));
+///     // When it is over:
+///     game.send(Stop).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -128,6 +165,28 @@ pub struct BreakRooms(pub usize);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct KillRooms;
+
+/// The sockets of a namespace, so many at a time and in the order in which they came. One that is
+/// there all the time is in exactly one page.
+#[cfg(feature = "admin")]
+#[derive(Debug, Message)]
+#[rtype(result = "Leaf")]
+pub(crate) struct Page {
+    /// Behind the one with this key: 0, or [`Leaf::next`].
+    pub(crate) after: crate::room::Key,
+    pub(crate) limit: usize,
+    /// Only those in this room.
+    pub(crate) room: Option<Room>,
+}
+
+/// A page of sockets.
+#[cfg(feature = "admin")]
+#[derive(MessageResponse)]
+pub(crate) struct Leaf {
+    pub(crate) sockets: Vec<crate::socket::remote::Found>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<crate::room::Key>,
+}
 
 // ---- connection → namespace --------------------------------------------------------------------
 

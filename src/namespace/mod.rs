@@ -19,6 +19,7 @@ mod recalling;
 mod recovery;
 pub(crate) mod returning;
 mod supervisor;
+mod typed;
 
 use std::{
     fmt,
@@ -216,6 +217,14 @@ impl Namespace {
             if let Some(keeper) = &mut self.keeper {
                 keeper.note(&event);
             }
+            #[cfg(feature = "admin")]
+            if let Some(tap) = self.description.tap() {
+                match &event {
+                    RoomEvent::Joined { room, socket } => tap.joined(&self.name, room, socket),
+                    RoomEvent::Left { room, socket } => tap.left(&self.name, room, socket),
+                    RoomEvent::Created { .. } | RoomEvent::Deleted { .. } => {}
+                }
+            }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
                 subscriber.do_send(event.clone());
@@ -224,6 +233,18 @@ impl Namespace {
     }
 
     fn tell_sockets(&mut self, event: &SocketEvent) {
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.description.tap() {
+            match event {
+                SocketEvent::Connected(socket) => {
+                    let member =
+                        self.members.key(socket.id()).and_then(|key| self.members.get(key));
+                    let rooms = member.map(|member| member.rooms().to_vec());
+                    tap.connected(socket, rooms.unwrap_or_default());
+                }
+                SocketEvent::Disconnected { socket, reason } => tap.disconnected(socket, *reason),
+            }
+        }
         self.socket_events.retain(|subscriber| subscriber.connected());
         for subscriber in &self.socket_events {
             subscriber.do_send(event.clone());

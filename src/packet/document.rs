@@ -80,14 +80,32 @@ impl Document {
 
     /// The event that `array`, a part of the text, stands for; `None` for what no client takes.
     pub(crate) fn event(&self, array: &str) -> Option<Payload> {
+        if self.attachments.is_empty() && array.starts_with("[\"") {
+            // There is nothing to be numbered or trimmed.
+            return Self { text: array.into(), attachments: Vec::new() }.into_event();
+        }
         let args = self.args(array)?;
-        let name = args.texts().next()?;
-        let is_event = match serde_json::from_str::<serde_json::Value>(name).ok()? {
-            serde_json::Value::String(name) => !is_reserved(&name),
-            serde_json::Value::Number(_) => true,
-            _ => false,
-        };
-        is_event.then(|| Payload::of_args(&args))
+        is_event(args.texts().next()?).then(|| Payload::of_args(&args))
+    }
+
+    /// The event that it is; `None` for what no client takes. All of its attachments are named.
+    pub(crate) fn into_event(self) -> Option<Payload> {
+        let Self { text, attachments } = self;
+        let body = text.strip_prefix('[')?.strip_suffix(']')?;
+        is_event(&body[..scan::value_len(body)]).then(|| Payload::of_text(text, attachments))
+    }
+}
+
+/// Whether events may begin with this value: a name that is not reserved, or a number.
+fn is_event(name: &str) -> bool {
+    let inner = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    if let Some(plain) = inner.filter(|inner| !inner.contains('\\')) {
+        return !is_reserved(plain);
+    }
+    match serde_json::from_str::<serde_json::Value>(name) {
+        Ok(serde_json::Value::String(name)) => !is_reserved(&name),
+        Ok(serde_json::Value::Number(_)) => true,
+        _ => false,
     }
 }
 

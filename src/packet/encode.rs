@@ -87,8 +87,12 @@ impl Payload {
     /// A body of arguments that came from another server, the event's name among them.
     pub(crate) fn of_args(args: &super::Args) -> Self {
         let json = ["[", args.raw_json(), "]"].concat();
-        let attachments = args.attachments().to_vec().into();
-        Self { json: json.into(), attachments, originals: Originals::default() }
+        Self::of_text(json.into(), args.attachments().to_vec())
+    }
+
+    /// The same as it is sent: an array, whose placeholders name all attachments in their order.
+    pub(crate) fn of_text(json: ByteString, attachments: Vec<Bytes>) -> Self {
+        Self { json, attachments: attachments.into(), originals: Originals::default() }
     }
 
     /// The elements of the array as arguments.

@@ -41,6 +41,7 @@ mod parser;
 mod scan;
 mod splice;
 mod spread;
+pub(crate) mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use self::decode::{DecodeError, Decoder};
 pub(crate) use self::document::Document;
 pub use self::encode::{EncodeError, Outgoing, Payload};
 pub use self::msgpack::MsgpackParser;
+pub(crate) use self::msgpack::Walk;
 pub use self::parser::{Decode, DefaultParser, Parser, ParserLimits};
 
 use bytestring::ByteString;
@@ -125,6 +127,14 @@ impl Packet {
 }
 
 /// A name and its arguments: what users send.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on_fallback(|socket: Socket, event: Event| async move {
+///     println!("{}: nobody listens to {} {}", socket.id(), event.name, event.args.to_json());
+/// });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     /// The name. A number, which the protocol allows, is the string that JavaScript makes of it:

@@ -20,6 +20,7 @@ pub(super) mod json;
 mod read;
 mod rewrite;
 mod text;
+mod walk;
 mod write;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use self::read::{Reader, Token};
+pub(crate) use self::walk::Walk;
 use super::{Decode, DecodeError, EncodeError, Outgoing, Packet, Parser, ParserLimits};
 use crate::engine::Message;
 
@@ -75,7 +77,7 @@ impl MsgpackParser {
 /// The one value that `message` is, as JSON text with placeholders, and its attachments. Dates of
 /// MessagePack's own extension are read as well.
 pub(super) fn read_value(message: &Bytes) -> Result<(ByteString, Vec<Bytes>), DecodeError> {
-    let (text, attachments, end) = json::value(message)?;
+    let (text, attachments, end) = json::value(message, 0)?;
     match message.len() - end {
         0 => Ok((text, attachments)),
         rest => Err(DecodeError::TrailingBytes(rest)),

@@ -11,6 +11,7 @@ pub(crate) mod internals;
 pub(crate) mod messages;
 mod missing;
 mod sent;
+mod typed;
 
 use std::{
     fmt,

@@ -15,6 +15,18 @@ use super::{Extras, Socket};
 ///
 /// An application that has a type for it uses [`Socket::set_data`] and [`Socket::data_as`], and need
 /// not name values.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// fn rename(socket: &Socket, name: &str) -> Option<String> {
+///     socket.data(|data| {
+///         let before = data.get::<String>("name");
+///         data.set("name", name).ok()?;
+///         before
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Data {
@@ -142,13 +154,21 @@ impl Socket {
         let mut extras = self.extras();
         let entered = Entered(BUSY_WITH.replace(self.address()));
         let data = &mut extras.get_or_insert_default().data;
-        let result = f(data);
+        let result = self.change(data, f);
         let is_news = data.is_news();
         drop((entered, extras));
         if is_news {
             self.home().data_changed(self.id());
         }
         result
+    }
+
+    fn change<R>(&self, data: &mut Data, f: impl FnOnce(&mut Data) -> R) -> R {
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.home().description.tap() {
+            return tap.compare(self, data, f);
+        }
+        f(data)
     }
 
     /// What most sockets have not.

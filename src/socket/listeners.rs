@@ -33,12 +33,12 @@ pub(crate) type Handlers = SmallVec<[Handler; 1]>;
 pub(crate) type Middleware =
     Arc<dyn Fn(Socket) -> LocalFuture<Result<(), ConnectError>> + Send + Sync>;
 pub(crate) type OnConnect = Arc<dyn Fn(Socket) -> LocalFuture<Outcome> + Send + Sync>;
-pub(crate) type OnDisconnect =
-    Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<Outcome> + Send + Sync>;
-pub(crate) type OnConnection =
-    Arc<dyn Fn(Socket, ConnectionEvent) -> LocalFuture<Outcome> + Send + Sync>;
+/// Something happened to a socket, and what.
+pub(crate) type Hook<T> = Arc<dyn Fn(Socket, T) -> LocalFuture<Outcome> + Send + Sync>;
+pub(crate) type OnDisconnect = Hook<DisconnectReason>;
+pub(crate) type OnConnection = Hook<ConnectionEvent>;
+pub(crate) type OnPace = Hook<Pace>;
 pub(crate) type OnServerSide = dyn Fn(Event) -> LocalFuture<Outcome> + Send + Sync;
-pub(crate) type OnPace = Arc<dyn Fn(Socket, Pace) -> LocalFuture<Outcome> + Send + Sync>;
 pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync>;
 
 /// Anything that accepts an event: an async fn of `(Socket, data)` or of
@@ -68,13 +68,19 @@ pub trait Listener<M>: Send + Sync + 'static {
 /// A listener made ready for the table. Opaque.
 pub struct BoxedListener(pub(crate) Handler);
 
+impl Listener<Self> for BoxedListener {
+    fn into_handler(self) -> Self {
+        self
+    }
+}
+
 impl fmt::Debug for BoxedListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BoxedListener")
     }
 }
 
-fn boxed<Fut>(future: Fut) -> LocalFuture<Outcome>
+pub(super) fn boxed<Fut>(future: Fut) -> LocalFuture<Outcome>
 where
     Fut: Future + 'static,
     Fut::Output: IntoOutcome,
@@ -82,7 +88,7 @@ where
     Box::pin(async move { future.await.into_outcome() })
 }
 
-fn refused(error: EventError) -> LocalFuture<Outcome> {
+pub(super) fn refused(error: EventError) -> LocalFuture<Outcome> {
     Box::pin(std::future::ready(Outcome::Failed(error)))
 }
 
@@ -146,6 +152,12 @@ pub struct FromSocket<T, R = ()> {
     answer: PhantomData<fn() -> R>,
 }
 
+impl<T, R> FromSocket<T, R> {
+    pub(super) fn new(socket: Socket, data: T) -> Self {
+        Self { socket, data, answer: PhantomData }
+    }
+}
+
 impl<T: fmt::Debug, R> fmt::Debug for FromSocket<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { socket, data, .. } = self;
@@ -165,8 +177,7 @@ where
     fn into_handler(self) -> BoxedListener {
         BoxedListener(Arc::new(move |call| match call.event.args.parse() {
             Ok(data) => {
-                let answer =
-                    self.send(FromSocket { socket: call.socket, data, answer: PhantomData });
+                let answer = self.send(FromSocket::new(call.socket, data));
                 Box::pin(async move {
                     match answer.await {
                         Ok(answer) => answer.into_outcome(),
@@ -179,13 +190,13 @@ where
     }
 }
 
-pub(crate) fn on_disconnect<F, Fut>(listener: F) -> OnDisconnect
+pub(crate) fn hook<T, F, Fut>(listener: F) -> Hook<T>
 where
-    F: Fn(Socket, DisconnectReason) -> Fut + Send + Sync + 'static,
+    F: Fn(Socket, T) -> Fut + Send + Sync + 'static,
     Fut: Future + 'static,
     Fut::Output: IntoOutcome,
 {
-    Arc::new(move |socket, reason| boxed(listener(socket, reason)))
+    Arc::new(move |socket, what| boxed(listener(socket, what)))
 }
 
 pub(crate) fn on_fallback<F, Fut>(listener: F) -> Handler
@@ -195,24 +206,6 @@ where
     Fut::Output: IntoOutcome,
 {
     Arc::new(move |call| boxed(listener(call.socket, call.event)))
-}
-
-pub(crate) fn on_connection<F, Fut>(listener: F) -> OnConnection
-where
-    F: Fn(Socket, ConnectionEvent) -> Fut + Send + Sync + 'static,
-    Fut: Future + 'static,
-    Fut::Output: IntoOutcome,
-{
-    Arc::new(move |socket, event| boxed(listener(socket, event)))
-}
-
-pub(crate) fn on_pace<F, Fut>(listener: F) -> OnPace
-where
-    F: Fn(Socket, Pace) -> Fut + Send + Sync + 'static,
-    Fut: Future + 'static,
-    Fut::Output: IntoOutcome,
-{
-    Arc::new(move |socket, pace| boxed(listener(socket, pace)))
 }
 
 pub(crate) fn on_connect<F, Fut>(listener: F) -> OnConnect

@@ -15,7 +15,7 @@ mod handshake;
 pub(crate) mod home;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
-mod operator;
+pub(crate) mod operator;
 mod outcome;
 mod outstanding;
 mod own_listeners;
@@ -24,6 +24,9 @@ mod recovery;
 pub(crate) mod remote;
 mod scope;
 mod shown;
+#[cfg(feature = "admin")]
+pub(crate) mod tap;
+mod typed;
 mod watchers;
 
 use std::{
@@ -50,6 +53,7 @@ pub use self::{
     operator::BroadcastOperator,
     outcome::{Ack, IntoOutcome, Outcome},
     remote::{RemoteAck, RemoteSocket, SocketDetails},
+    typed::{Returns, TypedAckSender, TypedListener},
 };
 pub(crate) use self::{
     ack::{Questions, Waiting},
@@ -132,6 +136,18 @@ impl Extras {
 /// One client in one namespace: a cheap handle that may be cloned, kept and sent anywhere.
 ///
 /// What a socket sends, it sends in order; see the promises in `docs/architecture.md`.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on("say", |socket: Socket, text: String| async move {
+///     socket.join("talkers");                                   // in effect for what is sent below
+///     socket.emit("heard", &text)?;                             // to this client
+///     socket.to("talkers").emit("said", &(socket.id(), &text))?;  // to the others in the room
+///     socket.everyone().emit("count", &1)?;                     // to all of the namespace, this one too
+///     Ok::<_, EventError>(Ack(socket.rooms().await.len()))
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Socket(Arc<Inner>);
 

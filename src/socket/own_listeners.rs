@@ -112,7 +112,7 @@ impl Socket {
         Fut: Future + 'static,
         Fut::Output: IntoOutcome,
     {
-        let listener = listeners::on_disconnect(listener);
+        let listener = listeners::hook(listener);
         self.extras().get_or_insert_default().listeners.disconnecting.push(listener);
     }
 
@@ -123,7 +123,7 @@ impl Socket {
         Fut: Future + 'static,
         Fut::Output: IntoOutcome,
     {
-        let listener = listeners::on_disconnect(listener);
+        let listener = listeners::hook(listener);
         self.extras().get_or_insert_default().listeners.disconnect.push(listener);
     }
 
@@ -135,7 +135,7 @@ impl Socket {
         Fut: Future + 'static,
         Fut::Output: IntoOutcome,
     {
-        let listener = listeners::on_connection(listener);
+        let listener = listeners::hook(listener);
         self.pipe().watch_drains();
         self.extras().get_or_insert_default().listeners.connection.push(listener);
     }

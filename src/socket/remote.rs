@@ -26,7 +26,7 @@ use super::{
 use crate::room::{Disconnect, IntoRooms, Join, Leave, Room, SocketId, Target};
 
 /// Sockets that are looked at before others get their turn.
-pub(super) const SOCKETS_PER_TURN: usize = 256;
+pub(crate) const SOCKETS_PER_TURN: usize = 256;
 
 /// Which sockets are selected, and which rooms are they in?
 #[derive(Clone, Message)]
@@ -90,6 +90,18 @@ impl From<Found> for SocketDetails {
 /// It serializes as its [`SocketDetails`], and so with what the client sent to get in: the tokens
 /// and cookies of its [`handshake`](Self::handshake). Do not send it to clients as it is; pick what
 /// they may know.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn disconnect_guests(io: &SocketIo) {
+///     for socket in io.sockets().fetch_sockets().await {
+///         if socket.data().get::<String>("user").is_none() {
+///             socket.disconnect(true);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct RemoteSocket {
     details: Arc<SocketDetails>,

@@ -3,6 +3,8 @@
 
 #[path = "../support/http.rs"]
 mod http;
+#[path = "../support/lines.rs"]
+mod lines;
 #[path = "../support/stage.rs"]
 mod stage;
 #[path = "../support/mod.rs"]

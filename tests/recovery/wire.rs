@@ -5,7 +5,8 @@ use greenroom::{Recovery, prelude::*, testing::TestServer};
 use serde_json::{Value, json};
 
 use crate::{
-    builder, cut, heard, http::Server, list_offset, packets, rooms, server, support::handle,
+    builder, cut, heard, http::Server, lines::Lines, list_offset, packets, rooms, server,
+    support::handle,
 };
 
 #[test]
@@ -122,30 +123,9 @@ async fn what_comes_with_the_keys_is_auth_as_ever_and_none_of_it_is_in_debug_out
     assert!(!shown.contains("hidden"), "{shown}");
 }
 
-#[derive(Clone, Default)]
-struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 async fn the_secret_is_in_no_log_line() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // Of all threads, and of whatever other test runs in this process.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let lines = Lines::of_all_threads(tracing::Level::TRACE);
     let server = server(rooms("/"));
     let ann = server.connect("/", ()).await.unwrap();
     let back = server.reconnect(&ann, ()).await.unwrap();
@@ -154,7 +134,7 @@ async fn the_secret_is_in_no_log_line() {
     let wrong = json!({ "pid": "wrong-secret", "offset": "wrong-offset" });
     server.connect("/", wrong).await.unwrap();
     server.close().await;
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     assert!(
         log.contains("socket recovered") && log.contains("a socket was not recovered"),
         "{log}"

@@ -10,7 +10,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Writer,
     fields::{COUNT, EVENT, Opts, WirePacket, Written, part, rooms},
-    read,
+    read, usual,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Rooms, Uid, Wanted},
@@ -192,6 +192,20 @@ struct WireBroadcast<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] WirePac
 /// # Errors
 /// If it is no broadcast.
 pub(crate) fn parse_broadcast(message: &Bytes, max_bytes: usize) -> Result<Envelope, Rejected> {
+    if message.len() > max_bytes {
+        return Err(Rejected::TooLarge);
+    }
+    match usual::broadcast(message) {
+        Some(envelope) => Ok(envelope),
+        None => parse_unusual_broadcast(message, max_bytes),
+    }
+}
+
+/// The same, in whatever order and with whatever else there is in it.
+pub(super) fn parse_unusual_broadcast(
+    message: &Bytes,
+    max_bytes: usize,
+) -> Result<Envelope, Rejected> {
     let document = read(message, max_bytes)?;
     let WireBroadcast(uid, packet, mut opts) = part(&document.text)?;
     Ok(Envelope {

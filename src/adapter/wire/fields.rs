@@ -1,9 +1,13 @@
 //! The parts that messages of all forms have in common.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     adapter::message::{Rejected, Rooms, Sending},
@@ -22,7 +26,16 @@ pub(super) struct Opts {
     #[serde(deserialize_with = "rooms")]
     pub(super) except: Rooms,
     #[serde(deserialize_with = "flags")]
-    pub(super) flags: Map<String, Value>,
+    pub(super) flags: Flags,
+}
+
+/// The flags that are of interest; one of another type counts as missing.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub(super) volatile: Option<bool>,
+    pub(super) compress: Option<bool>,
+    pub(super) timeout: Option<f64>,
+    pub(super) count: Option<bool>,
 }
 
 impl Opts {
@@ -31,17 +44,17 @@ impl Opts {
     }
 
     pub(super) fn sending(&self) -> Sending {
-        let flag = |name: &str| self.flags.get(name).and_then(Value::as_bool);
+        let Flags { volatile, compress, timeout, .. } = self.flags;
         Sending {
-            volatile: flag("volatile").unwrap_or(false),
-            compress: flag("compress").unwrap_or(true),
-            timeout: self.flags.get("timeout").and_then(Value::as_f64).and_then(milliseconds),
+            volatile: volatile.unwrap_or(false),
+            compress: compress.unwrap_or(true),
+            timeout: timeout.and_then(milliseconds),
         }
     }
 
     /// Whether only a number is wanted. Other servers know no such flag, and send all they have.
     pub(super) fn counts(&self) -> bool {
-        self.flags.get(COUNT).and_then(Value::as_bool).unwrap_or(false)
+        self.flags.count.unwrap_or(false)
     }
 }
 
@@ -54,26 +67,135 @@ fn milliseconds(number: f64) -> Option<Duration> {
 
 /// Rooms are strings. In JavaScript they may be numbers too: such a room is named by its digits here.
 pub(super) fn rooms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rooms, D::Error> {
-    let list = Vec::<Value>::deserialize(deserializer)?;
-    list.into_iter()
-        .map(room)
-        .collect::<Option<_>>()
-        .ok_or_else(|| serde::de::Error::custom("a room is neither a string nor a number"))
+    deserializer.deserialize_seq(RoomList)
 }
 
-fn room(value: Value) -> Option<Room> {
-    match value {
-        Value::String(name) => Some(Room::from(name)),
-        Value::Number(number) => Some(Room::from(number.to_string())),
-        _ => None,
+struct RoomList;
+
+impl<'de> Visitor<'de> for RoomList {
+    type Value = Rooms;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rooms")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rooms, A::Error> {
+        let mut rooms = Rooms::new();
+        while let Some(RoomName(room)) = list.next_element()? {
+            rooms.push(room);
+        }
+        Ok(rooms)
     }
 }
 
-fn flags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Object(flags) => flags,
-        _ => Map::new(),
-    })
+struct RoomName(Room);
+
+impl<'de> Deserialize<'de> for RoomName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RoomVisitor).map(Self)
+    }
+}
+
+struct RoomVisitor;
+
+impl Visitor<'_> for RoomVisitor {
+    type Value = Room;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a number")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Room, E> {
+        Ok(Room::from(name))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Room, E> {
+        Ok(Room::from(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Room, E> {
+        Ok(Room::from(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Room, E> {
+        Ok(Room::from(Value::from(number).to_string()))
+    }
+}
+
+/// What is no object has no flags.
+fn flags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Flags, D::Error> {
+    deserializer.deserialize_any(FlagsVisitor)
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Flag {
+    Volatile,
+    Compress,
+    Timeout,
+    CountOnly,
+    #[serde(other)]
+    Other,
+}
+
+struct FlagsVisitor;
+
+impl<'de> Visitor<'de> for FlagsVisitor {
+    type Value = Flags;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("flags")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Flags, A::Error> {
+        let mut flags = Flags::default();
+        while let Some(flag) = map.next_key()? {
+            let value = match flag {
+                Flag::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                _ => map.next_value::<Value>()?,
+            };
+            match flag {
+                Flag::Volatile => flags.volatile = value.as_bool(),
+                Flag::Compress => flags.compress = value.as_bool(),
+                Flag::Timeout => flags.timeout = value.as_f64(),
+                Flag::CountOnly => flags.count = value.as_bool(),
+                Flag::Other => {}
+            }
+        }
+        Ok(flags)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Flags, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Flags::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Flags, E> {
+        Ok(Flags::default())
+    }
 }
 
 /// A packet: only events cross.

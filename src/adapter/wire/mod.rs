@@ -8,6 +8,7 @@
 pub(crate) mod classic;
 pub(crate) mod envelope;
 mod fields;
+mod usual;
 
 #[cfg(test)]
 mod tests;

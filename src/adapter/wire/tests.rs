@@ -1,18 +1,21 @@
 //! The forms against what real servers wrote, and against what nobody should write.
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
+use std::time::Duration;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
 
 use super::{
     classic::{self, Channel},
-    envelope,
+    envelope, usual,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Sending, Uid, Wanted},
     packet::{Args, Payload},
-    room::Target,
+    room::{Room, Target},
 };
 
 const MAX: usize = 1 << 20;
@@ -78,6 +81,61 @@ fn classic_messages_are_those_of_the_reference() {
         }
     }
     assert!(all > 60 && same > 50, "{same} of {all}");
+}
+
+#[test]
+fn a_usual_broadcast_is_read_without_a_detour_and_means_the_same() {
+    let (mut direct, mut all) = (0, 0);
+    for vector in vectors() {
+        let Some(payload) = vector["payload_hex"].as_str().map(bytes) else { continue };
+        if !payload.starts_with(b"\x93") {
+            continue;
+        }
+        all += 1;
+        if let Some(read) = usual::broadcast(&payload) {
+            assert_eq!(Ok(read), classic::parse_unusual_broadcast(&payload, MAX));
+            direct += 1;
+        }
+    }
+    assert!(direct > 12 && direct + 3 > all, "{direct} of {all}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_without_a_detour_means_the_same(
+        name in "[a-z\"\\\\é]{0,4}|connect",
+        data in vec(any::<u8>(), 0..5),
+        rooms in vec("[a-z]{0,3}", 0..3),
+        (volatile, compress, timeout) in (any::<bool>(), any::<bool>(), proptest::option::of(0u64..9)),
+        changes in vec((any::<Index>(), any::<u8>()), 0..3),
+    ) {
+        let sent = json!([name, { "a": [1, -1.5, null, "x"] }]).to_string();
+        let payload = Payload::of_text(sent.into(), Vec::new()).to_args().unwrap();
+        let payload = match data.len() {
+            0 => Payload::of_args(&payload),
+            _ => Payload::event("binary", &(Bytes::from(data), 1)).unwrap(),
+        };
+        let target = Target {
+            rooms: rooms.iter().map(|room| Room::from(&**room)).collect(),
+            except: rooms.iter().map(|room| Room::from(format!("not-{room}"))).collect(),
+        };
+        let timeout = timeout.map(Duration::from_millis);
+        let sending = Sending { volatile, compress, timeout };
+        let message = Message::Broadcast { payload, target, sending, request: None };
+        let (_, mut written) = classic::write(&message, &Uid::short(), "/chat").unwrap();
+        if changes.is_empty() && name != "connect" {
+            let read = usual::broadcast(&written.clone().into());
+            prop_assert_eq!(read.map(|read| read.message), Some(message));
+        }
+        for (at, byte) in changes {
+            let at = at.index(written.len());
+            written[at] = byte;
+        }
+        let written = Bytes::from(written);
+        if let Some(read) = usual::broadcast(&written) {
+            prop_assert_eq!(Ok(read), classic::parse_unusual_broadcast(&written, MAX));
+        }
+    }
 }
 
 #[test]

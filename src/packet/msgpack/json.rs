@@ -102,9 +102,9 @@ pub(super) fn args(
     Ok((Args::from_msgpack(text.into(), count, attachments, bytes), reader.at))
 }
 
-/// The value that `message` begins with, and where it ends. Timestamps are dates here.
-pub(super) fn value(message: &Bytes) -> Read<(ByteString, Vec<Bytes>, usize)> {
-    let mut transcoder = Transcoder::new(message, 0, 1, Binary::Attached(message));
+/// The value that begins at `start`, and where it ends. Timestamps are dates here.
+pub(super) fn value(message: &Bytes, start: usize) -> Read<(ByteString, Vec<Bytes>, usize)> {
+    let mut transcoder = Transcoder::new(message, start, 1, Binary::Attached(message));
     transcoder.reader.timestamps = true;
     while transcoder.step()? != Step::Done {}
     let Transcoder { reader, text, attachments, .. } = transcoder;
