@@ -111,6 +111,11 @@ impl Data {
         Value::Object(self.values.clone())
     }
 
+    #[cfg(feature = "admin")]
+    pub(super) fn values(&self) -> &Map<String, Value> {
+        &self.values
+    }
+
     /// The values themselves.
     pub fn as_map(&mut self) -> &mut Map<String, Value> {
         self.changed = true;
