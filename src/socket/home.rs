@@ -31,7 +31,7 @@ use crate::{
         outbox::{Frames, Way},
         pipe::Pipe,
     },
-    metrics::Metrics,
+    metrics::{Metrics, meters::NamespaceMeters},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, SocketId, messages::Origin},
 };
 
@@ -93,6 +93,8 @@ pub(crate) struct Description {
     /// The server's bounds, and where it is counted what they refuse.
     pub(crate) limits: SocketLimits,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is measured for an exporter.
+    pub(crate) meters: Arc<NamespaceMeters>,
 }
 
 impl Default for Description {
@@ -112,6 +114,7 @@ impl Default for Description {
             recovery: None,
             limits: SocketLimits::default(),
             metrics: Arc::default(),
+            meters: Arc::default(),
         }
     }
 }

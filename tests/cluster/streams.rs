@@ -57,7 +57,7 @@ impl Driver for Streams {
 
 const TWO_MINUTES: Duration = Duration::from_secs(120);
 
-fn streams() -> Streams {
+pub(crate) fn streams() -> Streams {
     Streams {
         redis: Redis::start(),
         count: 1,
