@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     message::{Envelope, Message, Rejected, Uid},
-    recovery::Offset,
+    recovery::{Change, Offset, Recall, Recalled},
 };
 use crate::{
     engine::LocalFuture,
@@ -114,6 +114,21 @@ pub(crate) trait Bus {
         Err(Unsent::Unknown)
     }
 
+    /// Keeps a session where other nodes find it, or no more. What is given for one session takes
+    /// effect in this order. For buses that keep broadcasts.
+    ///
+    /// # Errors
+    /// As [`Bus::send`].
+    fn deposit(&mut self, _seat: &Arc<Seat>, _change: Change) -> Result<(), Unsent> {
+        Err(Unsent::Unknown)
+    }
+
+    /// Finds a session and what it has missed, and takes it away from there; `None` if the engine
+    /// does not say.
+    fn recall(&mut self, _seat: &Arc<Seat>, _recall: Recall) -> LocalFuture<Option<Recalled>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// A room has got its first member here, or lost its last one.
     fn interest(&mut self, _seat: &Arc<Seat>, _room: &Room, _wanted: bool) {}
 
@@ -160,8 +175,9 @@ pub(crate) enum BusEvent {
     },
     /// A broadcast of this node is kept.
     Kept { seat: SeatNumber, number: u64, offset: Offset, permit: Permit },
-    /// All that others send in a namespace is heard from now on.
-    Linked(SeatNumber),
+    /// All that others send in a namespace is heard from now on: if the bus keeps broadcasts, those
+    /// behind this one.
+    Linked { seat: SeatNumber, behind: Option<Offset> },
     /// The engine cannot be reached.
     Away,
     /// It can be reached again, and everything is heard again.
@@ -243,7 +259,13 @@ impl Inbox {
 
     /// See [`Bus::link`].
     pub(crate) fn linked(&self, seat: &Seat) {
-        self.link.do_send(BusEvent::Linked(seat.number));
+        self.link.do_send(BusEvent::Linked { seat: seat.number, behind: None });
+    }
+
+    /// The same with a bus that keeps broadcasts.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis Streams"))]
+    pub(crate) fn linked_behind(&self, seat: &Seat, offset: Offset) {
+        self.link.do_send(BusEvent::Linked { seat: seat.number, behind: Some(offset) });
     }
 
     pub(crate) fn away(&self) {

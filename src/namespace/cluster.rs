@@ -179,6 +179,10 @@ impl Handler<Incoming> for Namespace {
                 self.named(number, offset, ctx);
                 drop(permit);
             }
+            Incoming::Behind(offset) => self.reach_at_least(offset),
+            Incoming::Back => self.deposit_all(),
+            Incoming::Undeposited(id) => self.deposit_again(id, ctx),
+            Incoming::Recalled { pid, recalled } => self.recalled(&pid, recalled, ctx),
             Incoming::Unkept(number) => self.release(number, ctx),
             Incoming::Relinked(addr) => {
                 // Nobody will name what waits.
@@ -186,6 +190,7 @@ impl Handler<Incoming> for Namespace {
                 if let Some(link) = &mut self.link {
                     link.relink(addr);
                 }
+                self.give_up_recalls(ctx);
                 self.announce_rooms();
             }
         }
@@ -202,6 +207,7 @@ impl Namespace {
     ) {
         match message {
             Message::Broadcast { payload, target, sending, .. } => {
+                self.reach(offset);
                 let mut broadcast = Broadcast::new(target, payload, sending.flags());
                 broadcast.ack = reply.and_then(|reply| self.collect(reply, sending));
                 self.deliver(broadcast, offset, ctx);

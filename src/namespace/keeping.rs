@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 use actix::prelude::*;
 use tokio::time::Instant;
 
-use super::Namespace;
+use super::{Namespace, ahead::Ahead};
 use crate::{
     adapter::{
         link::Operation,
@@ -62,13 +62,17 @@ impl Unnamed {
 
 impl Namespace {
     /// The engine of the cluster keeps broadcasts, and this server wants recovery: so both are one.
-    pub(super) fn arrange_keeping(&mut self) {
+    pub(super) fn arrange_keeping(&mut self, addr: &Addr<Self>) {
         if self.link.as_ref().is_some_and(|link| link.keeps)
             && let Some(keeper) = &mut self.keeper
             && keeper.unnamed.is_none()
         {
             keeper.store.take_names();
             keeper.unnamed = Some(Unnamed::default());
+            keeper.ahead = Some(Box::new(Ahead::new(addr.clone().recipient())));
+            if let Some(home) = self.home.upgrade() {
+                home.set_depositing();
+            }
         }
     }
 
@@ -113,6 +117,7 @@ impl Namespace {
 
     /// The engine has kept a broadcast. It has lost those that came before it and have not been named.
     pub(super) fn named(&mut self, number: u64, offset: Offset, ctx: &mut Context<Self>) {
+        self.reach(Some(offset));
         while let Some(waiting) = self.next_unnamed(number) {
             let offset = (waiting.number == Some(number)).then_some(offset);
             self.deliver(waiting.broadcast, offset, ctx);

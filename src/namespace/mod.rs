@@ -4,6 +4,7 @@
 //! room, starts one room actor per worker that has members, and replaces one that dies. No user
 //! code runs in it: middlewares and listeners run on the worker of their client.
 
+mod ahead;
 mod builder;
 mod cluster;
 mod crew;
@@ -14,6 +15,7 @@ pub(crate) mod messages;
 mod passing;
 mod queries;
 mod rebuilding;
+mod recalling;
 mod recovery;
 pub(crate) mod returning;
 mod supervisor;
@@ -188,7 +190,7 @@ impl Namespace {
         if self.keeper.is_none() {
             let settings = self.description.recovery.as_ref();
             self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
-            self.arrange_keeping();
+            self.arrange_keeping(addr);
         }
         Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
     }
@@ -211,7 +213,7 @@ impl Namespace {
         let inbox: Recipient<Incoming> = addr.clone().recipient();
         let link = LinkHandle::attach(cluster, &self.name, inbox, &self.metrics);
         self.link = Some(Box::new(link));
-        self.arrange_keeping();
+        self.arrange_keeping(addr);
     }
 
     /// Tells how many sockets and rooms there are, after they may have changed.

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::{
     Namespace,
+    ahead::Ahead,
     keeping::Unnamed,
     messages::{Place, RoomEvent},
     returning::Waiting,
@@ -31,6 +32,8 @@ pub(super) struct Keeper {
     sweeping: bool,
     /// What waits for its name, if the engine of the cluster keeps events.
     pub(super) unnamed: Option<Unnamed>,
+    /// The same, for the sessions.
+    pub(super) ahead: Option<Box<Ahead>>,
 }
 
 impl Keeper {
@@ -42,6 +45,7 @@ impl Keeper {
             last_waiting: 0,
             sweeping: false,
             unnamed: None,
+            ahead: None,
         }
     }
 
@@ -51,6 +55,9 @@ impl Keeper {
 
     /// Notes when its sockets join and leave rooms.
     pub(super) fn note(&mut self, event: &RoomEvent) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.note(event);
+        }
         match event {
             RoomEvent::Joined { room, socket } => self.store.joined(socket, room),
             RoomEvent::Left { room, socket } => self.store.left(socket, room),
@@ -158,10 +165,12 @@ impl Namespace {
                     self.metrics.sockets_recovered.increment();
                 }
                 self.sweep_later(ctx);
+                self.deposit_newcomer(socket.id(), socket.protocol());
                 Some(self.greet(&socket, missed))
             }
             Err(failure) => {
-                keeper.store.end(socket.id());
+                self.withdraw(socket.id());
+                self.end_session(socket.id());
                 self.failed(failure);
                 // It comes back once more, and gets a new socket.
                 socket.errand(Errand::Outlived);
@@ -212,8 +221,11 @@ impl Namespace {
             self.metrics.recovery_sessions_evicted.add(ended as u64);
             return;
         }
-        keeper.store.end(id);
-        if let Some(waiting) = keeper.waiting.remove(id) {
+        let id = id.clone();
+        self.withdraw(&id);
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.store.end(&id);
+        if let Some(waiting) = keeper.waiting.remove(&id) {
             self.failed(Failure::Unknown);
             // Whoever asked may have gone.
             let _ = waiting.answer.send(None);
@@ -225,10 +237,19 @@ impl Namespace {
         let Some(keeper) = &mut self.keeper else { return };
         let left = || Returned { data: socket.data_values(), expires: socket.has_expiry() };
         keeper.store.parted(socket.id(), left);
-        if let Some(waiting) = keeper.waiting.remove(socket.id()) {
-            let claim = self.claim(socket.id(), waiting.offset.as_deref(), ctx);
-            // If whoever asked has gone, the claim gives the socket back.
-            let _ = waiting.answer.send(claim);
+        let waiting = keeper.waiting.remove(socket.id());
+        let pid = keeper.store.pid(socket.id()).map(|pid| pid.as_str().to_owned());
+        self.deposit_soon(socket.id());
+        match (waiting, pid) {
+            (None, _) => {}
+            (Some(waiting), Some(pid)) if self.recalls() => {
+                self.recall(&pid, waiting.offset, waiting.answer, ctx);
+            }
+            (Some(waiting), _) => {
+                let claim = self.claim(socket.id(), waiting.offset.as_deref(), ctx);
+                // If whoever asked has gone, the claim gives the socket back.
+                let _ = waiting.answer.send(claim);
+            }
         }
         self.sweep_later(ctx);
     }
@@ -248,6 +269,12 @@ impl Namespace {
         counter.increment();
     }
 
+    fn end_session(&mut self, id: &SocketId) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.store.end(id);
+        }
+    }
+
     /// Whether clients that are away may come back: then the namespace has to be there.
     pub(super) fn expects_returns(&self) -> bool {
         self.keeper.as_ref().is_some_and(|keeper| keeper.store.has_absent())
@@ -263,6 +290,7 @@ impl Namespace {
         }
         self.sweep_later(ctx);
         self.renew_unnamed(ctx);
+        self.renew_ahead(ctx);
     }
 
     /// Looks from time to time what need not be kept any longer, as long as something is kept.

@@ -76,7 +76,12 @@ impl Handler<Restore> for Namespace {
 
     fn handle(&mut self, restore: Restore, ctx: &mut Self::Context) {
         let found = self.keeper.as_ref().filter(|_| !self.stopping);
+        let seeks = self.recalls();
         let claim = match found.and_then(|keeper| keeper.store.find(&restore.pid)) {
+            Some((_, Whereabouts::Away)) | None if seeks && !self.stopping => {
+                self.recall(&restore.pid, restore.offset, restore.answer, ctx);
+                return self.rest(ctx);
+            }
             Some((id, Whereabouts::Away)) => self.claim(&id, restore.offset.as_deref(), ctx),
             Some((id, Whereabouts::Here | Whereabouts::Parting)) if !self.is_awaited(&id) => {
                 self.wait_for_end(&id, restore, ctx);
@@ -98,9 +103,13 @@ impl Handler<Release> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Release(id): Release, _: &mut Self::Context) {
-        if let Some(keeper) = &mut self.keeper {
-            let ended = keeper.store.release(&id);
-            self.metrics.recovery_sessions_evicted.add(ended as u64);
+        let Some(keeper) = &mut self.keeper else { return };
+        let untaken = keeper.store.deposit_untaken(&id);
+        let ended = keeper.store.release(&id);
+        self.metrics.recovery_sessions_evicted.add(ended as u64);
+        match untaken {
+            Some(deposit) => self.put_back(deposit),
+            None => self.deposit_soon(&id),
         }
     }
 }
@@ -162,5 +171,12 @@ impl Namespace {
                 None
             }
         }
+    }
+
+    /// The same for a session that was taken up for the client who asks.
+    pub(super) fn claim_of(&self, id: &SocketId, ctx: &mut Context<Self>) -> Option<Claim> {
+        let belongings = self.keeper.as_ref()?.store.belongings_of_claimed(id)?;
+        let release = Some(ctx.address().recipient());
+        Some(Claim { id: id.clone(), belongings, release })
     }
 }

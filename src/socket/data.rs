@@ -27,9 +27,23 @@ use super::{Extras, Socket};
 ///     })
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
-pub struct Data(Map<String, Value>);
+pub struct Data {
+    values: Map<String, Value>,
+    /// Since they were last looked at by those who keep a copy.
+    #[serde(skip)]
+    changed: bool,
+    /// And these have been told.
+    #[serde(skip)]
+    told: bool,
+}
+
+impl PartialEq for Data {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
 
 impl Data {
     /// Sets a value.
@@ -37,13 +51,14 @@ impl Data {
     /// # Errors
     /// If it has no JSON form.
     pub fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> serde_json::Result<()> {
-        self.0.insert(name.to_owned(), serde_json::to_value(value)?);
+        self.changed = true;
+        self.values.insert(name.to_owned(), serde_json::to_value(value)?);
         Ok(())
     }
 
     /// A value, if there is one of that name and type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        T::deserialize(self.0.get(name)?).ok()
+        T::deserialize(self.values.get(name)?).ok()
     }
 
     /// Sets a value for each field of a struct (or each entry of a map). Values of other names stay
@@ -54,7 +69,8 @@ impl Data {
     pub fn write<T: Serialize + ?Sized>(&mut self, values: &T) -> serde_json::Result<()> {
         match serde_json::to_value(values)? {
             Value::Object(values) => {
-                self.0.extend(values);
+                self.changed = true;
+                self.values.extend(values);
                 Ok(())
             }
             _ => Err(serde_json::Error::custom("data of a socket must be a struct or a map")),
@@ -66,26 +82,44 @@ impl Data {
     /// # Errors
     /// If a value is missing, or of another type.
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        T::deserialize(&self.0)
+        T::deserialize(&self.values)
     }
 
     /// Removes a value.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+        self.changed = true;
+        self.values.remove(name)
     }
 
     pub(crate) fn from_map(values: Map<String, Value>) -> Self {
-        Self(values)
+        Self { values, changed: false, told: false }
+    }
+
+    /// A copy, of which changes from now on are told.
+    pub(super) fn copy(&mut self) -> Map<String, Value> {
+        (self.changed, self.told) = (false, false);
+        self.values.clone()
+    }
+
+    /// Whether there is a change that nobody was told.
+    fn is_news(&mut self) -> bool {
+        self.changed && !std::mem::replace(&mut self.told, true)
     }
 
     /// All values as one JSON object.
     pub fn to_json(&self) -> Value {
-        Value::Object(self.0.clone())
+        Value::Object(self.values.clone())
+    }
+
+    #[cfg(feature = "admin")]
+    pub(super) fn values(&self) -> &Map<String, Value> {
+        &self.values
     }
 
     /// The values themselves.
     pub fn as_map(&mut self) -> &mut Map<String, Value> {
-        &mut self.0
+        self.changed = true;
+        &mut self.values
     }
 }
 
@@ -93,7 +127,7 @@ impl<'de> Deserialize<'de> for Data {
     /// From an object. Servers in JavaScript may put anything else there: that is no data.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match Value::deserialize(deserializer)? {
-            Value::Object(values) => Self(values),
+            Value::Object(values) => Self::from_map(values),
             _ => Self::default(),
         })
     }
@@ -123,8 +157,18 @@ impl Socket {
     /// for itself.
     pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
         let mut extras = self.extras();
-        let _entered = Entered(BUSY_WITH.replace(self.address()));
+        let entered = Entered(BUSY_WITH.replace(self.address()));
         let data = &mut extras.get_or_insert_default().data;
+        let result = self.change(data, f);
+        let is_news = data.is_news();
+        drop((entered, extras));
+        if is_news {
+            self.home().data_changed(self.id());
+        }
+        result
+    }
+
+    fn change<R>(&self, data: &mut Data, f: impl FnOnce(&mut Data) -> R) -> R {
         #[cfg(feature = "admin")]
         if let Some(tap) = self.home().description.tap() {
             return tap.compare(self, data, f);
@@ -194,7 +238,7 @@ impl Socket {
         // What the type does to become JSON is not done under the lock.
         let mut written = Data::default();
         written.write(values)?;
-        self.data(|data| data.0.extend(written.0));
+        self.data(|data| data.as_map().extend(written.values));
         Ok(())
     }
 

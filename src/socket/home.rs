@@ -19,6 +19,7 @@ use super::tap::Tap;
 use super::{
     codec::Codec,
     listeners::{ErrorHook, Listeners},
+    recovery::DataChanged,
     remote::Fetch,
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
         pipe::Pipe,
     },
     metrics::{Metrics, meters::NamespaceMeters},
-    room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
+    room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, SocketId, messages::Origin},
 };
 
 /// Values the application shares with its listeners, one of each type.
@@ -179,10 +180,13 @@ pub(crate) struct Home {
     pub(crate) rooms: Recipient<RoomsOf>,
     pub(crate) fetch: Recipient<Fetch>,
     pub(crate) consult: Recipient<Consult>,
+    data_changed: Recipient<DataChanged>,
     acks: AtomicU64,
     closed: AtomicBool,
     /// Whether there may be other servers.
     clustered: AtomicBool,
+    /// Whether other servers may take up its sockets.
+    depositing: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
     arrivals: AtomicUsize,
     /// Where to ask when the namespace has ended. Not set for one that runs without a server.
@@ -200,7 +204,8 @@ impl Home {
             + Handler<MembersOf>
             + Handler<RoomsOf>
             + Handler<Fetch>
-            + Handler<Consult>,
+            + Handler<Consult>
+            + Handler<DataChanged>,
     {
         Self {
             name,
@@ -213,9 +218,11 @@ impl Home {
             rooms: addr.clone().recipient(),
             fetch: addr.clone().recipient(),
             consult: addr.clone().recipient(),
+            data_changed: addr.clone().recipient(),
             acks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             clustered: AtomicBool::new(false),
+            depositing: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),
             successors: OnceLock::new(),
         }
@@ -270,6 +277,18 @@ impl Home {
 
     pub(crate) fn is_clustered(&self) -> bool {
         self.clustered.load(Ordering::Acquire)
+    }
+
+    /// Other servers may take up its sockets from now on.
+    pub(crate) fn set_depositing(&self) {
+        self.depositing.store(true, Ordering::Release);
+    }
+
+    /// The data of a socket have changed for the first time since they were looked at.
+    pub(super) fn data_changed(&self, id: &SocketId) {
+        if self.depositing.load(Ordering::Acquire) {
+            self.data_changed.do_send(DataChanged(id.clone()));
+        }
     }
 
     /// Nobody joins the namespace any more.

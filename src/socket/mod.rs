@@ -60,7 +60,7 @@ pub(crate) use self::{
     codec::{Codec, Reader},
     expiry::Verdict,
     operator::OperatorBase,
-    recovery::Previous,
+    recovery::{DataChanged, Previous},
     scope::Scope,
 };
 use self::{

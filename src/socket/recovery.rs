@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use actix::prelude::*;
 use serde_json::{Map, Value};
 
 use super::{CONNECTED, DISCONNECTED, Data, DisconnectReason, Extras, Socket};
@@ -9,6 +10,11 @@ use crate::{
     packet::Payload,
     room::{Broadcast, SocketId, Target, messages::Flags},
 };
+
+/// The data of a socket have changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DataChanged(pub(crate) SocketId);
 
 /// A state beyond those of `Inner`: disconnected, but the client may come back.
 const AWAY: u8 = DISCONNECTED + 1;
@@ -45,7 +51,7 @@ impl Socket {
     /// A copy of the values of [`Socket::data`].
     pub(crate) fn data_values(&self) -> Map<String, Value> {
         let mut extras = self.extras();
-        extras.as_mut().map(|extras| extras.data.as_map().clone()).unwrap_or_default()
+        extras.as_mut().map(|extras| extras.data.copy()).unwrap_or_default()
     }
 
     /// The namespace has taken the socket out of everything. What it emits later is kept for its

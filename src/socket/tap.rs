@@ -180,9 +180,9 @@ impl Tap {
     }
 }
 
-fn fingerprint(data: &mut Data) -> u64 {
+fn fingerprint(data: &Data) -> u64 {
     let mut hasher = DefaultHasher::new();
-    data.as_map().hash(&mut hasher);
+    data.values().hash(&mut hasher);
     hasher.finish()
 }
 

@@ -7,7 +7,7 @@ use greenroom::{
     SocketIo, prelude::*, testing::TestServer,
 };
 
-use crate::redis::Redis;
+use crate::{redis::Redis, streams_recovery};
 
 /// A Redis where a user has the rules of the documentation, and its address for that user.
 fn redis_with(user: &str) -> (Redis, String) {
@@ -41,7 +41,11 @@ async fn so_is_one_of_sharded_pub_sub() {
 async fn so_is_one_of_streams() {
     let (redis, url) = redis_with("streams");
     let adapter = RedisStreamsAdapter::new(&url).unwrap();
-    nothing_is_refused(&redis, adapter.clone(), adapter.into()).await;
+    nothing_is_refused(&redis, adapter.clone(), adapter.clone().into()).await;
+    // Recovery needs more.
+    streams_recovery::recovers(&adapter).await;
+    let log = redis.command(&["ACL", "LOG"]);
+    assert!(log.trim().is_empty(), "{log}");
 }
 
 async fn nothing_is_refused(redis: &Redis, adapter: impl Adapter + Clone, emitter: RedisEmitter) {

@@ -20,6 +20,8 @@ mod secure;
 mod sharded;
 #[cfg(feature = "redis")]
 mod streams;
+#[cfg(feature = "redis")]
+mod streams_recovery;
 mod suite;
 
 use std::time::Duration;

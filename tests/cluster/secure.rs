@@ -10,7 +10,7 @@ use greenroom::{
 use crate::{
     Driver, client, emitter,
     redis::{Redis, until},
-    server, sharded, suite,
+    server, sharded, streams_recovery, suite,
     support::handle,
 };
 
@@ -150,6 +150,16 @@ async fn rooms_on_all_servers_of_a_redis_cluster_are_heard_also_after_connection
             })
         })
         .await;
+    }
+}
+
+#[actix_rt::test]
+async fn clients_come_back_to_another_server_over_a_redis_cluster() {
+    let masters = Masters::start().await;
+    let urls = masters.urls();
+    for sharded in [false, true] {
+        let adapter = RedisStreamsAdapter::cluster(urls.iter().map(|url| &**url)).unwrap();
+        streams_recovery::recovers(&adapter.stream_count(3).use_sharded_pub_sub(sharded)).await;
     }
 }
 

@@ -1,25 +1,25 @@
 //! Over Redis Streams: what every driver does, what the stream is good for when a connection breaks,
 //! and the events that clients missed.
 
-use greenroom::{
-    ClusterState, Recovery, RedisEmitter, RedisStreamsAdapter,
-    testing::{TestServer, TestSocket},
-};
+use std::time::Duration;
+
+use greenroom::{ClusterState, Recovery, RedisEmitter, RedisStreamsAdapter, testing::TestServer};
 use serde_json::json;
 
 use crate::{
     Driver, client,
     redis::{Redis, until},
     server, suite,
-    support::handle,
 };
 
 /// Streams; several of them, so that some namespaces have one that Node.js does not read.
 pub(crate) struct Streams {
-    redis: Redis,
+    pub(crate) redis: Redis,
     count: usize,
     sharded: bool,
     recovery: bool,
+    /// How long after their connections broke clients may come back.
+    pub(crate) duration: Duration,
 }
 
 impl Streams {
@@ -33,7 +33,9 @@ impl Streams {
         let adapter = self.adapter();
         let mut builder = server(name).adapter(adapter);
         if self.recovery {
-            builder = builder.connection_state_recovery(Recovery::new());
+            builder = builder.connection_state_recovery(
+                Recovery::new().max_disconnection_duration(self.duration),
+            );
         }
         TestServer::workers(builder, 1).await
     }
@@ -53,16 +55,36 @@ impl Driver for Streams {
     }
 }
 
+const TWO_MINUTES: Duration = Duration::from_secs(120);
+
 pub(crate) fn streams() -> Streams {
-    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: false }
+    Streams {
+        redis: Redis::start(),
+        count: 1,
+        sharded: false,
+        recovery: false,
+        duration: TWO_MINUTES,
+    }
 }
 
 fn several_streams() -> Streams {
-    Streams { redis: Redis::start(), count: 4, sharded: true, recovery: false }
+    Streams {
+        redis: Redis::start(),
+        count: 4,
+        sharded: true,
+        recovery: false,
+        duration: TWO_MINUTES,
+    }
 }
 
-fn recovering() -> Streams {
-    Streams { redis: Redis::start(), count: 1, sharded: false, recovery: true }
+pub(crate) fn recovering() -> Streams {
+    Streams {
+        redis: Redis::start(),
+        count: 1,
+        sharded: false,
+        recovery: true,
+        duration: TWO_MINUTES,
+    }
 }
 
 suite::for_driver!(redis_streams_with_recovery, recovering());
@@ -178,110 +200,4 @@ async fn an_emitter_knows_the_stream_of_a_namespace() {
         emitter.of(namespace).emit("hello", namespace).await.unwrap();
         assert_eq!(a.next_event().await.data::<String>(), namespace);
     }
-}
-
-/// The next events of a client, which all have a number, and the offset of the last one.
-async fn numbers(client: &TestSocket, count: usize) -> (Vec<u64>, String) {
-    let mut numbers = Vec::new();
-    for _ in 0..count {
-        let event = client.next_event().await;
-        numbers.push(event.args.to_json()[0].as_u64().unwrap());
-    }
-    (numbers, client.session()["offset"].as_str().unwrap_or_default().to_owned())
-}
-
-#[actix_rt::test]
-async fn with_recovery_all_servers_have_one_order_and_the_offsets_of_the_stream() {
-    let driver = recovering();
-    let servers = driver.start(2).await;
-    let a = client(&servers[0], "a", &["r"]).await;
-    let b = client(&servers[1], "b", &["r"]).await;
-    for n in 0..200 {
-        servers[n % 2].io().to("r").emit("n", &n).unwrap();
-    }
-    let (on_a, on_b) = (numbers(&a, 200).await, numbers(&b, 200).await);
-    assert_eq!(on_a, on_b);
-    for parity in 0..2 {
-        let of_one: Vec<u64> = on_a.0.iter().copied().filter(|n| n % 2 == parity).collect();
-        assert!(of_one.is_sorted(), "what one sends stays in its order");
-    }
-    let offset = on_a.1;
-    let entry = driver.redis.command(&["XRANGE", "socket.io", &offset, &offset]);
-    assert!(entry.contains("\"n\""), "{offset} is an entry of the stream: {entry}");
-    // What is for one socket has an offset too, and the others do not get it.
-    handle(&servers[0], &a).await.emit("n", &1).unwrap();
-    let (_, own) = numbers(&a, 1).await;
-    assert!(driver.redis.command(&["XRANGE", "socket.io", &own, &own]).contains(&*a.id()));
-    b.expect_silence().await;
-}
-
-#[actix_rt::test]
-async fn what_a_client_missed_is_what_any_server_sent() {
-    let driver = recovering();
-    let servers = driver.start(2).await;
-    let a = client(&servers[0], "a", &["r"]).await;
-    let b = client(&servers[1], "b", &["r"]).await;
-    servers[1].io().to("r").emit("n", &0).unwrap();
-    assert_eq!(numbers(&a, 1).await.0, [0]);
-    a.drop_connection();
-    servers[0].settle().await;
-    for n in 1..=20 {
-        servers[n % 2].io().to("r").emit("n", &n).unwrap();
-        servers[n % 2].io().to("other").emit("n", &(n + 100)).unwrap();
-    }
-    assert_eq!(numbers(&b, 21).await.0.len(), 21);
-    let missed = numbers(&b, 0).await.1;
-    let back = servers[0].reconnect(&a, ()).await.unwrap();
-    assert!(back.recovered());
-    let (mut heard, offset) = numbers(&back, 20).await;
-    assert_eq!(offset, missed, "both have got the same last");
-    heard.sort_unstable();
-    assert_eq!(heard, (1..=20).collect::<Vec<_>>());
-    servers[1].io().to("r").emit("n", &21).unwrap();
-    assert_eq!(numbers(&back, 1).await.0, [21]);
-}
-
-#[actix_rt::test]
-async fn without_redis_clients_are_recovered_by_their_own_server() {
-    let mut driver = recovering();
-    let servers = driver.start(1).await;
-    let io = servers[0].io();
-    let a = client(&servers[0], "a", &["r"]).await;
-    io.to("r").emit("n", &1).unwrap();
-    assert_eq!(numbers(&a, 1).await.0, [1]);
-    driver.redis.kill();
-    until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
-    io.to("r").emit("n", &2).unwrap();
-    io.to("r").emit("n", &3).unwrap();
-    assert_eq!(numbers(&a, 2).await.0, [2, 3]);
-    a.drop_connection();
-    servers[0].settle().await;
-    io.to("r").emit("n", &4).unwrap();
-    let back = servers[0].reconnect(&a, ()).await.unwrap();
-    assert!(back.recovered());
-    assert_eq!(numbers(&back, 1).await.0, [4]);
-    assert!(driver.redis.resume());
-    until("it takes part", async || io.cluster_state() == Some(ClusterState::Linked)).await;
-    io.to("r").emit("n", &5).unwrap();
-    assert_eq!(numbers(&back, 1).await.0, [5]);
-}
-
-#[actix_rt::test]
-async fn events_with_and_without_offset_stay_in_their_order() {
-    let driver = recovering();
-    let servers = driver.start(1).await;
-    let a = client(&servers[0], "a", &["r"]).await;
-    for n in 0..90 {
-        let to = servers[0].io().to("r");
-        let to = match n % 2 {
-            0 => to,
-            _ => to.local(),
-        };
-        to.emit("n", &n).unwrap();
-    }
-    assert_eq!(numbers(&a, 90).await.0, (0..90).collect::<Vec<_>>());
-    // What waits for its name is not overtaken by the end.
-    servers[0].io().to("r").emit("n", &90).unwrap();
-    let _ = servers[0].io().to("r").disconnect(false).await;
-    assert_eq!(numbers(&a, 1).await.0, [90]);
 }

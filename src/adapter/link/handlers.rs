@@ -84,6 +84,14 @@ impl Handler<Outgoing> for Link {
                 self.keep(number, event, &message);
                 self.metrics.meters.outgoing(since);
             }
+            Operation::Deposit(change) => self.deposit(number, change),
+            Operation::Recall(recall) => {
+                let (inbox, pid) = (seated.inbox.clone(), recall.pid.clone());
+                let recalled = self.bus.recall(&Arc::clone(&seated.seat), recall).into_actor(self);
+                ctx.spawn(recalled.map(move |recalled, _, _| {
+                    inbox.do_send(Incoming::Recalled { pid, recalled: recalled.map(Box::new) });
+                }));
+            }
             Operation::Ask { question, timeout, sink } => {
                 self.ask(number, question, timeout, sink, ctx);
                 self.metrics.meters.outgoing(since);
@@ -141,9 +149,12 @@ impl Handler<BusEvent> for Link {
                     seated.inbox.do_send(Incoming::Kept { number, offset, permit });
                 }
             }
-            BusEvent::Linked(number) => {
+            BusEvent::Linked { seat: number, behind } => {
                 if let Some(seated) = self.seats.get_mut(&number) {
                     seated.linked = true;
+                    if let Some(offset) = behind {
+                        seated.inbox.do_send(Incoming::Behind(offset));
+                    }
                     if self.bus.membership() != Membership::Census {
                         self.send(number, None, &Message::Heartbeat { first: true });
                     }
@@ -162,6 +173,9 @@ impl Handler<BusEvent> for Link {
             BusEvent::Back => {
                 info!("the cluster's engine can be reached again");
                 self.health.set_away(false);
+                for seated in self.seats.values().filter(|_| self.bus.keeps()) {
+                    seated.inbox.do_send(Incoming::Back);
+                }
             }
         }
     }

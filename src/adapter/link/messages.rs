@@ -11,11 +11,11 @@ use crate::{
     adapter::{
         bus::{Permit, SeatNumber},
         message::{Message, Sending, Uid, Wanted},
-        recovery::Offset,
+        recovery::{Change, Offset, Pid, Recall, Recalled},
     },
     metrics::meters::Since,
     packet::Payload,
-    room::{Room, Target},
+    room::{Room, SocketId, Target},
 };
 
 /// A namespace takes part from now on.
@@ -62,6 +62,10 @@ pub(crate) enum Operation {
     Say(Message),
     /// A broadcast to which [`Incoming::Kept`] says what its name is, or that it has none.
     Keep { number: u64, message: Message },
+    /// A session for other nodes.
+    Deposit(Change),
+    /// A session of another node, to which [`Incoming::Recalled`] is the answer.
+    Recall(Recall),
     /// A question to all other nodes.
     Ask { question: Question, timeout: Duration, sink: Sink },
     /// How many other nodes are there?
@@ -136,6 +140,14 @@ pub(crate) enum Incoming {
     Kept { number: u64, offset: Offset, permit: Permit },
     /// Broadcasts of this node up to this number are not kept, or nobody will say so.
     Unkept(u64),
+    /// Only what comes behind this will be heard.
+    Behind(Offset),
+    /// The engine was away. What was deposited there may be lost.
+    Back,
+    /// A session could not be deposited.
+    Undeposited(SocketId),
+    /// A session that was wanted; `None` if the engine does not say.
+    Recalled { pid: Pid, recalled: Option<Box<Recalled>> },
     /// The link has died, and this is the next one: it has to be told of the rooms again.
     Relinked(Addr<Link>),
 }

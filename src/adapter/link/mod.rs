@@ -37,7 +37,7 @@ use super::{
     bus::{Bus, Census, Membership, Permit, Seat, SeatNumber, Unsent},
     message::{Answer, Envelope, Message, Uid, Wanted},
     node::Health,
-    recovery::Offset,
+    recovery::{Change, Offset},
 };
 use crate::{metrics::Metrics, room::Target};
 
@@ -124,6 +124,23 @@ impl Link {
                 self.metrics.cluster_messages_dropped.increment();
                 seated.inbox.do_send(Incoming::Unkept(event));
             }
+        }
+    }
+
+    /// Changes what other nodes find of a session, or says that it could not be done.
+    fn deposit(&mut self, number: SeatNumber, change: Change) {
+        let Some(seated) = self.seats.get(&number) else { return };
+        let id = match &change {
+            Change::Put { deposit, .. } => Some(deposit.id.clone()),
+            // The next time they are renewed is early enough, and what is left ends by itself.
+            Change::Renew { .. } | Change::Withdraw(_) => None,
+        };
+        // While the engine is away nothing is deposited; afterwards all is, again.
+        if self.bus.deposit(&seated.seat, change) == Err(Unsent::Away)
+            && !self.health.is_away()
+            && let Some(id) = id
+        {
+            seated.inbox.do_send(Incoming::Undeposited(id));
         }
     }
 

@@ -169,6 +169,14 @@ impl Log {
         (position <= self.last).then_some(position)
     }
 
+    /// The last event that is kept and comes in the engine's order no later than `offset`.
+    pub(super) fn position_at(&self, offset: Offset) -> Position {
+        let mut entries = self.entries.iter().rev();
+        let found = entries.find(|entry| entry.given.place() <= offset.place());
+        let first = self.entries.front().map(|first| first.position - 1);
+        found.map(|entry| entry.position).or(first).unwrap_or(self.last)
+    }
+
     /// Keeps the next event. Returns how many others it displaced before their time.
     pub(super) fn push(
         &mut self,

@@ -6,6 +6,8 @@
 //! the arguments of every event that is kept. Why offsets are enough, and when one is too old:
 //! `docs/decisions/0010-recovery.md`.
 
+mod elsewhere;
+mod imported;
 mod log;
 mod offset;
 mod options;
@@ -18,6 +20,8 @@ mod tests;
 
 pub use self::options::Recovery;
 pub(crate) use self::{
+    elsewhere::{Change, Deposit, Missed, Over, Recall, Recalled},
+    imported::{Deposited, Import},
     log::Audience,
     offset::Offset,
     options::Settings,

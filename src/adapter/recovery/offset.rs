@@ -17,6 +17,19 @@ pub(crate) struct Offset {
 const APART: u64 = 1 << 32;
 
 impl Offset {
+    /// The event of the stream that it is, or the one before it if it is in no stream.
+    pub(crate) fn place(self) -> Self {
+        Self { number: self.number % APART, ..self }
+    }
+
+    /// The first place behind it.
+    pub(crate) fn next(self) -> Self {
+        match self.number.checked_add(1) {
+            Some(number) => Self { number, ..self },
+            None => Self { milliseconds: self.milliseconds.saturating_add(1), number: 0 },
+        }
+    }
+
     /// That of the next event if it is in no stream.
     pub(super) fn next_apart(self) -> Self {
         Self { number: self.number.saturating_add(APART), ..self }
@@ -57,5 +70,16 @@ mod tests {
         }
         assert!("9-10".parse::<Offset>() < "10-9".parse());
         assert!("9-9".parse::<Offset>() < "9-10".parse());
+    }
+
+    #[test]
+    fn what_is_in_no_stream_is_at_the_place_before_it() {
+        let offset: Offset = "5-7".parse().unwrap();
+        let apart = offset.next_apart().next_apart();
+        assert!(apart > offset);
+        assert_eq!((apart.place(), offset.place()), (offset, offset));
+        assert_eq!(offset.next().to_string(), "5-8");
+        let last: Offset = format!("5-{}", u64::MAX).parse().unwrap();
+        assert_eq!(last.next().to_string(), "6-0");
     }
 }

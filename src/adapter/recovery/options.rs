@@ -107,6 +107,15 @@ impl Settings {
         self.recovery.skip_middlewares
     }
 
+    pub(crate) fn max_disconnection_duration(&self) -> Duration {
+        self.recovery.max_disconnection_duration
+    }
+
+    /// What a returning client may have missed.
+    pub(crate) fn missed(&self) -> Bounds {
+        self.missed
+    }
+
     /// How often a namespace looks for what need not be kept any longer.
     pub(crate) fn sweep_interval(&self) -> Duration {
         let half = self.recovery.max_disconnection_duration / 2;

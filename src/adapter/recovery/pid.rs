@@ -12,6 +12,9 @@ use subtle::ConstantTimeEq;
 /// Random bytes of a secret: 144 bits.
 const RANDOM_BYTES: usize = 18;
 
+/// Bytes of the longest one that a server may give. Those of Node.js have 20.
+const MAX_LENGTH: usize = 64;
+
 /// The private id of a session of recovery. Unlike the socket's id, only its client knows it.
 ///
 /// It is found by a hash with a random seed; what has the same hash is compared in constant
@@ -22,6 +25,13 @@ pub(crate) struct Pid(Box<str>);
 impl Pid {
     pub(crate) fn random() -> Self {
         Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()).into())
+    }
+
+    /// One that a client says it has; `None` if no server can have given it.
+    pub(crate) fn given(text: &str) -> Option<Self> {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let may_be = (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(known);
+        may_be.then(|| Self(text.into()))
     }
 
     pub(crate) fn as_str(&self) -> &str {

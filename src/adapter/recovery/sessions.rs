@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 use serde_json::{Map, Value};
 
-use super::{Moment, Pid, Position, pid};
+use super::{Moment, Pid, Position, imported::Beyond, pid};
 use crate::room::{Room, SocketId};
 
 /// Where the socket of a session is.
@@ -55,6 +55,8 @@ pub(super) struct Session {
     /// The rooms, with the log's end when each was joined.
     pub(super) rooms: HashMap<Room, Position>,
     pub(super) kept: Belongings,
+    /// If the engine of the cluster keeps it too.
+    pub(super) beyond: Option<Box<Beyond>>,
     place: Option<Place>,
 }
 
@@ -88,6 +90,10 @@ impl Sessions {
         self.by_id.get_mut(id)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = &SocketId> {
+        self.by_id.keys()
+    }
+
     pub(super) fn find(&self, pid: &str) -> Option<&SocketId> {
         self.by_pid.get(&pid::Claimed(pid))
     }
@@ -99,7 +105,17 @@ impl Sessions {
 
     /// A socket is let in for the first time.
     pub(super) fn begin(&mut self, id: SocketId, end: Position, now: Moment) {
-        let pid = Pid::random();
+        self.insert(id, Pid::random(), end, now);
+    }
+
+    /// A session with a secret that there is already, or a new one.
+    pub(super) fn insert(
+        &mut self,
+        id: SocketId,
+        pid: Pid,
+        end: Position,
+        now: Moment,
+    ) -> &mut Session {
         let session = Session {
             pid: pid.clone(),
             whereabouts: Whereabouts::Here,
@@ -109,10 +125,17 @@ impl Sessions {
             after: None,
             rooms: HashMap::new(),
             kept: Belongings::default(),
+            beyond: None,
             place: None,
         };
         self.by_pid.insert(pid, id.clone());
-        self.by_id.insert(id, session);
+        match self.by_id.entry(id) {
+            Entry::Occupied(mut entry) => {
+                entry.insert(session);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(session),
+        }
     }
 
     /// Changes where a session's socket is. Those who are away queue by when they left.

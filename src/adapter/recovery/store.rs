@@ -1,6 +1,6 @@
 //! The log and the sessions of one namespace together.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Moment, Offset, Pid, Position, Settings, Whereabouts,
@@ -39,14 +39,24 @@ pub(crate) struct Departure {
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Store {
-    settings: Arc<Settings>,
-    log: Log,
-    sessions: Sessions,
+    pub(super) settings: Arc<Settings>,
+    pub(super) log: Log,
+    pub(super) sessions: Sessions,
+    /// When what was missed elsewhere may be forgotten, and whose it is.
+    pub(super) replays: VecDeque<(Moment, SocketId)>,
+    /// Clients about whose sessions other servers are asked.
+    pub(super) recalls: usize,
 }
 
 impl Store {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, log: Log::new(rand::random()), sessions: Sessions::default() }
+        Self {
+            settings,
+            log: Log::new(rand::random()),
+            sessions: Sessions::default(),
+            replays: VecDeque::new(),
+            recalls: 0,
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -83,7 +93,7 @@ impl Store {
 
     /// Whether an event may concern somebody who is not there.
     pub(crate) fn has_absent(&self) -> bool {
-        self.sessions.absent() > 0
+        self.sessions.absent() + self.recalls > 0
     }
 
     pub(crate) fn knows(&self, id: &SocketId) -> bool {
@@ -121,9 +131,11 @@ impl Store {
     /// What a socket that has come back missed while it was away: nothing for others.
     pub(crate) fn missed(&self, id: &SocketId) -> Result<Frames, Failure> {
         let session = self.sessions.get(id).ok_or(Failure::Unknown)?;
-        match session.after {
-            Some(after) => self.collect(id, session, after),
-            None => Ok(Frames::new()),
+        let Some(after) = session.after else { return Ok(Frames::new()) };
+        let here = self.collect(id, session, after)?;
+        match &session.beyond {
+            Some(beyond) => beyond.followed_by(here),
+            None => Ok(here),
         }
     }
 
@@ -183,6 +195,9 @@ impl Store {
             session.sure = heard;
         }
         session.kept = Belongings { since: now, rooms, returned: Returned::default() };
+        if let Some(beyond) = &mut session.beyond {
+            beyond.forget();
+        }
         self.sessions.set(id, Whereabouts::Parting);
         self.sessions.end_beyond(self.settings.recovery.max_sessions)
     }
@@ -211,7 +226,8 @@ impl Store {
             self.sessions.end_older_than(time);
         }
         self.log.expire(now, &self.settings);
-        !self.log.is_empty() || self.has_absent()
+        let replays = self.forget_replays(now);
+        replays || !self.log.is_empty() || self.has_absent()
     }
 
     // ---- sockets that come back --------------------------------------------------------------
@@ -234,6 +250,9 @@ impl Store {
         let found = after.and_then(|after| {
             let session = self.sessions.get_mut(id).ok_or(Failure::Unknown)?;
             session.after = Some(after);
+            if let Some(beyond) = &mut session.beyond {
+                beyond.came_back();
+            }
             Ok(session.kept.returned.clone())
         });
         match &found {
@@ -256,12 +275,15 @@ impl Store {
         if session.kept.since.saturating_add(duration) < now {
             return Err(Failure::Expired);
         }
-        let after = match offset.map(|offset| self.log.parse(offset)) {
-            Some(None) => return Err(Failure::Offset),
-            // An older one is of the session that the client had before. The secret is of this log.
-            Some(Some(position)) => position.max(session.first),
-            None => session.first,
-        };
+        let begins =
+            |offset: &&str| session.beyond.as_ref().is_some_and(|beyond| beyond.begins_at(offset));
+        let after =
+            match offset.filter(|offset| !begins(offset)).map(|offset| self.log.parse(offset)) {
+                Some(None) => return Err(Failure::Offset),
+                // An older one is of the session that the client had before. The secret is of this log.
+                Some(Some(position)) => position.max(session.first),
+                None => session.first,
+            };
         self.collect(id, session, after).map(|_| after)
     }
 
@@ -273,9 +295,21 @@ impl Store {
         }
     }
 
+    /// What such a socket has.
+    pub(crate) fn belongings_of_claimed(&self, id: &SocketId) -> Option<Returned> {
+        let session = self.sessions.get(id)?;
+        let claimed = session.whereabouts == Whereabouts::Claimed;
+        claimed.then(|| session.kept.returned.clone())
+    }
+
     /// Who came back for a socket has turned away: the next one may have it.
     pub(crate) fn release(&mut self, id: &SocketId) -> usize {
         match self.sessions.get(id) {
+            // What it missed elsewhere is found where the session is.
+            Some(session) if session.is_imported_for(Whereabouts::Claimed) => {
+                self.sessions.end(id);
+                0
+            }
             Some(session) if session.whereabouts == Whereabouts::Claimed => {
                 self.sessions.set(id, Whereabouts::Away);
                 self.sessions.end_beyond(self.settings.recovery.max_sessions)

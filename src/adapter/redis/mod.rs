@@ -240,19 +240,13 @@ impl Connect for ShardedRedisAdapter {
 /// Says that a namespace hears all when what is wanted now is in effect.
 fn say_when_linked(subscriber: &Subscriber, inbox: &Inbox, seat: &Arc<Seat>) {
     let settled = subscriber.settled();
-    say_when(inbox, seat, async move {
-        match settled {
-            Some(settled) => settled.await.is_ok(),
-            None => true,
-        }
-    });
-}
-
-/// Says that a namespace hears all when something is so.
-fn say_when(inbox: &Inbox, seat: &Arc<Seat>, heard: impl Future<Output = bool> + 'static) {
     let (inbox, seat) = (inbox.clone(), Arc::clone(seat));
     actix::spawn(async move {
-        if heard.await {
+        let heard = match settled {
+            Some(settled) => settled.await.is_ok(),
+            None => true,
+        };
+        if heard {
             inbox.linked(&seat);
         }
     });

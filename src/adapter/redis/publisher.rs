@@ -73,6 +73,11 @@ enum Command {
         command: Cmd,
         answer: oneshot::Sender<Vec<Value>>,
     },
+    /// A command of one key, for which no other waits.
+    Inquire {
+        command: Cmd,
+        answer: oneshot::Sender<Value>,
+    },
     /// Dropped when all before has been carried out.
     Flush(#[allow(dead_code, reason = "its drop is what it is for")] oneshot::Sender<()>),
 }
@@ -127,6 +132,14 @@ impl Publisher {
         let (answer, answers) = oneshot::channel();
         let asked = self.state.is_up(Side::Publisher)
             && self.queue.try_send(Command::Ask { command, answer }).is_ok();
+        async move { if asked { answers.await.ok() } else { None } }
+    }
+
+    /// Carries out a command of one key, while others go on; `None` if there is no answer.
+    pub(super) fn inquire(&self, command: Cmd) -> impl Future<Output = Option<Value>> + use<> {
+        let (answer, answers) = oneshot::channel();
+        let asked = self.state.is_up(Side::Publisher)
+            && self.queue.try_send(Command::Inquire { command, answer }).is_ok();
         async move { if asked { answers.await.ok() } else { None } }
     }
 
@@ -270,6 +283,17 @@ impl Task {
                             }
                         }
                     }
+                }
+                Command::Inquire { command, answer } => {
+                    self.publish(&mut publications, connection).await?;
+                    let mut connection = connection.clone();
+                    actix::spawn(async move {
+                        match connection.carry_out(command, false).await {
+                            // As above.
+                            Ok(value) => drop(answer.send(value)),
+                            Err(error) => warn!(%error, "Redis does not answer a question"),
+                        }
+                    });
                 }
                 Command::Flush(done) => {
                     self.publish(&mut publications, connection).await?;

@@ -1,25 +1,32 @@
 //! The bus of the streams adapter.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use hashbrown::HashMap;
+use redis::Cmd;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
-    RedisStreamsAdapter,
+    RedisStreamsAdapter, deposit,
     entry::{self, Entry},
-    reader::{Reader, Reading},
+    reader::{Reader, Way},
+    recall::{Recaller, Where},
 };
 use crate::{
     adapter::{
         bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
         link::Question,
-        message::{Message, Uid},
+        message::{Message, Rejected, Uid},
+        recovery::{Change, Offset, Pid, Recall, Recalled},
         redis::{
             PATIENCE, census,
             publisher::{Publish, Publisher},
-            say_when,
             server::Server,
             state::State,
             subscriber::{Heard, Subscriber},
@@ -42,7 +49,15 @@ pub(super) struct Streams {
     subscriber: Subscriber,
     state: State,
     places: Places,
-    readers: HashMap<Rc<str>, Reader>,
+    readers: HashMap<Rc<str>, Reading>,
+    recaller: Recaller,
+}
+
+/// A stream that is read.
+struct Reading {
+    reader: Reader,
+    /// The last entry that was handed on.
+    handed: Rc<Cell<Option<Offset>>>,
 }
 
 /// The namespaces, in the order they were linked: a name may have a successor already.
@@ -74,8 +89,9 @@ impl Streams {
             Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
         let places = Places::default();
         actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        let recaller = Recaller::new(publisher.clone(), inbox.clone(), adapter.read_count);
         let readers = HashMap::new();
-        Self { adapter, server, inbox, publisher, subscriber, state, places, readers }
+        Self { adapter, server, inbox, publisher, subscriber, state, places, readers, recaller }
     }
 
     /// Listens to a channel, or no more.
@@ -92,6 +108,10 @@ impl Streams {
         self.places.borrow().get(&seat.number).cloned()
     }
 
+    fn key(&self, pid: &Pid) -> String {
+        format!("{}{}", self.adapter.session_key_prefix, pid.as_str())
+    }
+
     /// Adds a message to the stream of its namespace.
     fn add(&self, seat: &Seat, number: Option<u64>, message: &Message) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
@@ -103,10 +123,10 @@ impl Streams {
     }
 
     /// Starts to read a stream, if nobody does.
-    fn read(&mut self, stream: &Rc<str>) -> &Reader {
+    fn read(&mut self, stream: &Rc<str>) -> &Reading {
         let number = self.readers.len();
         self.readers.entry(Rc::clone(stream)).or_insert_with(|| {
-            let reading = Reading {
+            let way = Way {
                 stream: Rc::clone(stream),
                 number,
                 count: self.adapter.read_count,
@@ -114,11 +134,18 @@ impl Streams {
             };
             let (sender, entries) = mpsc::channel(UNREAD);
             let metrics = Arc::clone(self.inbox.metrics());
-            actix::spawn(hand_on(entries, Rc::clone(&self.places), self.inbox.clone()));
+            let (places, handed) = (Rc::clone(&self.places), Rc::<Cell<_>>::default());
+            actix::spawn(hand_on(entries, places, self.inbox.clone(), Rc::clone(&handed)));
             self.state.needs_more();
-            Reader::start(self.server.clone(), reading, self.state.clone(), metrics, sender)
+            let (server, state) = (self.server.clone(), self.state.clone());
+            Reading { reader: Reader::start(server, way, state, metrics, sender), handed }
         })
     }
+}
+
+/// As Redis takes a time to live: not none.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
 }
 
 /// Whether a message goes into the stream. The rest is of no use to anybody later.
@@ -133,8 +160,14 @@ fn is_kept(message: &Message) -> bool {
 }
 
 /// Hands on what comes in a stream, in its order.
-async fn hand_on(mut entries: mpsc::Receiver<Entry>, places: Places, inbox: Inbox) {
+async fn hand_on(
+    mut entries: mpsc::Receiver<Entry>,
+    places: Places,
+    inbox: Inbox,
+    handed: Rc<Cell<Option<Offset>>>,
+) {
     while let Some(entry) = entries.recv().await {
+        handed.set(Some(entry.id));
         for place in found(&places, |place| *place.seat.namespace == *entry.namespace) {
             if !entry.is_of(&place.seat.uid) {
                 let read = entry.read(inbox.max_bytes);
@@ -189,14 +222,18 @@ impl Bus for Streams {
             self.listen_to(channel, true);
         }
         self.places.borrow_mut().insert(seat.number, place);
-        let ready = self.read(&stream).ready();
+        let reading = self.read(&stream);
+        let (ready, handed) = (reading.reader.ready(), reading.handed.get());
         let settled = self.subscriber.settled();
-        say_when(&self.inbox, seat, async move {
+        let (inbox, seat) = (self.inbox.clone(), Arc::clone(seat));
+        actix::spawn(async move {
             let heard = match settled {
                 Some(settled) => settled.await.is_ok(),
                 None => true,
             };
-            heard && ready.await
+            if let Some(begin) = ready.await.filter(|_| heard) {
+                inbox.linked_behind(&seat, handed.unwrap_or(begin));
+            }
         });
     }
 
@@ -216,6 +253,40 @@ impl Bus for Streams {
 
     fn keep(&mut self, seat: &Arc<Seat>, number: u64, message: &Message) -> Result<(), Unsent> {
         self.add(seat, Some(number), message)
+    }
+
+    fn deposit(&mut self, seat: &Arc<Seat>, change: Change) -> Result<(), Unsent> {
+        let carry_out = |pid: &Pid, command: &dyn Fn(&str) -> Cmd, size: usize| {
+            let key = self.key(pid);
+            let command = command(&key);
+            self.publisher.carry_out(key.into(), command, size)
+        };
+        match change {
+            Change::Put { deposit, over, time_to_live } => {
+                let session = deposit::write(&seat.uid, &seat.namespace, &deposit);
+                if session.len() / 2 > self.inbox.max_bytes {
+                    // No server would take it.
+                    self.inbox.reject(Rejected::TooLarge);
+                    return Ok(());
+                }
+                let (size, time) = (session.len(), milliseconds(time_to_live));
+                let put = |key: &str| deposit::put(key, &seat.uid, session.clone(), over, time);
+                carry_out(&deposit.pid, &put, size)
+            }
+            Change::Renew { pids, time_to_live } => {
+                let time = milliseconds(time_to_live);
+                let renew = |key: &str| deposit::renew(key, &seat.uid, time);
+                pids.iter().try_for_each(|pid| carry_out(pid, &renew, 0))
+            }
+            Change::Withdraw(pid) => carry_out(&pid, &|key| deposit::withdraw(key, &seat.uid), 0),
+        }
+    }
+
+    fn recall(&mut self, seat: &Arc<Seat>, recall: Recall) -> LocalFuture<Option<Recalled>> {
+        let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
+        let key = self.key(&recall.pid);
+        let place = Where { seat: Arc::clone(seat), key, stream: Rc::clone(&place.stream) };
+        Box::pin(self.recaller.clone().recall(place, recall))
     }
 
     fn send(

@@ -45,6 +45,11 @@ impl Entry {
         })
     }
 
+    /// Whether it is of this kind, as far as its fields say.
+    pub(super) fn is_broadcast(&self) -> bool {
+        self.kind == "3"
+    }
+
     /// Whether it is what a node has said itself.
     pub(super) fn is_of(&self, uid: &Uid) -> bool {
         self.uid == uid.as_str()

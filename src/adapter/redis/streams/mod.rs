@@ -2,8 +2,10 @@
 //! while, and what servers ask each other over ordinary pub/sub.
 
 mod bus;
+mod deposit;
 pub(super) mod entry;
 mod reader;
+mod recall;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,6 +41,7 @@ pub struct RedisStreamsAdapter {
     pub(super) stream_name: Arc<str>,
     pub(super) stream_count: usize,
     channel_prefix: Arc<str>,
+    session_key_prefix: Arc<str>,
     pub(super) max_len: usize,
     read_count: usize,
     block_time: Duration,
@@ -71,6 +74,7 @@ impl RedisStreamsAdapter {
             stream_name: "socket.io".into(),
             stream_count: 1,
             channel_prefix: "socket.io".into(),
+            session_key_prefix: "sio:session:".into(),
             max_len: MAX_LEN,
             read_count: 100,
             block_time: Duration::from_secs(5),
@@ -109,6 +113,14 @@ impl RedisStreamsAdapter {
     /// What the names of all channels begin with, the same on all servers. Default `socket.io`.
     pub fn channel_prefix(mut self, prefix: &str) -> Self {
         self.channel_prefix = prefix.into();
+        self
+    }
+
+    /// What the keys of sessions begin with that are kept for
+    /// [recovery](crate::SocketIoBuilder::connection_state_recovery), the same on all servers. Default
+    /// `sio:session:`.
+    pub fn session_key_prefix(mut self, prefix: &str) -> Self {
+        self.session_key_prefix = prefix.into();
         self
     }
 

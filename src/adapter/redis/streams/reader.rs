@@ -25,7 +25,7 @@ use crate::{
 
 /// How a stream is read.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct Way {
     pub(super) stream: Rc<str>,
     /// Which of the node's readers it is.
     pub(super) number: usize,
@@ -37,7 +37,7 @@ pub(super) struct Reading {
 
 /// See the module's description. It ends when this is dropped.
 pub(super) struct Reader {
-    ready: watch::Receiver<bool>,
+    ready: watch::Receiver<Option<Offset>>,
     task: JoinHandle<()>,
 }
 
@@ -45,21 +45,22 @@ impl Reader {
     /// Starts to read. Entries are handed on one by one: what nobody takes is not read.
     pub(super) fn start(
         server: Server,
-        reading: Reading,
+        way: Way,
         state: State,
         metrics: Arc<Metrics>,
         entries: mpsc::Sender<Entry>,
     ) -> Self {
-        let (told, ready) = watch::channel(false);
+        let (told, ready) = watch::channel(None);
         let position = Cell::new(None);
-        let task = Task { server, reading, state, metrics, entries, told, position };
+        let task = Task { server, way, state, metrics, entries, told, position };
         Self { ready, task: actix::spawn(Rc::new(task).run()) }
     }
 
-    /// Done when everything that is added from now on will be read; an error if that never happens.
-    pub(super) fn ready(&self) -> impl Future<Output = bool> + use<> {
+    /// Done when everything that is added from now on will be read: the entry behind which it was
+    /// begun; `None` if that never happens.
+    pub(super) fn ready(&self) -> impl Future<Output = Option<Offset>> + use<> {
         let mut ready = self.ready.clone();
-        async move { ready.wait_for(|ready| *ready).await.is_ok() }
+        async move { *ready.wait_for(Option::is_some).await.ok()? }
     }
 }
 
@@ -75,21 +76,21 @@ fn is_no_such_key(error: &RedisError) -> bool {
 
 struct Task {
     server: Server,
-    reading: Reading,
+    way: Way,
     state: State,
     metrics: Arc<Metrics>,
     entries: mpsc::Sender<Entry>,
-    told: watch::Sender<bool>,
+    told: watch::Sender<Option<Offset>>,
     /// The last entry that was read, or was there when reading began.
     position: Cell<Option<Offset>>,
 }
 
 impl Task {
     async fn run(self: Rc<Self>) {
-        let side = Side::Reader(self.reading.number);
+        let side = Side::Reader(self.way.number);
         let mut backoff = Backoff::new();
         // It answers late when there is nothing to say.
-        let patience = self.reading.block.saturating_add(PATIENCE);
+        let patience = self.way.block.saturating_add(PATIENCE);
         while !self.entries.is_closed() {
             match self.server.connect_patiently(patience, |_| Ok(())).await {
                 Ok(mut connection) => {
@@ -102,7 +103,7 @@ impl Task {
                         Err(error) => Err(error),
                     };
                     if let Err(error) = error {
-                        warn!(stream = &*self.reading.stream, %error, "reading from Redis broke");
+                        warn!(stream = &*self.way.stream, %error, "reading from Redis broke");
                     }
                 }
                 Err(error) => debug!(%error, "no connection to Redis"),
@@ -114,7 +115,7 @@ impl Task {
 
     /// Finds the place to go on from.
     async fn begin(&self, connection: &mut Connection) -> RedisResult<()> {
-        let stream = &*self.reading.stream;
+        let stream = &*self.way.stream;
         let mut info = redis::cmd("XINFO");
         info.arg("STREAM").arg(stream);
         let last = match connection.carry_out(info, false).await {
@@ -126,7 +127,7 @@ impl Task {
         match self.position.get() {
             None => {
                 self.position.set(Some(last));
-                self.told.send_replace(true);
+                self.told.send_replace(Some(last));
             }
             // Redis has forgotten the stream: all that is there is new, whatever its clock says.
             Some(position) if last < position => {
@@ -144,10 +145,10 @@ impl Task {
     async fn check(&self, connection: &mut Connection, position: Offset) -> RedisResult<()> {
         let id = position.to_string();
         let mut range = redis::cmd("XRANGE");
-        range.arg(&*self.reading.stream).arg(&id).arg(&id);
+        range.arg(&*self.way.stream).arg(&id).arg(&id);
         let found = entry::of_range(connection.carry_out(range, false).await?);
         if found.is_empty() {
-            let stream = &*self.reading.stream;
+            let stream = &*self.way.stream;
             warn!(stream, after = id, "entries may have been trimmed before they were read");
             self.metrics.cluster_messages_overrun.increment();
         }
@@ -155,7 +156,7 @@ impl Task {
     }
 
     async fn read(&self, mut connection: Connection) -> RedisResult<()> {
-        let Reading { stream, count, block, .. } = &self.reading;
+        let Way { stream, count, block, .. } = &self.way;
         let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         while !self.entries.is_closed() {
             let mut command = redis::cmd("XREAD");
