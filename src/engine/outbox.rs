@@ -73,8 +73,8 @@ pub(crate) struct Outbox {
     noticed: bool,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
-    /// Volatile packets that were not sent because they would have had to wait.
-    pub(crate) dropped_volatile: u64,
+    /// Volatile packets that were not sent because they would have had to wait, and nobody has counted.
+    dropped_volatile: u64,
 }
 
 impl Outbox {
@@ -146,6 +146,11 @@ impl Outbox {
     fn is_half_empty(&self) -> bool {
         let (bytes, packets) = self.load();
         bytes <= self.bounds.bytes / 2 && packets <= self.bounds.packets / 2
+    }
+
+    /// Volatile packets that were dropped since this was asked.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped_volatile)
     }
 
     /// Whether nothing waits, not even behind an operation in flight.
