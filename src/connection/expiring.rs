@@ -70,10 +70,8 @@ fn expel(link: &mut Connection, socket: Socket, ctx: &mut Context<Connection>) {
     let Some(index) = link.upper.position(&socket) else { return };
     debug!(namespace = socket.namespace(), id = %socket.shown_id(), "credentials expired");
     link.upper.shared.metrics.credentials_expired.increment();
-    let joined = &mut link.upper.joined[index];
-    joined.phase = Phase::Expired;
-    let waiting = joined.serial.take().map_or(0, |serial| serial.count());
-    link.upper.shared.metrics.events_after_disconnect.add(waiting as u64);
+    link.upper.joined[index].phase = Phase::Expired;
+    running::drop_waiting(&mut link.upper, index);
     leaving::remember(&mut link.upper, &socket);
     let put_out = socket.disconnect(false);
     ctx.spawn(put_out.into_actor(link).map(move |(), link, ctx| {

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use bytestring::ByteString;
 use serde_json::{Map, Value};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use super::{
     Client, Connection, Joined, Phase, Search, expiring,
     leaving::{abandon, force_close},
+    refusing::{refuse, refuse_excess, refuse_unknown},
     returning::{self, Wish},
     running,
 };
@@ -20,7 +21,6 @@ use crate::{
         messages::{Arrival, Connect, Prepare, Told},
         returning::Claim,
     },
-    packet::Outgoing,
     room::SocketId,
     socket::{
         ConnectError, Handshake, Socket,
@@ -356,39 +356,6 @@ fn checked(
             refuse(link, socket.namespace(), &error);
         }
     }
-}
-
-/// The client wants more than it may have.
-fn refuse_excess(link: &Connection, namespace: &str, why: &str) {
-    let metrics = &link.upper.shared.metrics;
-    metrics.connects_refused.increment();
-    metrics.connects_over_limit.increment();
-    refuse(link, namespace, &ConnectError::new(why));
-}
-
-pub(super) fn refuse(link: &Connection, namespace: &str, error: &ConnectError) {
-    if error.cause.is_some() {
-        warn!(namespace, %error, "middleware failed");
-    } else {
-        debug!(namespace, %error, "connect refused");
-    }
-    let data = match link.revision() {
-        Revision::Three => error.to_bare_json(),
-        Revision::Four => error.to_json(),
-    };
-    send_refusal(link, namespace, &data);
-}
-
-/// The namespace does not exist. In this case old clients get an object too.
-pub(super) fn refuse_unknown(link: &Connection, namespace: &str) {
-    let error = ConnectError::new("Invalid namespace");
-    debug!(namespace, %error, "connect refused");
-    send_refusal(link, namespace, &error.to_json());
-}
-
-fn send_refusal(link: &Connection, namespace: &str, data: &Value) {
-    let refusal = Outgoing::ConnectError { namespace, data };
-    link.pipe().send_own(link.upper.shared.codec.frames(&refusal, true), false, 0);
 }
 
 /// The namespace has let the socket in, and its greeting is out.

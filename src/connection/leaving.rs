@@ -7,8 +7,10 @@ use tracing::{debug, error};
 
 use super::{
     Client, Connection, Phase, expiring,
-    joining::{Returning, connect, refuse, refuse_unknown},
-    passing, running,
+    joining::{Returning, connect},
+    passing,
+    refusing::{refuse, refuse_unknown},
+    running,
 };
 use crate::{
     engine::link::Link,
@@ -59,9 +61,8 @@ pub(super) fn leave(
     let greeted = matches!(joined.phase, Phase::Joined | Phase::Expired);
     let reason = expiring::reason(joined.phase, reason);
     joined.phase = Phase::Leaving;
-    let waiting = joined.serial.take().map_or(0, |serial| serial.count());
     let socket = joined.socket.clone();
-    link.upper.shared.metrics.events_after_disconnect.add(waiting as u64);
+    running::drop_waiting(&mut link.upper, index);
     // What was sent before comes before what is done at the end.
     passing::hear(&link.upper, &socket);
     if reason == DisconnectReason::ClientNamespaceDisconnect {

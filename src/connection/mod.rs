@@ -10,6 +10,7 @@ mod intake;
 mod joining;
 mod leaving;
 mod passing;
+mod refusing;
 mod returning;
 mod revision3;
 mod running;

@@ -58,6 +58,12 @@ impl Handler<Finished> for Link<Client> {
     }
 }
 
+/// In serial mode: what waits for its turn at this socket gets none any more.
+pub(super) fn drop_waiting(client: &mut Client, index: usize) {
+    let waiting = client.joined[index].serial.take().map_or(0, |serial| serial.count());
+    client.shared.metrics.events_after_disconnect.add(waiting as u64);
+}
+
 /// In serial mode: the next event of this socket gets its turn, if nothing is under way any more.
 pub(super) fn finished(link: &mut Connection, socket: &Socket, ctx: &mut Context<Connection>) {
     loop {

@@ -17,8 +17,6 @@ use std::{
     },
 };
 
-pub use self::outbox::WhenFull;
-pub use self::unread::{close_unread_after, unread_timeout};
 use self::{
     admission::{Admission, Seat},
     link::{Opening, Protocol},
@@ -32,6 +30,7 @@ pub use self::{
     hooks::{BoxedErrorListener, ConnectionError, Hooks, OnConnectionError},
     lean::LeanHttp,
     link::ConnectionEvent,
+    outbox::WhenFull,
     packet::Message,
     proxies::TrustedProxies,
     routes::RequestError,
@@ -43,8 +42,10 @@ pub use self::{
         deflate::{PerMessageDeflate, WindowBits},
         websocket::bare_websocket,
     },
+    unread::{close_unread_after, unread_timeout},
 };
 pub use crate::config::Config;
+use crate::{config, metrics::Metrics};
 
 mod admission;
 pub(crate) mod compression;
@@ -71,7 +72,6 @@ mod standalone;
 pub(crate) mod supervision;
 pub(crate) mod transport;
 mod unread;
-use crate::{config, metrics::Metrics};
 
 /// The application refuses a handshake: status 403, code 4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,32 @@
 //! The signals that ask a process to end.
 
-use std::io;
+use std::{
+    future::{Future, pending},
+    io,
+    pin::pin,
+};
 
-use tracing::error;
+use futures_util::future::{Either, select};
+use tracing::{error, info, warn};
 
 #[cfg(unix)]
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
+
+/// Waits for a signal, then for what `drain` begins: `true` when that is done, `false` when a second
+/// signal came before. If signals cannot be heard, it waits for ever.
+pub(crate) async fn drained<F: Future>(
+    signals: Option<Signals>,
+    drain: impl FnOnce() -> F,
+) -> bool {
+    let Some(mut signals) = signals else { return pending().await };
+    signals.next().await;
+    info!("asked to end: the server drains");
+    let done = matches!(select(pin!(drain()), pin!(signals.next())).await, Either::Left(_));
+    if !done {
+        warn!("asked to end once more: who is left is cut off");
+    }
+    done
+}
 
 /// SIGTERM and SIGINT; elsewhere than on Unix, Ctrl-C.
 #[derive(Debug)]
@@ -35,14 +56,14 @@ impl Signals {
     pub(crate) async fn next(&mut self) {
         let [terminate, interrupt] = &mut self.streams;
         let (terminate, interrupt) = (terminate.recv(), interrupt.recv());
-        futures_util::future::select(std::pin::pin!(terminate), std::pin::pin!(interrupt)).await;
+        select(pin!(terminate), pin!(interrupt)).await;
     }
 
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) {
         if let Err(error) = actix_web::rt::signal::ctrl_c().await {
             error!(%error, "signals cannot be heard");
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }

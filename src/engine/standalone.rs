@@ -1,10 +1,9 @@
 //! Engine.IO by itself, for applications that want ordered messages on a session and nothing more.
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
-use futures_util::future::select;
 use smallvec::smallvec;
 use tokio::time::Instant;
 
@@ -16,7 +15,7 @@ use super::{
     pipe::Pipe,
     routes,
     session::CloseReason,
-    signals::Signals,
+    signals::{self, Signals},
 };
 use crate::metrics::Metrics;
 
@@ -154,11 +153,9 @@ impl EngineIo {
     ) -> impl Future<Output = ()> + Send + use<> {
         let (engine, signals) = (self.clone(), Signals::new());
         async move {
-            let Some(mut signals) = signals else { return std::future::pending().await };
-            signals.next().await;
-            let again = pin!(signals.next());
-            select(pin!(engine.drain(deadline, rate)), again).await;
-            engine.close().await;
+            if !signals::drained(signals, || engine.drain(deadline, rate)).await {
+                engine.close().await;
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 //!
 //! Everything here is one pass without recursion: a client may nest as deep as its packet is long.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use memchr::memchr2;
 
-/// The length of the first JSON value of `text`, up to the comma behind it or the end of the text.
-pub(super) fn value_len(text: &str) -> usize {
+/// Shows `see` each bracket and comma of `text` that is not in a string, with its place and how deep
+/// it is behind it, until that breaks.
+#[inline(always)]
+fn walk<B>(text: &str, mut see: impl FnMut(u8, usize, usize) -> ControlFlow<B>) -> Option<B> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0usize);
     while let Some(&byte) = bytes.get(at) {
@@ -19,33 +21,36 @@ pub(super) fn value_len(text: &str) -> usize {
             }
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' if depth == 0 => return at,
-            _ => {}
+            b',' => {}
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        if let ControlFlow::Break(found) = see(byte, at, depth) {
+            return Some(found);
         }
         at += 1;
     }
-    bytes.len()
+    None
+}
+
+/// The length of the first JSON value of `text`, up to the comma behind it or the end of the text.
+pub(super) fn value_len(text: &str) -> usize {
+    let end = walk(text, |byte, at, depth| match (byte, depth) {
+        (b',', 0) => ControlFlow::Break(at),
+        _ => ControlFlow::Continue(()),
+    });
+    end.unwrap_or(text.len())
 }
 
 /// How deep the values of `text` nest, whose syntax need not be right.
 pub(super) fn depth(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let (mut at, mut depth, mut deepest) = (0, 0usize, 0);
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
-                at = string_end(bytes, at);
-                continue;
-            }
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
+    let mut deepest = 0;
+    walk(text, |_, _, depth| {
+        deepest = deepest.max(depth);
+        ControlFlow::<()>::Continue(())
+    });
     deepest
 }
 
@@ -59,25 +64,14 @@ pub(super) fn after_value(text: &str) -> Option<&str> {
 /// Next to nothing for packets of ordinary size: each level takes two bytes, and one of the
 /// brackets that are counted first.
 pub(super) fn nests_deeper(text: &str, most: usize) -> bool {
-    let bytes = text.as_bytes();
-    if bytes.len() / 2 <= most || openings(bytes) <= most {
+    if text.len() / 2 <= most || openings(text.as_bytes()) <= most {
         return false;
     }
-    let (mut at, mut depth) = (0, 0usize);
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
-                at = string_end(bytes, at);
-                continue;
-            }
-            b'[' | b'{' if depth >= most => return true,
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    false
+    let deeper = walk(text, |_, _, depth| match depth > most {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    deeper.is_some()
 }
 
 /// How many `[` and `{` there are, in strings too. Written for the vector unit: the two differ in

@@ -1,7 +1,7 @@
 //! Leaving the stage for a deploy: refusing newcomers, closing clients one after the other, saying
 //! to load balancers that there is nobody at home.
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -9,14 +9,18 @@ use actix_web::{
     http::header,
     web,
 };
-use futures_util::future::{Either, select};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Door, SocketIo, end_all};
 use crate::{
-    engine::{Engine, drain::Plan, routes::RETRY_AFTER, signals::Signals},
+    engine::{
+        Engine,
+        drain::Plan,
+        routes::RETRY_AFTER,
+        signals::{self, Signals},
+    },
     packet::EncodeError,
     room::Broadcast,
 };
@@ -169,14 +173,10 @@ impl SocketIo {
     pub fn drain_on_signal(&self, drain: Drain) -> impl Future<Output = ()> + Send + use<> {
         let (io, signals) = (self.clone(), Signals::new());
         async move {
-            let Some(mut signals) = signals else { return std::future::pending().await };
-            signals.next().await;
-            info!("asked to end: the server drains");
-            if let Either::Right(_) = select(pin!(io.drain(drain)), pin!(signals.next())).await {
-                warn!("asked to end once more: who is left is cut off");
-                if timeout(END, io.close()).await.is_err() {
-                    warn!("not every listener of a disconnection has come to its end");
-                }
+            if !signals::drained(signals, || io.drain(drain)).await
+                && timeout(END, io.close()).await.is_err()
+            {
+                warn!("not every listener of a disconnection has come to its end");
             }
         }
     }

@@ -168,7 +168,8 @@ impl<S: Service> Endpoint<S> {
         if !self.engine.is_accepting() {
             return Err(RequestError::Closed.into());
         }
-        let (sid, pipe, turn) = self.start(request, transport, seat).await?;
+        let (sid, pipe, turn) =
+            self.engine.open_session(&self.sessions, request, transport, seat).await?;
         let config = &self.engine.config;
         Ok(match transport {
             Transport::Polling => {
@@ -181,16 +182,6 @@ impl<S: Service> Endpoint<S> {
                     .unwrap_or_else(|error| bad_websocket(&error))
             }
         })
-    }
-
-    /// Starts the actor of a new client on this worker.
-    async fn start(
-        &self,
-        request: Arc<Request>,
-        transport: Transport,
-        seat: Seat,
-    ) -> Result<(SessionId, Pipe, Rc<dyn Turn>), Refused> {
-        self.engine.open_session(&self.sessions, request, transport, seat).await
     }
 }
 

@@ -116,14 +116,11 @@ pub(crate) async fn send(
         }
         // The request is broken or too slow, and with it the session (see `Underway`), or the session
         // has ended meanwhile.
-        Either::Left((late, _)) => {
-            if late.is_err() {
+        other => {
+            if matches!(other, Either::Left((Err(_), _))) {
                 debug!("a request body took too long");
                 metrics.body_timeouts.increment();
             }
-            return HttpResponse::BadRequest().force_close().finish();
-        }
-        Either::Right(_) => {
             return HttpResponse::BadRequest().force_close().finish();
         }
     };

@@ -43,8 +43,7 @@ pub(super) struct Ending {
 impl Ending {
     /// The server closes.
     pub(super) fn unanswered() -> Self {
-        let timeout = None;
-        Self { answered: false, garbled: false, certain: false, resets: 0, timeout }
+        Self { answered: false, garbled: false, certain: false, resets: 0, timeout: None }
     }
 
     /// The client has closed.
