@@ -54,6 +54,7 @@
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
+//! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
@@ -87,6 +88,7 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod typed;
 #[cfg(feature = "typescript")]
 pub mod typescript;
@@ -96,6 +98,8 @@ pub use crate::adapter::{
     RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
     ShardedRedisAdapter, SubscriptionMode,
 };
+#[cfg(feature = "tracing")]
+pub use crate::trace::TracePropagation;
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,
