@@ -13,7 +13,7 @@ fn wanted() -> bool {
     std::env::var_os("TRACED").is_some()
 }
 
-pub fn subscribe(filter: EnvFilter) {
+pub(crate) fn subscribe(filter: EnvFilter) {
     let log = fmt::layer().with_writer(io::stderr).with_filter(filter);
     #[cfg(feature = "tracing")]
     if wanted() {
@@ -28,7 +28,7 @@ pub fn subscribe(filter: EnvFilter) {
 }
 
 #[cfg_attr(not(feature = "tracing"), allow(unused_mut))]
-pub fn propagate(mut builder: SocketIoBuilder) -> SocketIoBuilder {
+pub(crate) fn propagate(mut builder: SocketIoBuilder) -> SocketIoBuilder {
     #[cfg(feature = "tracing")]
     if wanted() {
         builder = builder.trace_propagation(propagation::W3c::new());
