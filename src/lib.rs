@@ -55,6 +55,7 @@
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
 //! | `admin` | an interface for the official Admin UI, and a JSON API: `docs/admin.md` |
+//! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
@@ -88,6 +89,7 @@ mod server;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod typed;
 #[cfg(feature = "typescript")]
 pub mod typescript;
@@ -97,6 +99,8 @@ pub use crate::adapter::{
     RedisAdapter, RedisEmitError, RedisEmitter, RedisError, RedisStreamsAdapter,
     ShardedRedisAdapter, SubscriptionMode,
 };
+#[cfg(feature = "tracing")]
+pub use crate::trace::TracePropagation;
 pub use crate::{
     adapter::{Adapter, BoxedAdapter, ClusterState, Local, Recovery},
     config::RateLimit,

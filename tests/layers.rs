@@ -23,7 +23,7 @@ const LAYERS: [&str; 10] = [
 ];
 
 /// What every layer may name.
-const FREE: [&str; 2] = ["config", "metrics"];
+const FREE: [&str; 3] = ["config", "metrics", "trace"];
 
 /// Files and folders that know no actor and no clock.
 const PURE: [&str; 18] = [

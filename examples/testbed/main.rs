@@ -18,6 +18,7 @@ mod recording;
 mod requests;
 mod selection;
 mod settings;
+mod traces;
 
 use std::{
     io::{self, Write},
@@ -52,7 +53,7 @@ struct World {
 #[actix_web::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    traces::subscribe(filter);
     #[cfg(feature = "metrics")]
     if std::env::var_os("METRICS").is_some() {
         export();
@@ -93,8 +94,7 @@ fn socket_io(settings: &Settings) -> SocketIo {
     let logs = Arc::<Logs>::default();
     let announced = Arc::clone(&logs);
     let refused = RefusedRequests::default().start();
-    let io = settings
-        .socket_io()
+    let io = traces::propagate(settings.socket_io())
         .on_new_namespace(move |name, namespace| announced.announce(name, namespace))
         .on_connection_error(refused.clone().recipient())
         .namespace(plain::echoing("/"))

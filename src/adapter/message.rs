@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::{
     packet::{Args, Payload},
     room::{Room, Target, messages::Flags},
+    trace::TraceParent,
 };
 
 /// The name of a node in one namespace, new whenever it links that namespace; also that of a
@@ -77,11 +78,13 @@ pub(crate) struct Sending {
     pub(crate) compress: bool,
     /// How long answers are collected.
     pub(crate) timeout: Option<Duration>,
+    /// The span of the broadcast at its server.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { volatile: false, compress: true, timeout: None }
+        Self { volatile: false, compress: true, timeout: None, trace: None }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::task::Poll;
 
 use actix::prelude::*;
-use tracing::{Instrument, error};
+use tracing::{Instrument, Span, error};
 
 use super::{Client, Connection, Phase, running};
 use crate::{
@@ -78,7 +78,8 @@ pub(super) fn pass(
     let rest = async move {
         let (result, (socket, event, ack)) = (chain.await, passed);
         // Counts as under way until its listeners do. Without its connection nobody wants it.
-        let _ = connection.send(Passed { socket, event, ack, result }).await;
+        let span = Span::current();
+        let _ = connection.send(Passed { socket, event, ack, result, span }).await;
         drop(underway);
     };
     actix::spawn(rest.in_current_span());
@@ -118,14 +119,15 @@ struct Passed {
     event: Event,
     ack: AckSender,
     result: Result<Verdict, Panicked>,
+    /// Where what it does belongs.
+    span: Span,
 }
 
 impl Handler<Passed> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, passed: Passed, ctx: &mut Self::Context) {
-        let Passed { socket, event, ack, result } = passed;
-        let span = self.span().clone();
+        let Passed { socket, event, ack, result, span } = passed;
         let _entered = span.enter();
         let open = judge(&self.upper, &socket, &event, result) == Passage::Open;
         let index = self.upper.position(&socket);

@@ -27,6 +27,7 @@ use crate::{
         current::{Guarded, Panicked, enter},
         listeners::Call,
     },
+    trace,
 };
 
 /// Serial mode: one listener at a time, and what waits for it.
@@ -167,6 +168,8 @@ fn start(
 ) -> bool {
     // What the listeners before sent comes before this.
     passing::hear(&link.upper, socket);
+    let span = trace::event(socket.namespace(), &event.name, &socket.shown_id(), id.is_some());
+    let _entered = span.enter();
     let ack = AckSender::new(socket, id);
     if socket.is_watched() {
         match passing::pass(link, socket, &event, &ack, ctx) {

@@ -36,6 +36,7 @@ use crate::{
         operator::ACK_TIMEOUT,
         remote::{Fetch, Found, SOCKETS_PER_TURN},
     },
+    trace,
 };
 
 /// Listeners of other servers' events that may be under way; more events are dropped.
@@ -65,8 +66,9 @@ impl Namespace {
             return;
         };
         let (payload, target) = (payload.clone(), target.clone());
+        let trace = self.description.propagation.of(&broadcast.span);
         let mut sending =
-            Sending { volatile: flags.volatile, compress: flags.compress, timeout: None };
+            Sending { volatile: flags.volatile, compress: flags.compress, timeout: None, trace };
         let Some(request) = ack else {
             let message = Message::Broadcast { payload, target, sending, request: None };
             link.submit(Operation::Say(message));
@@ -208,7 +210,9 @@ impl Namespace {
         match message {
             Message::Broadcast { payload, target, sending, .. } => {
                 self.reach(offset);
-                let mut broadcast = Broadcast::new(target, payload, sending.flags());
+                let span = trace::relayed(|| payload.name());
+                self.description.propagation.adopt(&span, sending.trace);
+                let mut broadcast = Broadcast::within(span, target, payload, sending.flags());
                 broadcast.ack = reply.and_then(|reply| self.collect(reply, sending));
                 self.deliver(broadcast, offset, ctx);
                 self.rest(ctx);

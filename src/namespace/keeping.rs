@@ -99,7 +99,8 @@ impl Namespace {
         }
         unnamed.last += 1;
         let number = unnamed.last;
-        let sending = Sending { volatile: false, compress: flags.compress, timeout: None };
+        let trace = self.description.propagation.of(&broadcast.span);
+        let sending = Sending { volatile: false, compress: flags.compress, timeout: None, trace };
         // Elsewhere a socket is addressed by the room of its id.
         let target = socket.as_ref().map_or_else(|| target.clone(), Target::room);
         let payload = payload.clone();

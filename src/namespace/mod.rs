@@ -134,6 +134,7 @@ impl Namespace {
         description.shares_from = common.shares_from;
         description.recovery.clone_from(&common.recovery);
         description.limits = common.limits;
+        description.propagation = common.propagation.clone();
         description.metrics = Arc::clone(metrics);
         #[cfg(feature = "metrics")]
         {

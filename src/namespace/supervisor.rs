@@ -328,6 +328,7 @@ impl Namespace {
         offset: Option<Offset>,
         ctx: &mut Context<Self>,
     ) {
+        broadcast.span.record("namespace", &*self.name);
         let (selection, mut workers) = match &broadcast.socket {
             Some(id) => self.members.resolve_one(id),
             None => self.members.resolve(&broadcast.target, self.crew.workers()),
@@ -345,7 +346,7 @@ impl Namespace {
             let _ = request.answers.send(Answer::Workers(workers.len()));
         }
         if let Some(frames) = frames {
-            let Broadcast { payload, flags, origin, ack, .. } = broadcast;
+            let Broadcast { payload, flags, origin, ack, span, .. } = broadcast;
             let selection = Arc::new(selection);
             for worker in workers {
                 let confirm = origin.as_ref().filter(|origin| origin.worker() == worker).cloned();
@@ -356,6 +357,7 @@ impl Namespace {
                     ack: ack.clone(),
                     confirm,
                     copy: self.description.wants_copies().then(|| payload.clone()),
+                    span: span.clone(),
                 };
                 self.post(worker, fanout, ctx);
             }

@@ -7,6 +7,7 @@ use actix::prelude::*;
 use serde::Serialize;
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{IntoRooms, Key, Missing, Port, Room, SocketId};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         pipe::Pipe,
     },
     packet::{Args, EncodeError, Payload},
+    trace,
 };
 
 /// Which sockets of a namespace are meant: the union of some rooms (all sockets if there is none),
@@ -136,6 +138,7 @@ pub struct Broadcast {
     pub(crate) socket: Option<SocketId>,
     /// Of which events this may be the latest.
     pub(crate) key: Option<Arc<str>>,
+    pub(crate) span: Span,
 }
 
 /// A [`Broadcast`] without its event.
@@ -159,7 +162,13 @@ impl Broadcast {
     }
 
     pub(crate) fn new(target: Target, payload: Payload, flags: Flags) -> Self {
-        Self { target, payload, flags, origin: None, ack: None, socket: None, key: None }
+        let span = trace::broadcast(|| payload.name());
+        Self::within(span, target, payload, flags)
+    }
+
+    /// The same in a span of its own.
+    pub(crate) fn within(span: Span, target: Target, payload: Payload, flags: Flags) -> Self {
+        Self { target, payload, flags, origin: None, ack: None, socket: None, key: None, span }
     }
 }
 
@@ -422,6 +431,8 @@ pub(crate) struct Fanout {
     pub(crate) confirm: Option<Origin>,
     /// The event itself, if some receivers may want to see what is sent to them.
     pub(crate) copy: Option<Payload>,
+    /// Of the broadcast.
+    pub(crate) span: Span,
 }
 
 /// A [`Target`] as a room actor understands it.

@@ -35,7 +35,7 @@ pub use self::{
     },
     missing::{Incomplete, Missing},
 };
-use crate::{engine::pipe::Pipe, metrics::meters::NamespaceMeters};
+use crate::{engine::pipe::Pipe, metrics::meters::NamespaceMeters, trace};
 
 /// Deliveries after which a room actor lets the other actors of its thread work: 2 to 3 ms. What a client
 /// gets in one turn leaves in one write, so a smaller number makes bursts dearer.
@@ -336,7 +336,9 @@ impl Handler<Fanout> for Rooms {
     type Result = ();
 
     fn handle(&mut self, fanout: Fanout, ctx: &mut Self::Context) {
-        let Fanout { selection, frames, volatile, ack, confirm, copy } = fanout;
+        let Fanout { selection, frames, volatile, ack, confirm, copy, span } = fanout;
+        let delivery = trace::delivery(&span, self.worker);
+        let _entered = delivery.enter();
         let (mut sent, mut receivers) = (None, 0);
         #[cfg(feature = "testing")]
         let (fuse, mut reached) = (self.fuse, 0);
@@ -363,6 +365,7 @@ impl Handler<Fanout> for Rooms {
             }
         });
         self.meters.sent.add(receivers);
+        delivery.record("receivers", receivers);
         if let Some(request) = ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Receivers(count));

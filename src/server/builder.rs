@@ -15,6 +15,7 @@ use crate::{
     namespace::{Namespace, Parent},
     packet::{Parser, ParserLimits},
     socket::{Codec, home},
+    trace::Propagation,
 };
 
 /// Collects the options of a [`SocketIo`]; each has the reference's default.
@@ -56,6 +57,7 @@ pub struct SocketIoBuilder {
     recovery: Option<Recovery>,
     adapter: BoxedAdapter,
     max_cluster_message: usize,
+    pub(super) propagation: Propagation,
     #[cfg(feature = "metrics")]
     pub(super) sink: crate::metrics::sink::Sink,
     #[cfg(feature = "metrics")]
@@ -106,6 +108,7 @@ impl Default for SocketIoBuilder {
             recovery: None,
             adapter: BoxedAdapter(None),
             max_cluster_message: 32 << 20,
+            propagation: Propagation::default(),
             #[cfg(feature = "metrics")]
             sink: crate::metrics::sink::Sink::Process,
             #[cfg(feature = "metrics")]
@@ -386,6 +389,7 @@ impl SocketIoBuilder {
             recovery,
             cluster,
             limits: self.socket_limits,
+            propagation: self.propagation,
         };
         let catalog = Arc::new(Catalog::new(catalog::Settings {
             common,

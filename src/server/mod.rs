@@ -8,7 +8,7 @@ mod catalog;
 mod client;
 mod directory;
 mod drain;
-#[cfg(feature = "metrics")]
+#[cfg(any(feature = "metrics", feature = "tracing"))]
 mod exporting;
 mod http;
 mod parent;

@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use tracing::Span;
+
 use super::{
     Socket,
     errors::{AckError, EmitError},
@@ -29,6 +31,7 @@ use crate::{
     metrics::meters::Since,
     packet::{Args, Outgoing, Payload},
     room::{Missing, SocketId, messages::Answer},
+    trace,
 };
 
 /// Answers one event, once, whenever the listener likes: before it has finished, or later.
@@ -60,6 +63,8 @@ struct Pending {
     /// Its listeners have ended, and it counts among what the socket's client is owed.
     owed: AtomicBool,
     since: Since,
+    /// Of the event.
+    span: Span,
 }
 
 impl Pending {
@@ -80,6 +85,7 @@ impl AckSender {
                 sent: false.into(),
                 owed: false.into(),
                 since: Since::now(),
+                span: trace::current(),
             })
         }))
     }
@@ -118,7 +124,8 @@ impl AckSender {
             return;
         }
         pending.settle();
-        let Pending { socket, id, since, .. } = &**pending;
+        let Pending { socket, id, since, span, .. } = &**pending;
+        span.record("answered", true);
         socket.home().description.meters.server_ack.record(*since);
         if !socket.is_silent() {
             let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };

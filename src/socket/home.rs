@@ -33,6 +33,7 @@ use crate::{
     },
     metrics::{Metrics, meters::NamespaceMeters},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, SocketId, messages::Origin},
+    trace::Propagation,
 };
 
 /// Values the application shares with its listeners, one of each type.
@@ -67,6 +68,8 @@ pub(crate) struct Common {
     /// The other servers, if there may be some.
     pub(crate) cluster: Option<Cluster>,
     pub(crate) limits: SocketLimits,
+    /// How trace contexts travel.
+    pub(crate) propagation: Propagation,
 }
 
 /// What the builder of a namespace has collected; it does not change once the namespace runs.
@@ -95,6 +98,8 @@ pub(crate) struct Description {
     pub(crate) metrics: Arc<Metrics>,
     /// What is measured for an exporter.
     pub(crate) meters: Arc<NamespaceMeters>,
+    /// The server's.
+    pub(crate) propagation: Propagation,
 }
 
 impl Default for Description {
@@ -115,6 +120,7 @@ impl Default for Description {
             limits: SocketLimits::default(),
             metrics: Arc::default(),
             meters: Arc::default(),
+            propagation: Propagation::default(),
         }
     }
 }

@@ -96,7 +96,8 @@ export class RedisCluster {
 /** A server of the cluster: `kind` is "greenroom" or "node", whatever TARGET says. */
 export class ClusterServer extends Server {
   constructor(kind, name, redis, env = {}) {
-    super({ ADAPTER: "redis", REDIS_URL: redis.url, NODE_NAME: name, ...env });
+    // Trace contexts are on the wire, and must not trouble anybody.
+    super({ ADAPTER: "redis", REDIS_URL: redis.url, NODE_NAME: name, TRACED: "1", ...env });
     this.kind = kind;
   }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     adapter::message::{Rejected, Rooms, Sending},
     room::{Room, Target},
+    trace::TraceParent,
 };
 
 /// A time that no request waits, so that sums of times have an end.
@@ -27,6 +28,8 @@ pub(super) struct Opts {
     pub(super) except: Rooms,
     #[serde(deserialize_with = "flags")]
     pub(super) flags: Flags,
+    #[serde(rename = "traceparent", deserialize_with = "trace")]
+    pub(super) trace: Option<TraceParent>,
 }
 
 /// The flags that are of interest; one of another type counts as missing.
@@ -49,6 +52,7 @@ impl Opts {
             volatile: volatile.unwrap_or(false),
             compress: compress.unwrap_or(true),
             timeout: timeout.and_then(milliseconds),
+            trace: self.trace,
         }
     }
 
@@ -120,6 +124,16 @@ impl Visitor<'_> for RoomVisitor {
     fn visit_f64<E>(self, number: f64) -> Result<Room, E> {
         Ok(Room::from(Value::from(number).to_string()))
     }
+}
+
+/// Where a server says which span a broadcast belongs to. Node.js takes `rooms`, `except` and `flags`
+/// out of `opts`, and looks at nothing else.
+pub(super) const TRACE: &str = "traceparent";
+
+/// What is not understood is none.
+fn trace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceParent>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(TraceParent::parse))
 }
 
 /// What is no object has no flags.
@@ -242,6 +256,9 @@ impl Serialize for Written<'_> {
         map.serialize_entry("except", &*self.target.except)?;
         if let (Some(flags), false) = (&self.flags, self.emitter) {
             map.serialize_entry("flags", flags)?;
+        }
+        if let Some(trace) = self.flags.as_ref().and_then(|flags| flags.sending.trace) {
+            map.serialize_entry(TRACE, &trace.to_string())?;
         }
         map.end()
     }

@@ -16,9 +16,14 @@ use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Sending, Uid, Wanted},
     packet::{Args, Payload},
     room::{Room, Target},
+    trace::TraceParent,
 };
 
 const MAX: usize = 1 << 20;
+
+fn trace() -> Option<TraceParent> {
+    TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01")
+}
 
 /// Captured traffic of real servers.
 fn vectors() -> Vec<Value> {
@@ -107,6 +112,7 @@ proptest! {
         data in vec(any::<u8>(), 0..5),
         rooms in vec("[a-z]{0,3}", 0..3),
         (volatile, compress, timeout) in (any::<bool>(), any::<bool>(), proptest::option::of(0u64..9)),
+        traced in any::<bool>(),
         changes in vec((any::<Index>(), any::<u8>()), 0..3),
     ) {
         let sent = json!([name, { "a": [1, -1.5, null, "x"] }]).to_string();
@@ -120,7 +126,7 @@ proptest! {
             except: rooms.iter().map(|room| Room::from(format!("not-{room}"))).collect(),
         };
         let timeout = timeout.map(Duration::from_millis);
-        let sending = Sending { volatile, compress, timeout };
+        let sending = Sending { volatile, compress, timeout, trace: if traced { trace() } else { None } };
         let message = Message::Broadcast { payload, target, sending, request: None };
         let (_, mut written) = classic::write(&message, &Uid::short(), "/chat").unwrap();
         if changes.is_empty() && name != "connect" {
@@ -320,4 +326,41 @@ fn a_broadcast_has_its_binary_and_its_large_numbers() {
     assert_eq!(channel, Channel::Broadcast(Some("a".into())));
     let read = classic::parse_broadcast(&written.into(), MAX).unwrap();
     assert_eq!(read, Envelope { uid: Some(uid), namespace: "/x".into(), message });
+}
+
+#[test]
+fn a_trace_context_is_beside_what_other_servers_read() {
+    let message = Message::Broadcast {
+        payload: Payload::event("e", &1).unwrap(),
+        target: Target::room("a"),
+        sending: Sending { trace: trace(), ..Sending::default() },
+        request: Some(Uid::short()),
+    };
+    let (_, written) = classic::write(&message, &Uid::short(), "/x").unwrap();
+    let read = classic::parse_request(&written.into(), "/x", MAX).unwrap();
+    assert_eq!(read.message, message);
+    let document = envelope::write(&message, &Uid::hex(), "/x").unwrap();
+    let value: Value = serde_json::from_slice(&document.to_json()).unwrap();
+    let opts = &value["data"]["opts"];
+    let fields: Vec<_> = opts.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["rooms", "except", "flags", "traceparent"]);
+    assert_eq!(opts["flags"], json!({}));
+    let read = envelope::parse(&document.to_json().into(), MAX).unwrap();
+    assert_eq!(read.message, message);
+}
+
+#[test]
+fn what_is_no_trace_context_is_passed_over() {
+    for odd in [json!(7), json!(null), json!("00-x"), json!({ "a": [1] })] {
+        let text = json!({
+            "type": 3, "uid": "u", "nsp": "/",
+            "data": {
+                "packet": { "type": 2, "data": ["e"] },
+                "opts": { "rooms": [], "except": [], "flags": {}, "traceparent": odd },
+            },
+        });
+        let read = envelope::parse(&text.to_string().into(), MAX).unwrap();
+        let Message::Broadcast { sending, .. } = read.message else { panic!("{text}") };
+        assert_eq!(sending.trace, None);
+    }
 }

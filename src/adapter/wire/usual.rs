@@ -4,11 +4,12 @@
 
 use bytes::Bytes;
 
-use super::fields::{EVENT, Flags, Opts};
+use super::fields::{EVENT, Flags, Opts, TRACE};
 use crate::{
     adapter::message::{Envelope, Message, Rooms, Uid},
     packet::Walk,
     room::Room,
+    trace::TraceParent,
 };
 
 /// `[uid, packet, opts]`, as the first Redis adapter sends it.
@@ -47,12 +48,13 @@ pub(super) fn broadcast(message: &Bytes) -> Option<Envelope> {
 }
 
 fn opts(walk: &mut Walk<'_>) -> Option<Opts> {
-    let (mut to, mut except, mut set) = (None, None, None);
+    let (mut to, mut except, mut set, mut trace) = (None, None, None, None);
     for _ in 0..walk.map()? {
         let known = match walk.text()? {
             "rooms" => to.replace(rooms(walk)?).is_some(),
             "except" => except.replace(rooms(walk)?).is_some(),
             "flags" => set.replace(flags(walk)?).is_some(),
+            TRACE => trace.replace(TraceParent::parse(walk.text()?)).is_some(),
             _ => return None,
         };
         if known {
@@ -63,6 +65,7 @@ fn opts(walk: &mut Walk<'_>) -> Option<Opts> {
         rooms: to.unwrap_or_default(),
         except: except.unwrap_or_default(),
         flags: set.unwrap_or_default(),
+        trace: trace.flatten(),
     })
 }
 
