@@ -140,8 +140,32 @@ mod pages {
     struct Tuning;
     #[doc = include_str!("../docs/from-socketioxide.md")]
     struct FromSocketioxide;
-    #[doc = include_str!("../docs/guide.md")]
-    struct Guide;
+    #[doc = include_str!("../docs/guide/namespaces.md")]
+    struct Namespaces;
+    #[doc = include_str!("../docs/guide/events.md")]
+    struct Events;
+    #[doc = include_str!("../docs/guide/acks.md")]
+    struct Acks;
+    #[doc = include_str!("../docs/guide/middlewares.md")]
+    struct Middlewares;
+    #[doc = include_str!("../docs/guide/sockets.md")]
+    struct Sockets;
+    #[doc = include_str!("../docs/guide/rooms.md")]
+    struct Rooms;
+    #[doc = include_str!("../docs/guide/recovery.md")]
+    struct Recovery;
+    #[doc = include_str!("../docs/guide/servers.md")]
+    struct Servers;
+    #[doc = include_str!("../docs/guide/http.md")]
+    struct Http;
+    #[doc = include_str!("../docs/guide/parsers.md")]
+    struct Parsers;
+    #[doc = include_str!("../docs/guide/ending.md")]
+    struct Ending;
+    #[doc = include_str!("../docs/guide/logs.md")]
+    struct Logs;
+    #[doc = include_str!("../docs/guide/options.md")]
+    struct Options;
     #[doc = include_str!("../docs/guide/binary.md")]
     struct Binary;
     #[doc = include_str!("../docs/from-nodejs.md")]
