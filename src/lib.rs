@@ -54,7 +54,7 @@
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
-//! | `admin` | an interface for the official Admin UI, and a JSON API: `docs/admin.md` |
+//! | `admin` | the interface for the official Admin UI, and a JSON API |
 //! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
@@ -145,8 +145,32 @@ mod pages {
     struct Tuning;
     #[doc = include_str!("../docs/from-socketioxide.md")]
     struct FromSocketioxide;
-    #[doc = include_str!("../docs/guide.md")]
-    struct Guide;
+    #[doc = include_str!("../docs/guide/namespaces.md")]
+    struct Namespaces;
+    #[doc = include_str!("../docs/guide/events.md")]
+    struct Events;
+    #[doc = include_str!("../docs/guide/acks.md")]
+    struct Acks;
+    #[doc = include_str!("../docs/guide/middlewares.md")]
+    struct Middlewares;
+    #[doc = include_str!("../docs/guide/sockets.md")]
+    struct Sockets;
+    #[doc = include_str!("../docs/guide/rooms.md")]
+    struct Rooms;
+    #[doc = include_str!("../docs/guide/recovery.md")]
+    struct Recovery;
+    #[doc = include_str!("../docs/guide/servers.md")]
+    struct Servers;
+    #[doc = include_str!("../docs/guide/http.md")]
+    struct Http;
+    #[doc = include_str!("../docs/guide/parsers.md")]
+    struct Parsers;
+    #[doc = include_str!("../docs/guide/ending.md")]
+    struct Ending;
+    #[doc = include_str!("../docs/guide/logs.md")]
+    struct Logs;
+    #[doc = include_str!("../docs/guide/options.md")]
+    struct Options;
     #[doc = include_str!("../docs/guide/binary.md")]
     struct Binary;
     #[doc = include_str!("../docs/from-nodejs.md")]
