@@ -15,7 +15,7 @@ set_up() {
             deny) install_cargo_deny ;;
             unit) install_redis; command -v openssl >/dev/null || apt_get openssl ;;
             e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis; install_balancers ;;
-            browser) install_packages tests/browser; install_chromium ;;
+            browser) install_packages tests/browser; install_packages examples/todos/web; install_chromium ;;
         esac
     done
     echo "ready"
