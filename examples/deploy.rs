@@ -2,7 +2,8 @@
 //! deploy`, then `kill -TERM` it while another one runs behind the same load balancer.
 //!
 //! The load balancer asks `/readyz`. Environment: `PORT` (3000), `NAME` of this version, `DEADLINE_MS`
-//! (20,000) and `RATE` (1,000 clients per second) of the end.
+//! (20,000) and `RATE` (1,000 clients per second) of the end, `PROXY`, the address of the load balancer, which
+//! may say whom a request comes from. docs/deployment.md has load balancers for it.
 //!
 //! ```js
 //! const socket = io(balancer);
@@ -13,7 +14,7 @@
 use std::time::Duration;
 
 use actix_web::{App, HttpServer};
-use greenroom::prelude::*;
+use greenroom::{TrustedProxies, prelude::*};
 
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -35,12 +36,19 @@ async fn main() -> std::io::Result<()> {
             async move { greeted }
         })
         .on("work", work)
+        .on("address", |socket: Socket, (): ()| async move {
+            Ack(socket.handshake().request.address.map(|address| address.ip().to_string()))
+        })
         .on("fill", |socket: Socket, bytes: usize| async move {
             // For a client that does not read it.
             let text = "x".repeat(10_000);
             (0..bytes.min(900_000) / text.len()).try_for_each(|_| socket.emit("filling", &text))
         });
-    let io = SocketIo::builder().namespace(main).start();
+    let mut builder = SocketIo::builder().namespace(main);
+    if let Ok(proxy) = std::env::var("PROXY") {
+        builder = builder.trusted_proxies(TrustedProxies::x_forwarded_for([proxy]));
+    }
+    let io = builder.start();
     let drain = Drain::new()
         .deadline(Duration::from_millis(number("DEADLINE_MS", 20_000).into()))
         .rate(number("RATE", 1000))

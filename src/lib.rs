@@ -26,6 +26,36 @@
 //! }
 //! ```
 //!
+//! # Where to begin
+//!
+//! | to | see |
+//! | --- | --- |
+//! | describe what happens in a namespace | [`Namespace`]; [`Parent`] for namespaces born of a pattern |
+//! | set up the server, with every option | [`SocketIo::builder`], [`SocketIoBuilder`] |
+//! | answer and ask one client | [`Socket`], [`Ack`], [`AckSender`], [`Socket::emit_with_ack`] |
+//! | send to many, move them, ask them | [`BroadcastOperator`], by [`SocketIo::to`] and [`Socket::to`] |
+//! | read arguments | any type with `Deserialize`; [`Args`] |
+//! | refuse clients and events | [`Namespace::before_connect`], [`Namespace::before_event`], [`ConnectError`], [`EventError`] |
+//! | use actors | [`FromSocket`], [`NamespaceActor`], the messages [`Broadcast`], [`Join`], [`MembersOf`] and others |
+//! | survive broken connections, slow clients, deploys | [`Recovery`], [`WhenFull`], [`Drain`] |
+//! | see what it does | [`Snapshot`], by [`SocketIo::metrics`]; events of `tracing` |
+//! | use several servers | [`Adapter`] |
+//! | serve Engine.IO alone | [`engine`] |
+//! | speak another wire format | [`packet`] |
+//!
+//! The book in `docs/` of the repository begins with `getting-started.md`, goes through all of it with the JavaScript
+//! beside it, and has pages about authentication, deployment, security and troubleshooting.
+//!
+//! # Features
+//!
+//! | feature | |
+//! | --- | --- |
+//! | `client` (default) | the official client's files, served by the server |
+//! | `redis` | adapters for several servers, together with Node.js servers |
+//! | `redis-tls` | the same with `rediss://` addresses |
+//! | `typescript` | declarations for TypeScript clients, from a contract |
+//! | `testing` | clients without a network, with the clock paused |
+//!
 //! # The layers
 //! A packet enters at [`engine`], climbs through [`packet`], the connection, its namespace and its
 //! listeners, and leaves through the room actors and the engine again. `docs/architecture.md` in
@@ -97,8 +127,20 @@ pub use crate::{
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../docs/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../docs/authentication.md")]
+    struct Authentication;
+    #[doc = include_str!("../docs/deployment.md")]
+    struct Deployment;
+    #[doc = include_str!("../docs/tuning.md")]
+    struct Tuning;
+    #[doc = include_str!("../docs/from-socketioxide.md")]
+    struct FromSocketioxide;
     #[doc = include_str!("../docs/guide.md")]
     struct Guide;
+    #[doc = include_str!("../docs/guide/binary.md")]
+    struct Binary;
     #[doc = include_str!("../docs/from-nodejs.md")]
     struct FromNodejs;
     #[doc = include_str!("../docs/actors.md")]

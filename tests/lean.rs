@@ -1,13 +1,15 @@
 //! `LeanHttp`: the same application as behind `HttpServer`, on real sockets.
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpResponse, dev::Server, middleware::DefaultHeaders, web};
+use futures_util::future::join;
 use greenroom::{engine::LeanHttp, prelude::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
 };
 
 const HANDSHAKE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
@@ -184,4 +186,125 @@ async fn the_close_frame_reaches_a_client_that_goes_on_sending() {
     assert_eq!((opcode, &payload[..2]), (8, &1002_u16.to_be_bytes()[..]));
     // Then the connection ends.
     assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+// ---- time --------------------------------------------------------------------------------------
+
+/// A server with little time for heads, whose `/slow` answers when `release` is told to.
+fn serve_hurried(head: Duration, idle: Duration) -> (u16, Arc<Notify>) {
+    let (release, listener) = (Arc::new(Notify::new()), TcpListener::bind(("127.0.0.1", 0)));
+    let (told, listener) = (Arc::clone(&release), listener.unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let server = Server::build()
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(0)
+        .listen("lean", listener, move || {
+            let told = Arc::clone(&told);
+            let slow = move || {
+                let told = Arc::clone(&told);
+                async move {
+                    told.notified().await;
+                    HttpResponse::Ok().body("hello")
+                }
+            };
+            LeanHttp::new().keep_alive(idle).client_request_timeout(head).serve(
+                App::new()
+                    .route("/plain", web::get().to(|| async { HttpResponse::Ok().body("hello") }))
+                    .route("/slow", web::get().to(slow)),
+            )
+        })
+        .unwrap();
+    actix_rt::spawn(server.run());
+    (port, release)
+}
+
+const PLAIN: &str = "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n";
+
+async fn hello(socket: &mut TcpStream) {
+    let answer = head(socket).await;
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    let mut body = [0; 5];
+    socket.read_exact(&mut body).await.unwrap();
+    assert_eq!(&body, b"hello");
+}
+
+/// A connection whose first request was complete in time, for which actix-http takes a coarse clock.
+async fn begun(port: u16, requests: &str) -> TcpStream {
+    loop {
+        let mut socket = open(port, requests.as_bytes()).await;
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).await.unwrap();
+        if &status != b"HTTP/1.1 408" {
+            assert_eq!(&status, b"HTTP/1.1 200");
+            head(&mut socket).await;
+            socket.read_exact(&mut [0; 5]).await.unwrap();
+            return socket;
+        }
+    }
+}
+
+async fn is_cut(mut socket: TcpStream) {
+    assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[actix_rt::test]
+async fn the_head_of_a_later_request_has_a_time_limit_and_nothing_else_has() {
+    let long = Duration::from_secs(600);
+    let (port, release) = serve_hurried(Duration::from_millis(600), long);
+    let mut waiting = begun(port, PLAIN).await;
+    waiting.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut idle = begun(port, PLAIN).await;
+
+    let mut second = begun(port, PLAIN).await;
+    let mut fourth = begun(port, PLAIN).await;
+    for _ in 0..2 {
+        fourth.write_all(PLAIN.as_bytes()).await.unwrap();
+        hello(&mut fourth).await;
+    }
+    second.write_all(b"G").await.unwrap();
+    fourth.write_all(b"GET /plain HTTP/1.1\r\nHost:").await.unwrap();
+    join(is_cut(second), is_cut(fourth)).await;
+
+    // They have waited for longer.
+    idle.write_all(PLAIN.as_bytes()).await.unwrap();
+    hello(&mut idle).await;
+    release.notify_one();
+    hello(&mut waiting).await;
+    for socket in [&mut idle, &mut waiting] {
+        socket.write_all(b"GET /pla").await.unwrap();
+    }
+    join(is_cut(idle), is_cut(waiting)).await;
+}
+
+#[actix_rt::test]
+async fn what_comes_during_an_answer_gives_no_more_time_than_an_idle_connection_has() {
+    let (port, _release) = serve_hurried(Duration::from_millis(600), Duration::from_millis(700));
+    // Whole requests, and the begin of the next: nothing comes any more after the answers.
+    let mut socket = begun(port, &[PLAIN, PLAIN, "GET /pl"].concat()).await;
+    hello(&mut socket).await;
+    is_cut(socket).await;
+}
+
+/// What the system says of an option of a connection that the server has accepted.
+#[cfg(target_os = "linux")]
+#[actix_rt::test]
+async fn a_connection_has_a_limit_for_what_is_not_read() {
+    use actix_service::{Service, ServiceFactory};
+    for (options, expected) in [
+        (LeanHttp::new(), Duration::from_secs(30)),
+        (LeanHttp::new().unread_timeout(Duration::from_secs(7)), Duration::from_secs(7)),
+    ] {
+        let app = App::new().route("/", web::get().to(|| async { HttpResponse::Ok().finish() }));
+        let service = options.serve(app).new_service(()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let accepted = accepted.into_std().unwrap();
+        let again = socket2::Socket::from(accepted.try_clone().unwrap());
+        let ended = service.call(TcpStream::from_std(accepted).unwrap());
+        drop(client);
+        let _ = ended.await;
+        assert_eq!(again.tcp_user_timeout().unwrap(), Some(expected));
+    }
 }

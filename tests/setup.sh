@@ -1,6 +1,7 @@
 # What the steps of tests/run need, and how a Debian machine gets it. Sourced by tests/run.
 
 cargo_deny_version=0.20.2
+mdbook_version=0.5.4
 
 # What the steps named in the arguments need. Ends the (sub)shell when that cannot be had. Everything is looked for first, so a complete machine loses no time.
 set_up() {
@@ -16,6 +17,7 @@ set_up() {
             unit) install_redis; command -v openssl >/dev/null || apt_get openssl ;;
             e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis; install_balancers ;;
             browser) install_packages tests/browser; install_packages examples/todos/web; install_chromium ;;
+            book) install_packages tests/e2e; install_packages tests/browser; install_chromium; install_balancers; install_caddy; install_mdbook ;;
         esac
     done
     echo "ready"
@@ -96,12 +98,31 @@ apt_get() {
 # The path of cargo-deny: the user's own, or the one built here.
 cargo_deny() { command -v cargo-deny || echo "$target/tools/bin/cargo-deny"; }
 
-# Built without optimisation, which takes a minute instead of many; it has little to do here.
 install_cargo_deny() {
-    [ ! -x "$(cargo_deny)" ] || return 0
-    echo "building cargo-deny $cargo_deny_version, once"
+    [ -x "$(cargo_deny)" ] || build_tool cargo-deny "$cargo_deny_version"
+}
+
+# The path of mdbook of this version: the user's own, or the one built here.
+mdbook_path() {
+    local own=$(type -P mdbook)
+    [ -n "$own" ] && [ "$("$own" --version)" = "mdbook v$mdbook_version" ] && echo "$own" && return
+    echo "$target/tools/bin/mdbook"
+}
+
+# Without its server.
+install_mdbook() {
+    [ -x "$(mdbook_path)" ] || build_tool mdbook "$mdbook_version" --no-default-features --features search
+}
+
+# Builds a tool of crates.io without optimisation, which takes a minute instead of many; it has little to do here.
+build_tool() {
+    local name=$1 version=$2
+    shift 2
+    echo "building $name $version, once"
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
-        cargo install --quiet --locked --version "$cargo_deny_version" --root "$target/tools" \
-        --target-dir "$target/tools/build" cargo-deny || give_up "cargo-deny could not be built"
+        cargo install --quiet --locked --version "$version" --root "$target/tools" \
+        --target-dir "$target/tools/build" "$name" "$@" || give_up "$name could not be built"
     rm -rf "$target/tools/build"
 }
+
+install_caddy() { command -v caddy >/dev/null || apt_get caddy; }

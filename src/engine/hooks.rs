@@ -19,6 +19,14 @@ type TakeError = Box<dyn Fn(ConnectionError) -> bool + Send + Sync>;
 ///
 /// Not reported are requests that fail for other reasons than the protocol: a WebSocket handshake
 /// with broken headers, a body that is too large, a server that is closed or full.
+///
+/// ```
+/// use greenroom::{ConnectionError, SocketIo};
+///
+/// SocketIo::builder().on_connection_error(|error: ConnectionError| {
+///     eprintln!("{} {}: {}", error.code, error.message, error.context);    // 1 Session ID unknown: {"sid":"..."}
+/// });
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]

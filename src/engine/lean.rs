@@ -6,11 +6,14 @@
 //! socket itself, with buffers that all connections of a thread share.
 
 mod line;
+mod timed;
+mod watched;
 
 use std::{
     cell::OnceCell,
     fmt,
     future::{Ready, ready},
+    io,
     marker::PhantomData,
     rc::Rc,
     time::Duration,
@@ -18,18 +21,24 @@ use std::{
 
 use actix_codec::Framed;
 use actix_http::{
-    HttpService, Request, Response,
+    HttpService, Protocol, Request, Response,
     body::{BoxBody, MessageBody},
     h1::Codec,
 };
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, always_ready, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, always_ready, fn_service,
+    map_config,
 };
 use actix_web::{dev::AppConfig, http::KeepAlive, rt::net::TcpStream};
 use futures_util::future::LocalBoxFuture;
 use tracing::debug;
 
-use self::line::Line;
+use self::{
+    line::Line,
+    timed::{Limits, Timed},
+    watched::Watched,
+};
+use super::unread::unread_timeout;
 
 /// An HTTP/1.1 service for an actix-web application whose WebSockets take little memory: when idle, about
 /// 7 KiB each instead of the 14 behind `actix_web::HttpServer`.
@@ -59,6 +68,7 @@ pub struct LeanHttp {
     keep_alive: KeepAlive,
     request_timeout: Duration,
     disconnect_timeout: Duration,
+    unread_timeout: Duration,
     half_closed: bool,
     nodelay: bool,
 }
@@ -69,6 +79,7 @@ impl Default for LeanHttp {
             keep_alive: KeepAlive::default(),
             request_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(1),
+            unread_timeout: Duration::from_secs(30),
             half_closed: true,
             nodelay: false,
         }
@@ -76,7 +87,7 @@ impl Default for LeanHttp {
 }
 
 impl LeanHttp {
-    /// A service with the defaults of `HttpServer`.
+    /// A service with the defaults of `HttpServer`, and [`unread_timeout`](Self::unread_timeout).
     pub fn new() -> Self {
         Self::default()
     }
@@ -87,7 +98,12 @@ impl LeanHttp {
         self
     }
 
-    /// Time for the head of a connection's first request. Default 5 s; zero is no limit.
+    /// Time for the head of a request. Default 5 s; zero is no limit.
+    ///
+    /// Of a connection's first request it is counted from the begin of the connection, and the answer is
+    /// 408. Behind `HttpServer` no other is limited; here those that follow are, from their first bytes on,
+    /// and the connection is closed. A part of a head that came while the request before was being
+    /// answered may be kept as long as an idle connection, if that is longer.
     pub fn client_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
@@ -97,6 +113,14 @@ impl LeanHttp {
     /// connection is closed at once.
     pub fn client_disconnect_timeout(mut self, timeout: Duration) -> Self {
         self.disconnect_timeout = timeout;
+        self
+    }
+
+    /// Time in which a client must take something of what is written, else its connection is dropped; see
+    /// [`close_unread_after`](super::close_unread_after), which says where it works. Default 30 s; zero is the
+    /// default of the system.
+    pub fn unread_timeout(mut self, timeout: Duration) -> Self {
+        self.unread_timeout = timeout;
         self
     }
 
@@ -139,15 +163,38 @@ impl LeanHttp {
         let slot = Slot(Rc::default());
         let upgrade =
             Upgrade { app: slot.clone(), patience: self.disconnect_timeout, of: PhantomData };
-        HttpService::build()
+        let limits = Limits::new(self.request_timeout, self.keep_alive);
+        let http = HttpService::build()
             .keep_alive(self.keep_alive)
             .client_request_timeout(self.request_timeout)
             .client_disconnect_timeout(self.disconnect_timeout)
             .h1_allow_half_closed(self.half_closed)
-            .tcp_nodelay(self.nodelay)
+            .on_connect_ext(|connection: &Timed, data| {
+                data.insert(Rc::clone(connection.watch()));
+            })
             .upgrade(upgrade)
-            .finish(Shared { app, slot })
-            .tcp()
+            .finish(Watched::new(Shared { app, slot }));
+        fn_service(move |socket: TcpStream| {
+            self.prepare(&socket);
+            let address = socket.peer_addr().ok();
+            ready(Ok((Timed::new(socket, limits), Protocol::Http1, address)))
+        })
+        .and_then(http)
+    }
+
+    fn prepare(&self, socket: &TcpStream) {
+        let options = [socket.set_nodelay(self.nodelay), self.limit_unread(socket)];
+        for error in options.into_iter().filter_map(Result::err) {
+            // The connection may be over already.
+            debug!(%error, "a connection cannot be set up");
+        }
+    }
+
+    fn limit_unread(&self, socket: &TcpStream) -> io::Result<()> {
+        if self.unread_timeout.is_zero() {
+            return Ok(());
+        }
+        unread_timeout(socket, self.unread_timeout)
     }
 }
 
@@ -195,7 +242,7 @@ struct Upgrade<S, B> {
     of: PhantomData<fn() -> B>,
 }
 
-impl<S, B> ServiceFactory<(Request, Framed<TcpStream, Codec>)> for Upgrade<S, B>
+impl<S, B> ServiceFactory<(Request, Framed<Timed, Codec>)> for Upgrade<S, B>
 where
     S: Service<Request> + 'static,
     S::Response: Into<Response<B>>,
@@ -214,7 +261,7 @@ where
     }
 }
 
-impl<S, B> Service<(Request, Framed<TcpStream, Codec>)> for Upgrade<S, B>
+impl<S, B> Service<(Request, Framed<Timed, Codec>)> for Upgrade<S, B>
 where
     S: Service<Request> + 'static,
     S::Response: Into<Response<B>>,
@@ -227,7 +274,7 @@ where
 
     always_ready!();
 
-    fn call(&self, (request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
+    fn call(&self, (request, framed): (Request, Framed<Timed, Codec>)) -> Self::Future {
         // There is one as soon as there are connections.
         let (app, patience) = (self.app.0.get().cloned(), self.patience);
         Box::pin(async move {

@@ -69,6 +69,18 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
 }
 
 /// What happens to a connection besides its messages and its end.
+///
+/// ```no_run
+/// use greenroom::{ConnectionEvent, prelude::*};
+///
+/// fn watch(socket: &Socket) {
+///     socket.on_connection_event(|socket: Socket, event: ConnectionEvent| async move {
+///         if let ConnectionEvent::Upgraded(transport) = event {
+///             println!("{} is on {transport}", socket.id());
+///         }
+///     });
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionEvent {

@@ -75,6 +75,32 @@ pub enum SocketEvent {
 pub struct SubscribeRooms(pub Recipient<RoomEvent>);
 
 /// Tell an actor what happens to sockets, until it has ended.
+///
+/// ```no_run
+/// use actix::prelude::*;
+/// use greenroom::{SocketEvent, SubscribeSockets, prelude::*};
+///
+/// struct Doorkeeper;
+///
+/// impl Actor for Doorkeeper {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<SocketEvent> for Doorkeeper {
+///     type Result = ();
+///
+///     fn handle(&mut self, event: SocketEvent, _: &mut Context<Self>) {
+///         match event {
+///             SocketEvent::Connected(socket) => println!("{} has come", socket.id()),
+///             SocketEvent::Disconnected { socket, reason } => println!("{} has gone: {reason}", socket.id()),
+///         }
+///     }
+/// }
+///
+/// async fn watch(chat: &Addr<Namespace>) -> Result<(), MailboxError> {
+///     chat.send(SubscribeSockets(Doorkeeper.start().recipient())).await
+/// }
+/// ```
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SubscribeSockets(pub Recipient<SocketEvent>);
@@ -94,6 +120,17 @@ impl std::fmt::Debug for SubscribeSockets {
 /// The end of the namespace: its sockets are disconnected, then its actors end. Nobody can join it
 /// from the moment it takes the message, and another one of its name can be started. Answers when
 /// the last socket has left.
+///
+/// ```no_run
+/// use greenroom::{Stop, prelude::*};
+///
+/// async fn play(io: &SocketIo) -> Result<(), EventError> {
+///     let game = io.spawn(Namespace::new("/game-7"));
+///     // When it is over:
+///     game.send(Stop).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;

@@ -21,6 +21,22 @@ use super::spread::{Argument, Spread};
 /// What came from a client is kept as text and parsed when asked for; a clone is cheap. As a data
 /// type, `Args` takes all arguments (inside a tuple: all that are left), and gives them back as
 /// they were.
+///
+/// ```
+/// use bytes::Bytes;
+/// use greenroom::{Args, prelude::*};
+///
+/// Namespace::new("/")
+///     .on("echo", |_: Socket, all: Args| async move { Ack(all) })              // back as they came
+///     .on("relay", |socket: Socket, (room, rest): (String, Args)| async move {
+///         socket.to(room).emit("relayed", &rest)                               // not parsed at all
+///     })
+///     .on("file", |_: Socket, args: Args| async move {
+///         let name: String = args.get(0)?;
+///         let content: Option<Bytes> = args.get(1)?;                           // it may be missing
+///         Ok::<_, EventError>(Ack((name, content.map(|bytes| bytes.len()), args.len())))
+///     });
+/// ```
 #[derive(Clone, Default)]
 pub struct Args {
     body: Body,

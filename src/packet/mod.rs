@@ -127,6 +127,14 @@ impl Packet {
 }
 
 /// A name and its arguments: what users send.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on_fallback(|socket: Socket, event: Event| async move {
+///     println!("{}: nobody listens to {} {}", socket.id(), event.name, event.args.to_json());
+/// });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     /// The name. A number, which the protocol allows, is the string that JavaScript makes of it:

@@ -20,6 +20,16 @@ use crate::{
 
 /// Which sockets of a namespace are meant: the union of some rooms (all sockets if there is none),
 /// without the members of others.
+///
+/// ```no_run
+/// use actix::Addr;
+/// use greenroom::{Join, Leave, prelude::*};
+///
+/// fn sort(chat: &Addr<Namespace>) {
+///     chat.do_send(Join::new(Target::room(["red", "blue"]).except("captains"), "players"));
+///     chat.do_send(Leave::new(Target::everyone(), "waiting"));
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub(crate) rooms: SmallVec<[Room; 1]>,

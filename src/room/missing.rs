@@ -41,6 +41,20 @@ impl fmt::Display for Missing {
 }
 
 /// Not all nodes of the cluster have answered: what the others answered, and who has not.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn count(io: &SocketIo) -> usize {
+///     match io.to("lobby").count_sockets().await {
+///         Ok(count) => count,
+///         Err(incomplete) => {
+///             eprintln!("{}", incomplete.missing);     // "1 server has not answered: ..."
+///             incomplete.results                       // those of the servers that have
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{missing}")]
 #[non_exhaustive]

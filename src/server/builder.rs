@@ -18,6 +18,23 @@ use crate::{
 };
 
 /// Collects the options of a [`SocketIo`]; each has the reference's default.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use greenroom::{SocketIo, engine::Cors, prelude::*};
+///
+/// # fn start() -> SocketIo {
+/// SocketIo::builder()
+///     .namespace(Namespace::new("/chat"))
+///     .path("/live")
+///     .cors(Cors::origin("https://app.example").credentials(true))
+///     .ping_interval(Duration::from_secs(20))
+///     .max_http_buffer_size(4_000_000)
+///     .connection_state_recovery(Recovery::new())
+///     .start()
+/// # }
+/// ```
 #[must_use]
 pub struct SocketIoBuilder {
     pub(super) config: Config,

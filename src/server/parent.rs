@@ -12,6 +12,18 @@ use crate::{
 
 /// The namespaces born of one [`Parent`](crate::Parent): what is done here is done in each that
 /// exists at that moment. A cheap handle.
+///
+/// ```no_run
+/// use greenroom::{Parent, prelude::*};
+///
+/// async fn close_down(io: &SocketIo) -> Result<(), EmitError> {
+///     let games = io.spawn_parent(Parent::matching(r"^/game-[0-9]+$"));
+///     // Some time later, in every game that clients have asked for:
+///     games.to("players").emit("closing", &())?;
+///     games.sockets().disconnect(false);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ParentNamespace(Arc<ListedParent>);
 

@@ -34,6 +34,20 @@ use crate::{
 ///
 /// A listener gets one as its third argument. If the client did not ask for an answer, nothing is
 /// sent. Cloning gives another handle to the same single answer.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_web::rt::{spawn, time::sleep};
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on("later", |_: Socket, (): (), ack: AckSender| async move {
+///     spawn(async move {
+///         sleep(Duration::from_secs(1)).await;
+///         ack.send(&"now")                                            // the listener has ended long ago
+///     });
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct AckSender(Option<Arc<Pending>>);
 
@@ -312,6 +326,19 @@ pub struct NoAnswer {
 ///
 /// Take them all at once with [`BroadcastAcks::all`], or one by one: with [`BroadcastAcks::next`],
 /// or as a [`Stream`]. Each says which socket it is of.
+///
+/// ```no_run
+/// use greenroom::{Answered, prelude::*};
+///
+/// async fn vote(io: SocketIo) -> Result<u32, EmitError> {
+///     let mut answers = io.to("council").emit_with_ack("vote", &())?;
+///     let mut votes = 0;
+///     while let Some(Answered { answer, .. }) = answers.next().await {
+///         votes += u32::from(answer.get::<bool>(0).unwrap_or(false));
+///     }
+///     Ok(votes)
+/// }
+/// ```
 #[must_use = "the answers are lost if nobody awaits them"]
 #[derive(Debug)]
 pub struct BroadcastAcks {

@@ -15,6 +15,18 @@ use super::{Extras, Socket};
 ///
 /// An application that has a type for it uses [`Socket::set_data`] and [`Socket::data_as`], and need
 /// not name values.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// fn rename(socket: &Socket, name: &str) -> Option<String> {
+///     socket.data(|data| {
+///         let before = data.get::<String>("name");
+///         data.set("name", name).ok()?;
+///         before
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Data(Map<String, Value>);

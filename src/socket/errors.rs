@@ -98,6 +98,20 @@ const INTERNAL: &str = "internal error";
 /// Every [`std::error::Error`] turns into one by `?`. What such an error says is meant for the
 /// application, not for clients: they read `internal error`, and the namespace's error hook gets
 /// the error itself. [`EventError::new`] makes one whose message the client may read.
+///
+/// ```
+/// use greenroom::prelude::*;
+/// use serde_json::json;
+///
+/// async fn load(path: &str) -> Result<String, EventError> {
+///     if path.contains("..") {
+///         return Err(EventError::new("not allowed").data(&json!({ "path": path })));   // the client reads it
+///     }
+///     Ok(std::fs::read_to_string(path)?)                                               // it reads "internal error"
+/// }
+/// # let error = actix_web::rt::System::new().block_on(load("..")).unwrap_err();
+/// # assert_eq!(error.message(), "not allowed");
+/// ```
 pub struct EventError {
     kind: EventErrorKind,
     message: String,
@@ -214,6 +228,18 @@ fn explain(error: &ArgsError) -> String {
 ///
 /// Every [`std::error::Error`] turns into one by `?`. What such an error says is meant for the
 /// application, not for clients: they read `internal error`, and the log has the error itself.
+///
+/// ```
+/// use greenroom::prelude::*;
+/// use serde_json::json;
+///
+/// Namespace::new("/vault").before_connect(|socket: Socket| async move {
+///     if socket.handshake().auth["token"] != "open sesame" {
+///         return Err(ConnectError::new("not authorized").data(&json!({ "code": 401 })));
+///     }
+///     Ok(())
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectError {
     pub(crate) message: String,

@@ -7,6 +7,18 @@ use serde_json::Value;
 use crate::engine::{CloseReason, Request};
 
 /// Why a socket left its namespace, in the words of the reference.
+///
+/// ```
+/// use greenroom::{CloseReason, prelude::*};
+///
+/// Namespace::new("/").on_disconnect(|socket: Socket, reason: DisconnectReason| async move {
+///     match reason {
+///         DisconnectReason::ClientNamespaceDisconnect => println!("{} said goodbye", socket.id()),
+///         DisconnectReason::Session(CloseReason::PingTimeout) => println!("{} is not heard of", socket.id()),
+///         other => println!("{}: {other}", socket.id()),                // in the words of JavaScript
+///     }
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -54,6 +66,18 @@ impl fmt::Display for DisconnectReason {
 }
 
 /// The facts of a connection's opening, and what the client gave when it joined this namespace.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// fn describe(socket: &Socket) -> String {
+///     let handshake = socket.handshake();
+///     let agent = handshake.request.headers.get("user-agent").unwrap_or_default();
+///     let language = handshake.request.query("lang").unwrap_or("en");          // io({ query: { lang: "de" } })
+///     let name = handshake.auth["name"].as_str().unwrap_or("nobody");          // io({ auth: { name: "ann" } })
+///     format!("{name} from {:?} with {agent}, {language}", handshake.request.address)
+/// }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Handshake {

@@ -134,6 +134,18 @@ impl Extras {
 /// One client in one namespace: a cheap handle that may be cloned, kept and sent anywhere.
 ///
 /// What a socket sends, it sends in order; see the promises in `docs/architecture.md`.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on("say", |socket: Socket, text: String| async move {
+///     socket.join("talkers");                                   // in effect for what is sent below
+///     socket.emit("heard", &text)?;                             // to this client
+///     socket.to("talkers").emit("said", &(socket.id(), &text))?;  // to the others in the room
+///     socket.everyone().emit("count", &1)?;                     // to all of the namespace, this one too
+///     Ok::<_, EventError>(Ack(socket.rooms().await.len()))
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Socket(Arc<Inner>);
 

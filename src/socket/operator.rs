@@ -26,6 +26,20 @@ pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A selection of sockets and how to send to them. Every step returns a new one, and one can be
 /// used any number of times.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn tell(io: &SocketIo, socket: &Socket) -> Result<(), EmitError> {
+///     io.emit("news", &"for all of /")?;
+///     io.to("sport").to("politics").except("muted").emit("news", &"once each")?;
+///     socket.to("sport").volatile().emit("score", &(2, 1))?;          // the others in it, if they can take it now
+///     let sport = io.to("sport");
+///     sport.join("archive");                                          // all who are in it
+///     println!("{:?}", sport.count_sockets().await);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BroadcastOperator {

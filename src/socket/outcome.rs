@@ -7,6 +7,20 @@ use crate::packet::Payload;
 
 /// Answers the event: `Ack(value)`. A tuple (or an array `[T; N]`) answers with several values, `()`
 /// with none.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/")
+///     .on("double", |_: Socket, n: f64| async move { Ack(n * 2.0) })
+///     .on("both", |_: Socket, (): ()| async { Ack(("one", 2)) })      // in JavaScript (text, number)
+///     .on("half", |_: Socket, n: u32| async move {
+///         if n % 2 == 1 {
+///             return Err(EventError::new("odd"));                     // the ack is {"error": "odd"}
+///         }
+///         Ok(Ack(n / 2))
+///     });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack<T>(pub T);
 

@@ -90,6 +90,18 @@ impl From<Found> for SocketDetails {
 /// It serializes as its [`SocketDetails`], and so with what the client sent to get in: the tokens
 /// and cookies of its [`handshake`](Self::handshake). Do not send it to clients as it is; pick what
 /// they may know.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn disconnect_guests(io: &SocketIo) {
+///     for socket in io.sockets().fetch_sockets().await {
+///         if socket.data().get::<String>("user").is_none() {
+///             socket.disconnect(true);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct RemoteSocket {
     details: Arc<SocketDetails>,

@@ -19,6 +19,17 @@ use crate::{
 ///
 /// Methods that wait fail the test when what they wait for does not come; the failure names the
 /// line that waited.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::TestSocket};
+/// use serde_json::json;
+///
+/// # actix_rt::System::new().block_on(async {
+/// let chat = Namespace::new("/chat").on("double", |_: Socket, n: f64| async move { Ack(n * 2.0) });
+/// let ann = TestSocket::connect(&actix::Actor::start(chat), json!({})).await.unwrap();
+/// assert_eq!(ann.emit_with_ack("double", json!(21)).await, json!([42.0]));
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct TestSocket {
     connection: TestConnection,

@@ -47,7 +47,7 @@ class Echo {
 
   /** Nothing but a close frame with one of these codes is left, and then the end. */
   async closed(...codes) {
-    const frame = await this.tcp.frame();
+    const frame = await this.tcp.frame(30000);
     assert.equal(frame.opcode, CLOSE, `opcode ${frame.opcode}: ${frame.payload}`);
     const code = frame.payload.length < 2 ? 1005 : frame.payload.readUInt16BE(0);
     assert.ok(codes.includes(code), `${code}, not ${codes}`);
@@ -66,7 +66,7 @@ function suite(server) {
     else await echo.closed(end);
   });
 
-  describe("1 framing", { concurrency: 4 }, () => {
+  describe("1 framing", { concurrency: 32 }, () => {
     const SIZES = [0, 125, 126, 127, 128, 65535, 65536, 65536];
     SIZES.forEach((size, i) => {
       const chop = i === 7 ? 997 : undefined;
@@ -75,7 +75,7 @@ function suite(server) {
     });
   });
 
-  describe("2 pings and pongs", { concurrency: 4 }, () => {
+  describe("2 pings and pongs", { concurrency: 32 }, () => {
     const odd = Buffer.from("00fffefdfcfb00ff", "hex");
     const most = Buffer.alloc(125, 0xfe);
     ask("2.1 empty ping", [[PING]], [[PONG]]);
@@ -92,7 +92,7 @@ function suite(server) {
     ask("2.11 ten pings, byte by byte", ten.map((p) => [PING, p]), ten.map((p) => [PONG, p]), undefined, 1);
   });
 
-  describe("3 reserved bits", { concurrency: 4 }, () => {
+  describe("3 reserved bits", { concurrency: 32 }, () => {
     const hello = "Hello, world!";
     ask("3.1 RSV 1", [[TEXT, hello, { rsv: 4 | 1 }]], [], 1002);
     ask("3.1 RSV 4 without the extension", [[TEXT, hello, { rsv: 4 }]], [], 1002);
@@ -104,7 +104,7 @@ function suite(server) {
     ask("3.7 RSV 7 close", [[CLOSE, "", { rsv: 7 }]], [], 1002);
   });
 
-  describe("4 opcodes", { concurrency: 4 }, () => {
+  describe("4 opcodes", { concurrency: 32 }, () => {
     [3, 4, 5, 6, 7].forEach((opcode, i) => reserved(`4.1.${i + 1}`, opcode, i));
     [11, 12, 13, 14, 15].forEach((opcode, i) => reserved(`4.2.${i + 1}`, opcode, i));
 
@@ -115,7 +115,7 @@ function suite(server) {
     }
   });
 
-  describe("5 fragmentation", { concurrency: 4 }, () => {
+  describe("5 fragmentation", { concurrency: 32 }, () => {
     const open = { fin: false };
     const two = [[TEXT, "fragment1", open], [CONTINUATION, "fragment2"]];
     const whole = [[TEXT, "fragment1fragment2"]];
@@ -152,7 +152,7 @@ function suite(server) {
     }
   });
 
-  describe("6 UTF-8", { concurrency: 4 }, () => {
+  describe("6 UTF-8", { concurrency: 32 }, () => {
     const open = { fin: false };
     const pieces = (bytes, size) => {
       const parts = [];
@@ -232,7 +232,7 @@ function suite(server) {
     }
   });
 
-  describe("7 closing", { concurrency: 4 }, () => {
+  describe("7 closing", { concurrency: 32 }, () => {
     const normal = [CLOSE, closePayload(1000)];
     ask("7.1.1 a message, then close", [[TEXT, "Hello World!"], normal], [[TEXT, "Hello World!"]], 1000);
     ask("7.1.2 two close frames", [normal, [CLOSE]], [], 1000);

@@ -558,16 +558,31 @@ export class Raw {
 // ---------------------------------------------------------------- bytes on a TCP connection
 
 export class Tcp {
+  // Joined when they are looked at: a message of 16 MiB comes in hundreds.
+  #chunks = [];
+  #length = 0;
+
+  /** What has come and was not taken out. */
+  get received() {
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0];
+  }
+
+  set received(bytes) {
+    this.#chunks = [bytes];
+    this.#length = bytes.length;
+  }
+
   static async connect(t, server) {
     const tcp = new Tcp();
     tcp.server = server;
-    tcp.received = Buffer.alloc(0);
     tcp.waiting = new Set();
     tcp.socket = net.connect(server.port, server.host);
     tcp.socket.setNoDelay(true);
     tcp.socket.on("error", () => {});
     tcp.socket.on("data", (chunk) => {
-      tcp.received = Buffer.concat([tcp.received, chunk]);
+      tcp.#chunks.push(chunk);
+      tcp.#length += chunk.length;
       for (const wake of tcp.waiting) wake();
     });
     tcp.closed = new Promise((resolve) => tcp.socket.once("close", resolve));
@@ -588,14 +603,14 @@ export class Tcp {
     this.socket.write(data);
   }
 
-  /** Waits until `read(received)` gives something else than undefined. */
-  async read(read, what = "bytes", ms = DEADLINE) {
+  /** Waits until `read(received)` gives something else than undefined; it is not asked before there are `least()` bytes. */
+  async read(read, what = "bytes", ms = DEADLINE, least = () => 0) {
     let value = read(this.received);
     if (value !== undefined) return value;
     let wake;
     const found = new Promise((resolve, reject) => {
       wake = () => {
-        value = read(this.received);
+        value = this.#length < least() ? undefined : read(this.received);
         if (value !== undefined) resolve(value);
         else if (this.done) reject(new Error(`${what}: the connection ended after ${show(this.received.toString("latin1"))}`));
       };
@@ -639,12 +654,15 @@ export class Tcp {
 
   /** The next frame of the server: `{fin, rsv, opcode, payload}`. */
   async frame(ms) {
-    return this.read((bytes) => {
+    let size = 0;
+    const parse = (bytes) => {
       const found = parseFrame(bytes);
-      if (!found) return undefined;
-      this.received = bytes.subarray(found.size);
+      size = found.size;
+      if (!found.payload) return undefined;
+      this.received = bytes.subarray(size);
       return found;
-    }, "a WebSocket frame", ms);
+    };
+    return this.read(parse, "a WebSocket frame", ms, () => size);
   }
 
   /** The code of the close frame, other frames being skipped; null if the connection ends without. */
@@ -713,20 +731,21 @@ export function closePayload(code, reason = "") {
   return Buffer.concat([head, Buffer.from(reason)]);
 }
 
+/** The frame at the beginning, or no more than the least size that it has. */
 function parseFrame(bytes) {
-  if (bytes.length < 2) return null;
+  if (bytes.length < 2) return { size: 2 };
   let size = bytes[1] & 0x7f;
   let at = 2;
   if (size === 126) {
-    if (bytes.length < 4) return null;
+    if (bytes.length < 4) return { size: 4 };
     size = bytes.readUInt16BE(2);
     at = 4;
   } else if (size === 127) {
-    if (bytes.length < 10) return null;
+    if (bytes.length < 10) return { size: 10 };
     size = Number(bytes.readBigUInt64BE(2));
     at = 10;
   }
-  if (bytes.length < at + size) return null;
+  if (bytes.length < at + size) return { size: at + size };
   return {
     fin: (bytes[0] & 0x80) !== 0, rsv: (bytes[0] >> 4) & 7, opcode: bytes[0] & 15, masked: (bytes[1] & 0x80) !== 0,
     payload: Buffer.from(bytes.subarray(at, at + size)), size: at + size,

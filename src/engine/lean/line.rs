@@ -25,6 +25,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::timed::Timed;
 use crate::engine::queue::Queue;
 
 /// Bytes that are taken of a response before they are written: as much as actix-http takes.
@@ -55,9 +56,9 @@ struct Input {
 
 impl Line {
     /// Takes a connection, and gives its request what comes next as its payload.
-    pub(super) fn take(request: Request, framed: Framed<TcpStream, Codec>) -> (Request, Self) {
+    pub(super) fn take(request: Request, framed: Framed<Timed, Codec>) -> (Request, Self) {
         let parts = framed.into_parts();
-        let socket = Rc::new(RefCell::new(parts.io));
+        let socket = Rc::new(RefCell::new(parts.io.into_inner()));
         let early = Bytes::copy_from_slice(&parts.read_buf);
         let input: Pin<Box<dyn Stream<Item = _>>> =
             Box::pin(Input { socket: Rc::clone(&socket), early });

@@ -20,6 +20,14 @@ use crate::engine::frame::{Frame, Mark};
 ///
 /// Events that want an ack, acks, and what belongs to the protocol (a connect, a disconnect, a
 /// ping) are never dropped. Nor is a part of an event: its attachments go with it.
+///
+/// ```
+/// use greenroom::{WhenFull, prelude::*};
+///
+/// Namespace::new("/prices").when_full(WhenFull::KeepLatest).on("watch", |socket: Socket, name: String| async move {
+///     socket.latest(name.as_str()).emit("price", &(&name, 17))          // one of each name is kept
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
