@@ -65,6 +65,8 @@
 pub mod prelude;
 
 mod adapter;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod config;
 mod connection;
 pub mod engine;
@@ -147,6 +149,9 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "admin")]
+    #[doc = include_str!("../docs/admin.md")]
+    struct AdminInterface;
     #[cfg(feature = "typescript")]
     #[doc = include_str!("../docs/typescript.md")]
     struct Typescript;

@@ -1,5 +1,8 @@
 //! Counters of one server: what happened, and above all what was dropped and why.
 
+#[cfg(feature = "admin")]
+pub(crate) mod traffic;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
@@ -8,6 +11,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
+            #[cfg(feature = "admin")]
+            pub(crate) traffic: traffic::Traffic,
         }
 
         /// A reading of a server's counters, all since its start.
@@ -178,4 +183,8 @@ counters! {
     recovery_sessions_evicted,
     /// Events for sockets that had left and that nobody can come back for any more.
     recovery_emits_dropped,
+    /// What an admin interface did not show, because too much happened at once.
+    admin_sightings_dropped,
+    /// Attempts to log in to an admin interface that were refused: wrong, or too many.
+    admin_logins_refused,
 }

@@ -19,6 +19,8 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
     if !intake::admit(link, message.len(), ctx) {
         return;
     }
+    #[cfg(feature = "admin")]
+    link.upper.shared.metrics.traffic.received(link.upper.place.worker, message.len());
     let taken = link.upper.decoder.take(message);
     if !matches!(taken, Ok(None)) {
         link.upper.intake.completed();

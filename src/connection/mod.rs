@@ -21,6 +21,8 @@ use actix::prelude::*;
 use smallvec::SmallVec;
 
 use self::underway::{Parked, Running};
+#[cfg(feature = "admin")]
+use crate::engine::Transport;
 use crate::{
     config::{Capacity, RateLimit},
     engine::{
@@ -174,6 +176,8 @@ impl Client {
 impl Protocol for Client {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.shared.metrics.sessions_opened.increment();
+        #[cfg(feature = "admin")]
+        link.upper.shared.metrics.traffic.opened(link.pipe().transport() == Transport::Polling);
         if link.revision() == Revision::Three {
             joining::connect(link, "/".into(), None, ctx);
         }
@@ -184,6 +188,11 @@ impl Protocol for Client {
     }
 
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
+        #[cfg(feature = "admin")]
+        if matches!(event, ConnectionEvent::Upgraded(_)) {
+            link.upper.shared.metrics.traffic.polling_ended();
+            link.upper.sockets().iter().for_each(Socket::show_upgrade);
+        }
         for socket in link.upper.sockets() {
             running::notice(&link.upper, &socket, event, ctx);
         }
@@ -192,6 +201,8 @@ impl Protocol for Client {
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
+        #[cfg(feature = "admin")]
+        metrics.traffic.closed(reason as usize, link.pipe().transport() == Transport::Polling);
         metrics.volatile_dropped.add(link.pipe().dropped_volatile());
         match reason {
             CloseReason::SlowClient => metrics.slow_clients_closed.increment(),

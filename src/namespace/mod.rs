@@ -215,6 +215,14 @@ impl Namespace {
             if let Some(keeper) = &mut self.keeper {
                 keeper.note(&event);
             }
+            #[cfg(feature = "admin")]
+            if let Some(tap) = self.description.tap() {
+                match &event {
+                    RoomEvent::Joined { room, socket } => tap.joined(&self.name, room, socket),
+                    RoomEvent::Left { room, socket } => tap.left(&self.name, room, socket),
+                    RoomEvent::Created { .. } | RoomEvent::Deleted { .. } => {}
+                }
+            }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
                 subscriber.do_send(event.clone());
@@ -223,6 +231,18 @@ impl Namespace {
     }
 
     fn tell_sockets(&mut self, event: &SocketEvent) {
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.description.tap() {
+            match event {
+                SocketEvent::Connected(socket) => {
+                    let member =
+                        self.members.key(socket.id()).and_then(|key| self.members.get(key));
+                    let rooms = member.map(|member| member.rooms().to_vec());
+                    tap.connected(socket, rooms.unwrap_or_default());
+                }
+                SocketEvent::Disconnected { socket, reason } => tap.disconnected(socket, *reason),
+            }
+        }
         self.socket_events.retain(|subscriber| subscriber.connected());
         for subscriber in &self.socket_events {
             subscriber.do_send(event.clone());

@@ -6,16 +6,19 @@ use crate::engine::outbox::{Came, Dropped, Fill, Frames, Outbox, Owner, Sequence
 impl Pipe {
     /// Sends a packet that came the long way, through namespace and room actor.
     pub(crate) fn send(&self, frames: Frames, volatile: bool) {
+        self.count(&frames);
         self.enqueue(|outbox, writable| outbox.push(frames, volatile, writable));
     }
 
     /// The same for a packet of which there are more receivers.
     pub(crate) fn send_clone(&self, frames: &Frames, volatile: bool) {
+        self.count(frames);
         self.enqueue(|outbox, writable| outbox.push_clone(frames, volatile, writable));
     }
 
     /// Sends a packet of the client's own listeners: at once, or behind what is in flight.
     pub(crate) fn send_own(&self, frames: Frames, volatile: bool, owner: Owner) {
+        self.count(&frames);
         self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, owner, writable));
     }
 
@@ -70,6 +73,19 @@ impl Pipe {
             });
         }
     }
+
+    /// For an admin interface, while somebody looks.
+    #[cfg(feature = "admin")]
+    fn count(&self, frames: &Frames) {
+        let traffic = &self.0.metrics.traffic;
+        if traffic.is_on() {
+            let bytes = frames.iter().map(|frame| frame.packet().len()).sum();
+            traffic.sent(self.worker(), frames.len(), bytes);
+        }
+    }
+
+    #[cfg(not(feature = "admin"))]
+    fn count(&self, _: &Frames) {}
 
     fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool) -> Came) {
         let mut state = self.lock();

@@ -36,6 +36,8 @@ use super::{
 };
 
 mod check;
+#[cfg(feature = "admin")]
+pub(crate) use self::check::client_address;
 mod error;
 mod respond;
 
