@@ -1,30 +1,16 @@
 // The examples that are servers of their own, and the bundles of the official client that they serve.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import nodeHttp from "node:http";
-import net from "node:net";
-import { dirname } from "node:path";
 import { after, before, describe } from "node:test";
 import { fileURLToPath } from "node:url";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { io } from "socket.io-client";
+import { example as program, freePort, start, stop } from "./processes.mjs";
 import { TARGET, test, until, within } from "./support.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const testbed = process.env.TESTBED ?? `${here}../../target/release/examples/testbed`;
 const skip = TARGET === "reference" ? "these examples are ours" : false;
-
-/** A port that nobody has now. */
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Runs an example while the tests of the enclosing `describe` run. */
 function useExample(name, env = {}) {
@@ -33,18 +19,13 @@ function useExample(name, env = {}) {
     if (skip) return;
     const port = await freePort();
     example.url = `http://127.0.0.1:${port}`;
-    example.child = spawn(`${dirname(testbed)}/${name}`, [], {
-      env: { ...process.env, ...env, PORT: String(port), HOST: "127.0.0.1" },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
+    example.child = start(program(name), [], { ...env, PORT: String(port), HOST: "127.0.0.1" });
     const answers = () => fetch(example.url).then(() => true, () => false);
     await until(answers, Boolean, `${name} answers`);
   });
   after(async () => {
     for (const client of example.clients ?? []) client.disconnect();
-    if (!example.child) return;
-    example.child.kill("SIGKILL");
-    if (example.child.exitCode === null && example.child.signalCode === null) await once(example.child, "exit");
+    if (example.child) await stop(example.child, "SIGKILL");
   });
   example.client = (namespace, options = {}) => {
     const client = io(example.url + namespace, { forceNew: true, reconnection: false, ...options });

@@ -8,12 +8,15 @@ use std::{
     },
 };
 
-use redis::{Cmd, PushInfo, PushKind, Value, aio::SendError};
-use tokio::sync::{mpsc, oneshot};
+use redis::{Cmd, ErrorKind, PushInfo, PushKind, Value, aio::SendError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 use super::{
-    Backoff,
+    Backoff, LONGEST_PAUSE,
     server::{Connection, Server},
     state::{Side, State},
 };
@@ -148,6 +151,21 @@ fn watch(broken: oneshot::Sender<()>) -> impl Fn(PushInfo) -> Result<(), SendErr
     }
 }
 
+/// Why a connection is not used any more.
+enum End {
+    /// There will be no more commands.
+    Closed,
+    Broken,
+    /// It does not reach all servers of a cluster.
+    Partial,
+}
+
+/// Which servers of a cluster have been asked, of those that had to be.
+enum Reached {
+    All,
+    Some,
+}
+
 struct Task {
     server: Server,
     how: Publish,
@@ -166,8 +184,11 @@ impl Task {
                 Ok(connection) => {
                     backoff = Backoff::new();
                     self.state.up(Side::Publisher);
-                    if self.serve(connection, &mut breaks).await {
-                        return;
+                    match self.serve(connection, &mut breaks).await {
+                        End::Closed => return,
+                        // Nothing is lost: what waits goes over the next one.
+                        End::Partial => continue,
+                        End::Broken => {}
                     }
                 }
                 Err(error) => debug!(%error, "no connection to Redis"),
@@ -188,26 +209,33 @@ impl Task {
         }
     }
 
-    /// Carries out commands as long as the connection lasts; whether there will be no more.
+    /// Carries out commands as long as the connection lasts.
     async fn serve(
         &mut self,
         mut connection: Connection,
         breaks: &mut oneshot::Receiver<()>,
-    ) -> bool {
+    ) -> End {
         let mut batch = Vec::with_capacity(BATCH);
+        let begin = Instant::now();
         loop {
             batch.clear();
             let taken = tokio::select! {
                 taken = self.commands.recv_many(&mut batch, BATCH) => taken,
                 // Nothing may be given to a connection that is known to be broken.
-                _ = &mut *breaks => return false,
+                _ = &mut *breaks => return End::Broken,
             };
             if taken == 0 {
-                return true;
+                return End::Closed;
             }
-            if let Err(error) = self.carry_out(&mut batch, &mut connection).await {
-                warn!(%error, "the connection to Redis broke");
-                return false;
+            match self.carry_out(&mut batch, &mut connection).await {
+                Ok(Reached::All) => {}
+                // The missing one is found by a new connection only, unless it is away.
+                Ok(Reached::Some) if begin.elapsed() < LONGEST_PAUSE => {}
+                Ok(Reached::Some) => return End::Partial,
+                Err(error) => {
+                    warn!(%error, "the connection to Redis broke");
+                    return End::Broken;
+                }
             }
         }
     }
@@ -216,8 +244,9 @@ impl Task {
         &self,
         batch: &mut Vec<Command>,
         connection: &mut Connection,
-    ) -> redis::RedisResult<()> {
+    ) -> redis::RedisResult<Reached> {
         let mut publications = Vec::new();
+        let mut reached = Reached::All;
         for command in batch.drain(..) {
             match command {
                 Command::Publish(publication) => publications.push(publication),
@@ -230,8 +259,13 @@ impl Task {
                         Err(error) if error.is_io_error() || error.is_timeout() => {
                             return Err(error);
                         }
-                        // A user may not be allowed to ask.
-                        Err(error) => warn!(%error, "Redis does not say who is there"),
+                        Err(error) => {
+                            // A user may not be allowed to ask.
+                            warn!(%error, "Redis does not say who is there");
+                            if error.kind() == ErrorKind::ClusterConnectionNotFound {
+                                reached = Reached::Some;
+                            }
+                        }
                     }
                 }
                 Command::Flush(done) => {
@@ -240,7 +274,8 @@ impl Task {
                 }
             }
         }
-        self.publish(&mut publications, connection).await
+        self.publish(&mut publications, connection).await?;
+        Ok(reached)
     }
 
     async fn publish(
