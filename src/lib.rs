@@ -53,6 +53,7 @@
 //! | `client` (default) | the official client's files, served by the server |
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
+//! | `admin` | what the official Admin UI connects to, and a JSON API |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
 //! | `testing` | clients without a network, with the clock paused |
 //!
@@ -61,6 +62,8 @@
 //! listeners, and leaves through the room actors and the engine again. `docs/architecture.md` in
 //! the repository follows one message through the files; `docs/actors.md` says what each actor
 //! owns.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod prelude;
 
