@@ -117,7 +117,7 @@ fn room(secret: &str) -> String {
 
 /// The value of the cookie in the request that opened the connection.
 fn secret(socket: &Socket) -> Option<String> {
-    let header = socket.handshake().request.headers.get("cookie")?.to_owned();
+    let header = socket.handshake().request.headers.get("cookie")?.clone();
     let mut cookies = header.split(';').filter_map(|pair| pair.trim().split_once('='));
     cookies.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
 }
