@@ -55,6 +55,7 @@
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `admin` | what the official Admin UI connects to, and a JSON API |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
+//! | `admin` | an interface for the official Admin UI, and a JSON API: `docs/admin.md` |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
