@@ -25,13 +25,14 @@ async fn main() -> std::io::Result<()> {
         },
     );
     let io = SocketIo::builder().namespace(vault).start();
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
     let drained = io.drain_on_signal(Drain::new());
     HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         .shutdown_signal(drained)
         .shutdown_timeout(1)
-        .bind(("127.0.0.1", 3000))?
+        .bind(("127.0.0.1", port))?
         .run()
         .await
 }

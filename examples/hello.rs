@@ -12,13 +12,14 @@ async fn main() -> std::io::Result<()> {
             |socket: Socket, text: String| async move { socket.broadcast().emit("said", &text) },
         );
     let io = SocketIo::builder().namespace(hello).start();
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
     let drained = io.drain_on_signal(Drain::new());
     HttpServer::new(move || App::new().service(io.clone()))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         .shutdown_signal(drained)
         .shutdown_timeout(1)
-        .bind(("127.0.0.1", 3000))?
+        .bind(("127.0.0.1", port))?
         .run()
         .await
 }

@@ -53,6 +53,7 @@
 //! | `client` (default) | the official client's files, served by the server |
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
+//! | `admin` | what the official Admin UI connects to, and a JSON API |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
 //! | `admin` | the interface for the official Admin UI, and a JSON API |
 //! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
@@ -64,6 +65,8 @@
 //! listeners, and leaves through the room actors and the engine again. `docs/architecture.md` in
 //! the repository follows one message through the files; `docs/actors.md` says what each actor
 //! owns.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod prelude;
 

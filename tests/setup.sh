@@ -1,6 +1,7 @@
 # What the steps of tests/run need, and how a Debian machine gets it. Sourced by tests/run.
 
 cargo_deny_version=0.20.2
+cargo_semver_checks_version=0.51.0
 mdbook_version=0.5.4
 
 # What the steps named in the arguments need. Ends the (sub)shell when that cannot be had. Everything is looked for first, so a complete machine loses no time.
@@ -16,7 +17,7 @@ set_up() {
             deny) install_cargo_deny ;;
             unit) install_redis; command -v openssl >/dev/null || apt_get openssl ;;
             e2e | smoke) install_packages tests/e2e; install_packages tests/typescript; install_redis; install_balancers ;;
-            browser) install_packages tests/browser; install_chromium ;;
+            browser) install_packages tests/browser; install_packages examples/todos/web; install_chromium ;;
             book) install_packages tests/e2e; install_packages tests/browser; install_chromium; install_balancers; install_caddy; install_mdbook ;;
         esac
     done
@@ -100,6 +101,13 @@ cargo_deny() { command -v cargo-deny || echo "$target/tools/bin/cargo-deny"; }
 
 install_cargo_deny() {
     [ -x "$(cargo_deny)" ] || build_tool cargo-deny "$cargo_deny_version"
+}
+
+# The path of cargo-semver-checks: the user's own, or the one built here.
+cargo_semver_checks() { command -v cargo-semver-checks || echo "$target/tools/bin/cargo-semver-checks"; }
+
+install_cargo_semver_checks() {
+    [ -x "$(cargo_semver_checks)" ] || build_tool cargo-semver-checks "$cargo_semver_checks_version"
 }
 
 # The path of mdbook of this version: the user's own, or the one built here.

@@ -43,7 +43,7 @@ describe("a contract in TypeScript", { skip, timeout: 300_000 }, () => {
     await once(free, "close");
     url = `http://127.0.0.1:${port}`;
     server = spawn(todos, { env: { ...process.env, PORT: String(port) }, stdio: ["ignore", "ignore", "inherit"] });
-    await until(() => fetch(url).then(() => true, () => false), Boolean, "todos answers");
+    await until(() => fetch(url).then(() => true, () => false), Boolean, "todos answers", 30_000);
   });
 
   after(async () => {
