@@ -106,8 +106,9 @@ impl Catalog {
 
     /// Starts a namespace unless one of its name runs; the way into whichever runs then.
     pub(super) fn open(self: &Arc<Self>, mut namespace: Namespace) -> Arc<Entrance> {
-        namespace.join_server(&self.settings.metrics, &self.settings.common);
-        let (name, description) = (namespace.name().to_owned(), namespace.shared_description());
+        let name = namespace.name().to_owned();
+        namespace.join_server(&self.settings.metrics, &self.settings.common, &name);
+        let description = namespace.shared_description();
         match self.start(namespace, |_| true) {
             Started::New(entrance) => {
                 let home = Arc::clone(&entrance.home);

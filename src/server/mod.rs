@@ -8,6 +8,8 @@ mod catalog;
 mod client;
 mod directory;
 mod drain;
+#[cfg(feature = "metrics")]
+mod exporting;
 mod http;
 mod parent;
 mod parents;
@@ -35,7 +37,7 @@ use crate::{
     adapter::{ClusterState, node::Cluster},
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
-    metrics::{Metrics, Snapshot},
+    metrics::{Metrics, Snapshot, meters::Rare},
     namespace::{Namespace, Parent, Stop, messages::Place},
     room::{IntoRooms, SocketId},
     socket::{BroadcastOperator, OperatorBase, RemoteSocket},
@@ -116,6 +118,7 @@ impl Service for Door {
 
     fn refused(&self, error: &RequestError, untold: usize) {
         self.metrics.requests_refused.increment();
+        self.metrics.meters.count(Rare::RequestRefused, error.reason());
         match error {
             RequestError::TooManyConnections => self.metrics.connections_refused.increment(),
             RequestError::TooManyConnectionsOfAddress => {

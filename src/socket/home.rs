@@ -30,7 +30,7 @@ use crate::{
         outbox::{Frames, Way},
         pipe::Pipe,
     },
-    metrics::Metrics,
+    metrics::{Metrics, meters::NamespaceMeters},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -92,6 +92,8 @@ pub(crate) struct Description {
     /// The server's bounds, and where it is counted what they refuse.
     pub(crate) limits: SocketLimits,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is measured for an exporter.
+    pub(crate) meters: Arc<NamespaceMeters>,
 }
 
 impl Default for Description {
@@ -111,6 +113,7 @@ impl Default for Description {
             recovery: None,
             limits: SocketLimits::default(),
             metrics: Arc::default(),
+            meters: Arc::default(),
         }
     }
 }

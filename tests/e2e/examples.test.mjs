@@ -141,6 +141,51 @@ describe("private_messages", { skip }, () => {
   });
 });
 
+describe("metrics", { skip }, () => {
+  const server = useExample("metrics");
+
+  test("a scrape has what has just happened", async () => {
+    const [ann, bob] = [await server.joined("/"), await server.joined("/", { transports: ["websocket"] })];
+    if (ann.io.engine.transport.name !== "websocket") await next(ann.io.engine, "upgrade");
+    const said = next(bob, "said");
+    ann.emit("say", "hello");
+    await said;
+    assert.equal(await bob.emitWithAck("work", 20), 20);
+
+    const scrape = async () => {
+      const response = await fetch(`${server.url}/metrics`);
+      assert.equal(response.status, 200);
+      const lines = (await response.text()).split("\n").filter((line) => line && !line.startsWith("#"));
+      return Object.fromEntries(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
+    };
+    // The client has moved a little before the server knows it.
+    const upgraded = (series) => series["greenroom_upgrades_total"] === 1;
+    const series = await until(scrape, upgraded, "the upgrade is counted");
+    const expected = {
+      'greenroom_connections{transport="websocket"}': 2,
+      'greenroom_connections{transport="polling"}': 0,
+      'greenroom_connections_opened_total{transport="polling"}': 1,
+      'greenroom_sockets{namespace="/"}': 2,
+      'greenroom_rooms{namespace="/"}': 1,
+      'greenroom_events_received_total{namespace="/"}': 2,
+      'greenroom_events_sent_total{namespace="/"}': 1,
+      'greenroom_handler_seconds_count{namespace="/",event="work"}': 1,
+      'greenroom_handler_seconds_bucket{namespace="/",event="work",le="0.01"}': 0,
+      'greenroom_handler_seconds_bucket{namespace="/",event="work",le="+Inf"}': 1,
+      'greenroom_server_ack_seconds_count{namespace="/"}': 1,
+      'greenroom_packets_dropped_total{reason="volatile"}': 0,
+      greenroom_outbox_packets: 0,
+      greenroom_panics_total: 0,
+    };
+    assert.deepEqual(Object.fromEntries(Object.keys(expected).map((name) => [name, series[name]])), expected);
+    assert.ok(series['greenroom_received_bytes_total{transport="websocket"}'] > 50);
+    assert.ok(series['greenroom_sent_bytes_total{transport="polling"}'] > 50);
+
+    bob.disconnect();
+    await until(scrape, (now) => now['greenroom_connections{transport="websocket"}'] === 1, "one has left");
+  });
+});
+
 describe("the bundles of the client", { skip }, () => {
   const server = useExample("clock");
   const dist = `${here}node_modules/socket.io/client-dist/`;

@@ -20,7 +20,10 @@ use super::{
     server::{Connection, Server},
     state::{Side, State},
 };
-use crate::{adapter::bus::Unsent, metrics::Metrics};
+use crate::{
+    adapter::bus::Unsent,
+    metrics::{Metrics, meters::Since},
+};
 
 /// Commands that may wait, and the bytes of their messages. Beyond it the engine counts as away.
 const MAX_WAITING: usize = 16_384;
@@ -64,7 +67,7 @@ impl Publication {
 }
 
 enum Command {
-    Publish(Publication),
+    Publish(Publication, Since),
     /// Any command, and who waits for what each server answers.
     Ask {
         command: Cmd,
@@ -112,7 +115,7 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        self.queue.try_send(Command::Publish(publication)).map_err(|_| {
+        self.queue.try_send(Command::Publish(publication, Since::now())).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
         })
@@ -202,7 +205,7 @@ impl Task {
     /// What waited has not been sent, and is too old now.
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Publish(publication) = command {
+            if let Command::Publish(publication, _) = command {
                 self.bytes.fetch_sub(publication.size(), Ordering::Relaxed);
                 self.metrics.cluster_messages_dropped.increment();
             }
@@ -249,7 +252,7 @@ impl Task {
         let mut reached = Reached::All;
         for command in batch.drain(..) {
             match command {
-                Command::Publish(publication) => publications.push(publication),
+                Command::Publish(publication, since) => publications.push((publication, since)),
                 Command::Ask { command, answer } => {
                     // Behind what was published before it.
                     self.publish(&mut publications, connection).await?;
@@ -280,7 +283,7 @@ impl Task {
 
     async fn publish(
         &self,
-        publications: &mut Vec<Publication>,
+        publications: &mut Vec<(Publication, Since)>,
         connection: &mut Connection,
     ) -> redis::RedisResult<()> {
         let publications = std::mem::take(publications);
@@ -288,9 +291,12 @@ impl Task {
             return Ok(());
         }
         let count = publications.len() as u64;
-        let bytes = publications.iter().map(|publication| publication.size()).sum();
+        let bytes = publications.iter().map(|(publication, _)| publication.size()).sum();
+        let given: Vec<Since> = publications.iter().map(|(_, since)| *since).collect();
+        let publications = publications.into_iter().map(|(publication, _)| publication).collect();
         let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        given.into_iter().for_each(|since| self.metrics.meters.published(since));
         match refused {
             Ok(0) => Ok(()),
             Ok(refused) => {

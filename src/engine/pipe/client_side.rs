@@ -2,6 +2,7 @@
 
 use super::{Pipe, State, wake};
 use crate::engine::outbox::{Came, Dropped, Fill, Frames, Outbox, Owner, Sequence, Way};
+use crate::metrics::meters::Depth;
 
 impl Pipe {
     /// Sends a packet that came the long way, through namespace and room actor.
@@ -37,7 +38,9 @@ impl Pipe {
         let sequence = state.outbox.begin(way);
         state.crowded = state.outbox.is_crowded();
         if state.outbox.must_wait(way, Some(sequence)) {
+            let before = Depth::of(state.outbox.backlog());
             state.outbox.hold(way, Some(sequence), Box::new(move || start(sequence)));
+            self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
             return;
         }
         drop(state);
@@ -48,7 +51,9 @@ impl Pipe {
     pub(crate) fn follow(&self, way: Way, start: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
         if state.outbox.must_wait(way, None) {
+            let before = Depth::of(state.outbox.backlog());
             state.outbox.hold(way, None, Box::new(start));
+            self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
             return;
         }
         drop(state);
@@ -90,6 +95,7 @@ impl Pipe {
     fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool) -> Came) {
         let mut state = self.lock();
         let (writable, newest) = (state.writable(), state.outbox.newest());
+        let before = Depth::of(state.outbox.backlog());
         let came = change(&mut state.outbox, writable);
         let mut fill = state.outbox.fill_after_push(state.fill);
         if fill > Fill::Lagging && came != Came::Nowhere {
@@ -101,7 +107,12 @@ impl Pipe {
         let session = if changed { state.call_session() } else { None };
         state.fill = fill;
         state.crowded = crowded;
+        let (dropped, after) = (state.outbox.take_dropped(), Depth::of(state.outbox.backlog()));
         drop(state);
+        if dropped > 0 {
+            self.0.metrics.volatile_dropped.add(dropped);
+        }
+        self.0.metrics.meters.waits(before, after);
         wake(carrier);
         wake(session);
     }

@@ -84,6 +84,24 @@ impl RequestError {
         }
     }
 
+    /// What metrics call it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "unknown_transport",
+            Self::UnknownSession => "unknown_session",
+            Self::BadHandshakeMethod => "bad_handshake_method",
+            Self::BadRequest => "bad_request",
+            Self::Forbidden(_) => "forbidden",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Closed => "closed",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyConnectionsOfAddress => "too_many_connections_of_address",
+            Self::TooManyHandshakes => "too_many_handshakes",
+            Self::RequestTooLarge => "request_too_large",
+        }
+    }
+
     /// With the facts that a `connection_error` tells, an object.
     pub(crate) fn because(self, context: Value) -> Refused {
         Refused { error: self, context }

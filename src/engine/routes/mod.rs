@@ -35,6 +35,8 @@ use super::{
     transport::{polling, websocket},
 };
 
+use crate::metrics::meters::Rare;
+
 mod check;
 #[cfg(feature = "admin")]
 pub(crate) use self::check::client_address;
@@ -130,6 +132,7 @@ impl<S: Service> Endpoint<S> {
         turn: Option<Rc<dyn Turn>>,
     ) -> Result<HttpResponse, Refused> {
         if let Err(error) = websocket::check(req, &self.engine.websocket) {
+            self.sessions.metrics().meters.count(Rare::UpgradeFailed, "refused");
             return Ok(bad_websocket(&error));
         }
         let accepted = match pipe.begin_probe() {
@@ -137,7 +140,10 @@ impl<S: Service> Endpoint<S> {
                 websocket::accept(req, payload, pipe, generation, turn, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
-            Err(_) => websocket::accept_and_close(req, payload, &self.engine.websocket),
+            Err(_) => {
+                self.sessions.metrics().meters.count(Rare::UpgradeFailed, "refused");
+                websocket::accept_and_close(req, payload, &self.engine.websocket)
+            }
         };
         Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
     }
