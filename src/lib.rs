@@ -54,6 +54,7 @@
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
+//! | `admin` | an interface for the official Admin UI, and a JSON API: `docs/admin.md` |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
