@@ -44,16 +44,6 @@ pub(super) fn value_len(text: &str) -> usize {
     end.unwrap_or(text.len())
 }
 
-/// How deep the values of `text` nest, whose syntax need not be right.
-pub(super) fn depth(text: &str) -> usize {
-    let mut deepest = 0;
-    walk(text, |_, _, depth| {
-        deepest = deepest.max(depth);
-        ControlFlow::<()>::Continue(())
-    });
-    deepest
-}
-
 /// `text` behind its first value and the comma, `None` when that was the last value.
 pub(super) fn after_value(text: &str) -> Option<&str> {
     text.get(value_len(text) + 1..)

@@ -396,3 +396,31 @@ fn what_is_no_trace_context_is_passed_over() {
         assert_eq!(sending.trace, None);
     }
 }
+
+/// As deep as a client may nest by default, with binary and without.
+#[test]
+fn what_a_client_may_send_passes_however_deep() {
+    let depth = crate::packet::ParserLimits::default().max_depth;
+    let deep = format!("[\"e\",{}{}]", "[".repeat(depth), "]".repeat(depth));
+    let json: Box<serde_json::value::RawValue> =
+        serde_json::from_str(&deep["[\"e\",".len()..deep.len() - 1]).unwrap();
+    let data = Bytes::from_static(b"\x01");
+    let payloads =
+        [Payload::event("e", &(&json,)).unwrap(), Payload::event("e", &(&json, data)).unwrap()];
+    for payload in payloads {
+        for request in [None, Some(Uid::hex())] {
+            let (target, sending) = (Target::room("a"), Sending::default());
+            let payload = payload.clone();
+            let message = Message::Broadcast { payload, target, sending, request };
+            let uid = Uid::short();
+            let written = envelope::mixed(&envelope::write(&message, &uid, "/").unwrap());
+            assert_eq!(envelope::parse(&written.into(), MAX).unwrap().message, message);
+            let (to, written) = classic::write(&message, &uid, "/").unwrap();
+            let read = match to {
+                Channel::Request => classic::parse_request(&written.into(), "/", MAX),
+                _ => classic::parse_broadcast(&written.into(), MAX),
+            };
+            assert_eq!(read.unwrap().message, message);
+        }
+    }
+}

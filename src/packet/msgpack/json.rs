@@ -84,6 +84,9 @@ struct Transcoder<'a> {
     most: usize,
 }
 
+/// Levels that a message between servers may have around what a client has sent.
+const AROUND: usize = 8;
+
 /// The `count` values that begin at `start`, as arguments, and where they end.
 pub(super) fn args(
     message: &Bytes,
@@ -106,6 +109,7 @@ pub(super) fn args(
 pub(super) fn value(message: &Bytes, start: usize) -> Read<(ByteString, Vec<Bytes>, usize)> {
     let mut transcoder = Transcoder::new(message, start, 1, Binary::Attached(message));
     transcoder.reader.timestamps = true;
+    transcoder.most = MAX_DEPTH + AROUND;
     while transcoder.step()? != Step::Done {}
     let Transcoder { reader, text, attachments, .. } = transcoder;
     Ok((text.into(), attachments, reader.at))
