@@ -55,6 +55,7 @@
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
 //! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
+//! | `admin` | an interface for the official Admin UI, and a JSON API: `docs/admin.md` |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
