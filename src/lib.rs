@@ -55,7 +55,6 @@
 //! | `redis-tls` | the same with `rediss://` addresses |
 //! | `admin` | what the official Admin UI connects to, and a JSON API |
 //! | `typescript` | declarations for TypeScript clients, from a contract |
-//! | `admin` | the interface for the official Admin UI, and a JSON API |
 //! | `tracing` | spans from an event to its ack, through broadcasts and to other servers |
 //! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
