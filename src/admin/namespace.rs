@@ -8,6 +8,7 @@ use tracing::warn;
 use super::{
     commands::{CommandError, Rooms, Whom},
     desk::{Desk, Order},
+    view::OWN_DATA,
 };
 use crate::{
     engine::WhenFull,
@@ -28,7 +29,9 @@ pub(super) fn describe(desk: &Arc<Desk>) -> Namespace {
         .before_connect(move |socket: Socket| let_in(Arc::clone(&door), socket))
         .on_connect(move |socket: Socket| {
             hall.arrived();
-            let sent = socket.emit("config", &hall.config());
+            let session = take_session(&socket);
+            let sent = session.map_or(Ok(()), |session| socket.emit("session", &session));
+            let sent = sent.and_then(|()| socket.emit("config", &hall.config()));
             if sent.is_ok() {
                 hall.order(Order::Welcome(socket));
             }
@@ -52,10 +55,18 @@ async fn let_in(desk: Arc<Desk>, socket: Socket) -> Result<(), ConnectError> {
     match desk.authentication.admit(&handshake.auth, address).await {
         Ok(None) => Ok(()),
         Ok(Some(session)) => {
-            socket.emit("session", &session).map_err(|_| ConnectError::new("internal error"))
+            // Until the client listens: the UI does not hear what comes before its CONNECT.
+            socket.data(|data| data.as_map().insert(OWN_DATA.to_owned(), session.into()));
+            Ok(())
         }
         Err(denied) => Err(ConnectError::new(denied.text())),
     }
+}
+
+/// The session that has begun when the client logged in.
+fn take_session(socket: &Socket) -> Option<String> {
+    let session = socket.data(|data| data.as_map().shift_remove(OWN_DATA))?;
+    serde_json::from_value(session).ok()
 }
 
 /// One argument. One that is not given, or is null, is the default; of another type it is a mistake,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod api;
+mod cluster;
 mod crowd;
 
 use std::time::Duration;
@@ -237,6 +238,7 @@ async fn events_are_shown_without_acks_and_binary_and_those_of_admins_are_not() 
     let id = json!(client.id());
     client.emit("tell", "hello");
     client.emit_with_ack("echo", (1, json!({ "a": [null] }))).await;
+    client.emit("raw", (bytes::Bytes::from_static(b"abc"), 7));
     admin.emit("nothing", ());
     let events = all(&server, &admin).await;
     let shown = |name: &str| -> Vec<Value> {
@@ -244,7 +246,11 @@ async fn events_are_shown_without_acks_and_binary_and_those_of_admins_are_not() 
     };
     assert_eq!(
         shown("event_received"),
-        [json!(["/", id, ["tell", "hello"]]), json!(["/", id, ["echo", 1, { "a": [null] }]])]
+        [
+            json!(["/", id, ["tell", "hello"]]),
+            json!(["/", id, ["echo", 1, { "a": [null] }]]),
+            json!(["/", id, ["raw", { "_placeholder": true, "num": 0 }, 7]])
+        ]
     );
     assert_eq!(shown("event_sent"), [json!(["/", id, ["told", "hello"]])]);
 }
