@@ -45,6 +45,8 @@ const SIGHTS_PER_TURN: usize = 128;
 pub(super) const ORDERS: usize = 1024;
 /// How long a client that is slow is left alone before its listing goes on.
 const LISTING_PAUSE: Duration = Duration::from_millis(25);
+/// How long the task rests after a panic.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
 /// How often the whole picture may be sent again because something of it was lost.
 const REPAIR_PAUSE: Duration = Duration::from_secs(5);
 
@@ -149,6 +151,8 @@ pub(super) async fn run(desk: Arc<Desk>, work: Work) {
                 shift.desk.metrics.panics.increment();
                 error!(reason = panic_text(&*payload), "the admin interface panicked, and goes on");
                 shift.listings.clear();
+                // What panics every time does not keep the thread busy.
+                tokio::time::sleep(PANIC_PAUSE).await;
             }
         }
     }
