@@ -149,6 +149,8 @@ pub(crate) struct Home {
     clustered: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
     arrivals: AtomicUsize,
+    /// Its place among the children that nobody is in, or 0.
+    spare_place: AtomicU64,
     /// Where to ask when the namespace has ended. Not set for one that runs without a server.
     successors: OnceLock<Weak<dyn Successors>>,
 }
@@ -181,6 +183,7 @@ impl Home {
             closed: AtomicBool::new(false),
             clustered: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),
+            spare_place: AtomicU64::new(0),
             successors: OnceLock::new(),
         }
     }
@@ -234,6 +237,14 @@ impl Home {
 
     pub(crate) fn is_clustered(&self) -> bool {
         self.clustered.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn spare_place(&self) -> u64 {
+        self.spare_place.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_spare_place(&self, place: u64) {
+        self.spare_place.store(place, Ordering::Relaxed);
     }
 
     /// Nobody joins the namespace any more.
