@@ -53,6 +53,8 @@
 //! | `client` (default) | the official client's files, served by the server |
 //! | `redis` | adapters for several servers, together with Node.js servers |
 //! | `redis-tls` | the same with `rediss://` addresses |
+//! | `typescript` | declarations for TypeScript clients, from a contract |
+//! | `metrics` | what `docs/metrics.md` lists, for Prometheus and other exporters |
 //! | `testing` | clients without a network, with the clock paused |
 //!
 //! # The layers
@@ -64,6 +66,8 @@
 pub mod prelude;
 
 mod adapter;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod config;
 mod connection;
 pub mod engine;
@@ -146,6 +150,9 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[cfg(feature = "admin")]
+    #[doc = include_str!("../docs/admin.md")]
+    struct AdminInterface;
     #[cfg(feature = "typescript")]
     #[doc = include_str!("../docs/typescript.md")]
     struct Typescript;

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// From the bottom to the top.
-const LAYERS: [&str; 9] = [
+const LAYERS: [&str; 10] = [
     "engine",
     "packet",
     "room",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 9] = [
     "namespace",
     "connection",
     "server",
+    "admin",
     "testing",
 ];
 
@@ -25,7 +26,7 @@ const LAYERS: [&str; 9] = [
 const FREE: [&str; 2] = ["config", "metrics"];
 
 /// Files and folders that know no actor and no clock.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "packet/",
     "engine/dialect",
     "engine/packet",
@@ -43,6 +44,7 @@ const PURE: [&str; 17] = [
     "adapter/message",
     "adapter/link/expectation",
     "adapter/link/members",
+    "admin/commands",
 ];
 
 /// Words that a pure file does not use.

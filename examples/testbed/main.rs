@@ -53,6 +53,10 @@ struct World {
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    #[cfg(feature = "metrics")]
+    if std::env::var_os("METRICS").is_some() {
+        export();
+    }
     let settings = match Settings::from_env() {
         Ok(settings) => settings,
         Err(error) => {
@@ -67,6 +71,22 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has metrics kept as for Prometheus, though nobody scrapes them: to measure what that costs.
+#[cfg(feature = "metrics")]
+fn export() {
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+    let seconds = Matcher::Suffix("_seconds".to_owned());
+    let buckets = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+    let kept = PrometheusBuilder::new().set_buckets_for_metric(seconds, &buckets);
+    let kept = kept.and_then(PrometheusBuilder::install_recorder).expect("nobody else has one");
+    actix_web::rt::spawn(async move {
+        loop {
+            actix_web::rt::time::sleep(Duration::from_secs(5)).await;
+            kept.run_upkeep();
+        }
+    });
 }
 
 fn socket_io(settings: &Settings) -> SocketIo {

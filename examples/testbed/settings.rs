@@ -115,7 +115,11 @@ fn redis() -> Result<Option<Redis>, String> {
         Some("redis") => {
             let adapter =
                 if cluster { RedisAdapter::cluster(urls) } else { RedisAdapter::new(&url) };
-            Some(Redis::Classic(adapter.map_err(failed)?))
+            let adapter = adapter.map_err(failed)?;
+            Some(Redis::Classic(match text("CHANNEL_PREFIX") {
+                Some(key) => adapter.key(&key),
+                None => adapter,
+            }))
         }
         Some("redis-sharded") => {
             let adapter = if cluster {
@@ -124,7 +128,10 @@ fn redis() -> Result<Option<Redis>, String> {
                 ShardedRedisAdapter::new(&url)
             };
             let adapter = adapter.map_err(failed)?.subscription_mode(subscription_mode()?);
-            Some(Redis::Sharded(adapter))
+            Some(Redis::Sharded(match text("CHANNEL_PREFIX") {
+                Some(prefix) => adapter.channel_prefix(&prefix),
+                None => adapter,
+            }))
         }
         Some("redis-streams") => {
             let adapter = if cluster {
@@ -138,7 +145,7 @@ fn redis() -> Result<Option<Redis>, String> {
     })
 }
 
-/// `SUBSCRIPTION_MODE`, which SPEC.md has not.
+/// `SUBSCRIPTION_MODE`, which SPEC.md has not; nor has it `CHANNEL_PREFIX`.
 #[cfg(feature = "redis")]
 fn subscription_mode() -> Result<greenroom::SubscriptionMode, String> {
     use greenroom::SubscriptionMode::{Dynamic, DynamicPrivate, Static};

@@ -12,7 +12,11 @@ use super::{
     message::{Envelope, Message, Rejected, Uid},
     recovery::Offset,
 };
-use crate::{engine::LocalFuture, metrics::Metrics, room::Room};
+use crate::{
+    engine::LocalFuture,
+    metrics::{Metrics, meters::Held},
+    room::Room,
+};
 
 /// Messages from a bus that may be on their way to namespaces before no more is read from it.
 const UNDERWAY: usize = 1024;
@@ -136,7 +140,11 @@ pub(crate) trait Connect: fmt::Debug + Send + Sync {
 // ---- bus → link --------------------------------------------------------------------------------
 
 /// Held as long as a message is on its way.
-pub(crate) type Permit = OwnedSemaphorePermit;
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+    /// Of a message of another node.
+    _lag: Option<Held>,
+}
 
 /// What a bus tells its link.
 #[derive(Message)]
@@ -191,8 +199,10 @@ impl Inbox {
     ) {
         match envelope {
             Ok(envelope) if self.is_for(seat, &envelope) => {
+                let lag = self.metrics.meters.incoming();
                 // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
+                let Ok(place) = Arc::clone(&self.underway).acquire_owned().await else { return };
+                let permit = Permit { _place: place, _lag: Some(lag) };
                 self.metrics.cluster_messages_received.increment();
                 let seat = seat.number;
                 self.link.do_send(BusEvent::Received { seat, envelope, offset, permit });
@@ -206,7 +216,8 @@ impl Inbox {
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis Streams"))]
     pub(crate) async fn kept(&self, seat: &Seat, number: u64, offset: Offset) {
         // As above.
-        let Ok(permit) = Arc::clone(&self.underway).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&self.underway).acquire_owned().await else { return };
+        let permit = Permit { _place: place, _lag: None };
         self.link.do_send(BusEvent::Kept { seat: seat.number, number, offset, permit });
     }
 

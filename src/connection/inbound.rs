@@ -9,6 +9,7 @@ use tracing::debug;
 use super::{Connection, Phase, intake, joining, leaving, revision3, running};
 use crate::{
     engine::{Message, dialect::Revision},
+    metrics::meters::Rare,
     packet::{Args, DecodeError, Packet},
     socket::EventError,
 };
@@ -19,6 +20,8 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
     if !intake::admit(link, message.len(), ctx) {
         return;
     }
+    #[cfg(feature = "admin")]
+    link.upper.shared.metrics.traffic.received(link.upper.place.worker, message.len());
     let taken = link.upper.decoder.take(message);
     if !matches!(taken, Ok(None)) {
         link.upper.intake.completed();
@@ -32,17 +35,27 @@ pub(super) fn message(link: &mut Connection, message: Message, ctx: &mut Context
         }
         Ok(Some(packet)) => take(link, packet, ctx),
         Ok(None) => intake::expect_more(link, begins, ctx),
-        Err(error) => {
-            if matches!(error, DecodeError::TooDeep | DecodeError::TooManyAttachments) {
-                link.upper.shared.metrics.packets_over_limit.increment();
-            }
-            refuse(link, &error);
+        Err(error) if matches!(error, DecodeError::TooDeep | DecodeError::TooManyAttachments) => {
+            refuse_excess(link, &error);
         }
+        Err(error) => refuse(link, &error),
     }
 }
 
 /// The packet cannot be decoded: every socket is told, and the connection closes.
-pub(super) fn refuse(link: &mut Connection, error: &dyn Display) {
+fn refuse(link: &mut Connection, error: &dyn Display) {
+    link.upper.shared.metrics.meters.count(Rare::PacketRefused, "malformed");
+    turn_down(link, error);
+}
+
+/// The same for one that is more than a packet may be.
+pub(super) fn refuse_excess(link: &mut Connection, error: &dyn Display) {
+    link.upper.shared.metrics.packets_over_limit.increment();
+    link.upper.shared.metrics.meters.count(Rare::PacketRefused, "over_limit");
+    turn_down(link, error);
+}
+
+fn turn_down(link: &mut Connection, error: &dyn Display) {
     debug!(%error, "packet refused");
     link.upper.shared.metrics.bad_packets.increment();
     for joined in link.upper.joined.iter().filter(|joined| joined.phase == Phase::Joined) {
@@ -69,6 +82,7 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
         }
         (Packet::Event { id, event, .. }, _, Some(index)) => {
             link.upper.shared.metrics.events_received.increment();
+            link.upper.joined[index].entrance.home.description.meters.received.add(1);
             if id.is_some() && link.upper.joined[index].socket.is_owed_too_much() {
                 running::turn_away(link, index, &event, id);
             } else {
@@ -83,6 +97,7 @@ fn take(link: &mut Connection, packet: Packet, ctx: &mut Context<Connection>) {
         (Packet::Connect { .. } | Packet::ConnectError { .. }, ..) => {
             debug!(namespace = &*namespace, "packet at the wrong time");
             link.upper.shared.metrics.bad_packets.increment();
+            link.upper.shared.metrics.meters.count(Rare::PacketRefused, "out_of_place");
             leaving::force_close(link, ctx);
         }
         (_, _, None) => out_of_place(link, &namespace, ctx),
@@ -99,13 +114,17 @@ fn out_of_place(link: &mut Connection, namespace: &ByteString, ctx: &mut Context
     }
     debug!(namespace = &**namespace, "packet for a namespace that was not joined");
     metrics.bad_packets.increment();
+    metrics.meters.count(Rare::PacketRefused, "out_of_place");
     leaving::force_close(link, ctx);
 }
 
 fn answered(link: &mut Connection, index: usize, id: Option<u64>, args: Args) {
     let joined = &mut link.upper.joined[index];
     match id.and_then(|id| joined.socket.questions().take(id)) {
-        Some(waiting) => waiting.answer(joined.socket.id(), args),
+        Some((waiting, since)) => {
+            joined.entrance.home.description.meters.client_ack.record(since);
+            waiting.answer(joined.socket.id(), args);
+        }
         None => debug!(id, "answer that nobody waits for"),
     }
 }

@@ -100,8 +100,7 @@ pub(super) fn admit(link: &mut Connection, size: usize, ctx: &mut Context<Connec
         return false;
     }
     if too_large {
-        link.upper.shared.metrics.packets_over_limit.increment();
-        inbound::refuse(link, &"packet too large");
+        inbound::refuse_excess(link, &"packet too large");
     }
     !too_large
 }
@@ -179,7 +178,6 @@ fn watch(link: &mut Connection, ctx: &mut Context<Connection>) {
             watch(link, ctx);
             return;
         }
-        link.upper.shared.metrics.packets_over_limit.increment();
-        inbound::refuse(link, &"attachments did not come in time");
+        inbound::refuse_excess(link, &"attachments did not come in time");
     });
 }

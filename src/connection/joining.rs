@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     engine::{LocalFuture, dialect::Revision, link::Link},
+    metrics::meters::Rare,
     namespace::{
         messages::{Arrival, Connect, Prepare, Told},
         returning::Claim,
@@ -116,6 +117,7 @@ pub(super) fn connect(
             // JSON it is, but nested too deeply to be looked at.
             debug!(%error, "auth refused");
             client.shared.metrics.bad_packets.increment();
+            client.shared.metrics.meters.count(Rare::PacketRefused, "over_limit");
             force_close(link, ctx);
             return;
         }
@@ -364,6 +366,7 @@ fn checked(
         }
         Err(error) => {
             link.upper.shared.metrics.connects_refused.increment();
+            link.upper.shared.metrics.meters.count(Rare::ConnectRefused, "middleware");
             abandon(link, index);
             refuse(link, socket.namespace(), &error);
         }

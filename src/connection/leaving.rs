@@ -67,7 +67,7 @@ pub(super) fn leave(
     if reason == DisconnectReason::ClientNamespaceDisconnect {
         socket.set_gone();
     }
-    socket.questions().close();
+    socket.close_questions();
     debug!(namespace = socket.namespace(), id = %socket.shown_id(), %reason, "socket disconnects");
     if !greeted {
         // Its connect listeners have not been called, so nobody knows it.
@@ -233,7 +233,7 @@ pub(super) fn finish_if_done(link: &mut Connection, ctx: &mut Context<Connection
 pub(super) fn abandon(link: &mut Connection, index: usize) {
     let joined = link.upper.joined.remove(index);
     joined.socket.set_disconnected();
-    joined.socket.questions().close();
+    joined.socket.close_questions();
     let (socket, heard) = (Told::new(&joined.socket), link.heard());
     joined.entrance.addr.do_send(Depart { socket, reason: None, heard });
     // If the client has come back for its socket, that is given back now, and not before.

@@ -21,6 +21,8 @@ use actix::prelude::*;
 use smallvec::SmallVec;
 
 use self::underway::{Parked, Running};
+#[cfg(feature = "admin")]
+use crate::engine::Transport;
 use crate::{
     config::{Capacity, RateLimit},
     engine::{
@@ -28,7 +30,7 @@ use crate::{
         dialect::Revision,
         link::{Link, Protocol},
     },
-    metrics::Metrics,
+    metrics::{Metrics, meters::Rare},
     namespace::{
         messages::{Arrival, Entrance, Place},
         returning::Claim,
@@ -174,6 +176,9 @@ impl Client {
 impl Protocol for Client {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>) {
         link.upper.shared.metrics.sessions_opened.increment();
+        link.upper.shared.metrics.meters.opened(link.carried_by());
+        #[cfg(feature = "admin")]
+        link.upper.shared.metrics.traffic.opened(link.pipe().transport() == Transport::Polling);
         if link.revision() == Revision::Three {
             joining::connect(link, "/".into(), None, ctx);
         }
@@ -184,6 +189,18 @@ impl Protocol for Client {
     }
 
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
+        let meters = &link.upper.shared.metrics.meters;
+        match event {
+            ConnectionEvent::Upgraded(_) => meters.upgraded(),
+            ConnectionEvent::Slow => meters.slow.change(1),
+            ConnectionEvent::CaughtUp => meters.slow.change(-1),
+            _ => {}
+        }
+        #[cfg(feature = "admin")]
+        if matches!(event, ConnectionEvent::Upgraded(_)) {
+            link.upper.shared.metrics.traffic.polling_ended();
+            link.upper.sockets().iter().for_each(Socket::show_upgrade);
+        }
         for socket in link.upper.sockets() {
             running::notice(&link.upper, &socket, event, ctx);
         }
@@ -192,7 +209,13 @@ impl Protocol for Client {
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
         let metrics = &link.upper.shared.metrics;
         metrics.sessions_closed.increment();
-        metrics.volatile_dropped.add(link.pipe().dropped_volatile());
+        metrics.meters.closed(link.carried_by());
+        metrics.meters.count(Rare::Closed, reason.as_str());
+        if link.is_lagging() {
+            metrics.meters.slow.change(-1);
+        }
+        #[cfg(feature = "admin")]
+        metrics.traffic.closed(reason as usize, link.pipe().transport() == Transport::Polling);
         match reason {
             CloseReason::SlowClient => metrics.slow_clients_closed.increment(),
             CloseReason::PingTimeout => metrics.ping_timeouts.increment(),

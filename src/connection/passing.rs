@@ -42,6 +42,8 @@ pub(super) fn pass(
     ack: &AckSender,
     ctx: &mut Context<Connection>,
 ) -> Passage {
+    #[cfg(feature = "admin")]
+    socket.show_received(event);
     for listener in socket.any_listeners() {
         call(&link.upper, socket, event, || listener(socket, event, ack));
     }
@@ -155,6 +157,8 @@ pub(super) fn hear(client: &Client, socket: &Socket) {
     client.shared.metrics.outgoing_unheard.add(dropped);
     for sent in sent {
         let Some(event) = sent.event() else { continue };
+        #[cfg(feature = "admin")]
+        socket.show_sent(event);
         for listener in socket.outgoing_listeners() {
             call(client, socket, event, || listener(socket, event));
         }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::{ConnectionEvent, LocalFuture, link::Link},
-    metrics::Metrics,
+    metrics::{Metrics, meters::Since},
     packet::{Event, Payload},
     socket::{
         AckSender, EventError, EventErrorKind, Outcome, Pace, Socket,
@@ -194,6 +194,7 @@ pub(super) fn listen(
             event: event.name.clone(),
             ack: ack.clone(),
             metrics: Arc::clone(metrics),
+            called: Some(Since::now()),
         };
         pending += usize::from(run(
             &link.upper.running,
@@ -253,10 +254,15 @@ struct End {
     event: ByteString,
     ack: AckSender,
     metrics: Arc<Metrics>,
+    /// Of a listener of events.
+    called: Option<Since>,
 }
 
 impl End {
     fn reach(self, result: Result<Outcome, Panicked>) {
+        if let Some(called) = self.called {
+            self.socket.home().description.meters.handled(&self.event, called);
+        }
         match result {
             Ok(Outcome::Silent) => self.ack.owe(),
             Ok(Outcome::Answered(payload)) => self.ack.send_payload(&payload),
@@ -355,6 +361,7 @@ pub(super) fn hook_end(
         event: ByteString::from_static(name),
         ack: AckSender::new(socket, None),
         metrics: Arc::clone(&client.shared.metrics),
+        called: None,
     };
     move |result| end.reach(result)
 }

@@ -37,7 +37,7 @@ use super::{
     session::{Action, CloseReason, Session, Timing},
     transport::Transport,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, meters::Rare};
 
 /// Connections of this process so far, to tell them apart in logs.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -183,6 +183,16 @@ impl<P: Protocol> Link<P> {
         &self.request
     }
 
+    /// What the layer above knows to carry the session.
+    pub(crate) fn carried_by(&self) -> Transport {
+        if self.current == 0 { self.request.transport } else { Transport::WebSocket }
+    }
+
+    /// Whether the layer above has been told that the client is slow.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.lagging
+    }
+
     /// The session's id, a secret of the client.
     pub(crate) fn sid(&self) -> &SessionId {
         &self.sid
@@ -314,6 +324,9 @@ impl<P: Protocol> Link<P> {
                 let pong = matches!(packet, Packet::Pong(_)) && self.session.is_pinged();
                 let opened = self.opened;
                 let action = self.session.packet(|| opened.elapsed(), from, packet);
+                if action == Action::DropProbe {
+                    self.sessions.metrics().meters.count(Rare::UpgradeFailed, "bad_packet");
+                }
                 let heartbeat = (pong && action == Action::Nothing) || action == Action::AnswerPing;
                 self.act(action, ctx);
                 if heartbeat {
@@ -325,6 +338,7 @@ impl<P: Protocol> Link<P> {
                     self.abort(reason, ctx);
                 } else if self.pipe.look().probing == Some(from) {
                     let action = self.session.probe_closed();
+                    self.sessions.metrics().meters.count(Rare::UpgradeFailed, "closed");
                     self.act(action, ctx);
                 }
                 // Otherwise a transport that the session has left has ended at last.

@@ -108,8 +108,8 @@ pub(crate) struct Outbox {
     noticed: bool,
     /// The session is being closed: nothing new is taken.
     sealed: bool,
-    /// Volatile packets that were not sent because they would have had to wait.
-    pub(crate) dropped_volatile: u64,
+    /// Volatile packets that were not sent because they would have had to wait, and nobody has counted.
+    dropped_volatile: u64,
 }
 
 impl Outbox {
@@ -186,6 +186,11 @@ impl Outbox {
     /// Whether so many operations are on their way that no more should be caused.
     pub(crate) fn is_crowded(&self) -> bool {
         self.in_flight.len() >= MAX_IN_FLIGHT
+    }
+
+    /// Volatile packets that were dropped since this was asked.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped_volatile)
     }
 
     /// Whether nothing waits, not even behind an operation in flight.

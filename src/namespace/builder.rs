@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{Namespace, Tenure, crew::Crew, membership::Membership};
 use crate::{
     engine::WhenFull,
+    metrics::meters::Census,
     packet::{Event, is_reserved},
     socket::{
         BoxedListener, ConnectError, DisconnectReason, EventError, IntoOutcome, Listener, Pace,
@@ -41,6 +42,7 @@ impl Namespace {
             metrics: Arc::default(),
             home: Weak::new(),
             members: Membership::default(),
+            census: Census::default(),
             crew: Crew::default(),
             keeper: None,
             link: None,

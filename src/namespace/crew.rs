@@ -1,5 +1,7 @@
 //! The room actors of a namespace: starting them, watching them, mending one that panicked.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -81,7 +83,8 @@ impl Namespace {
         }
         let generation = self.crew.get(worker).map_or(0, |post| post.generation + 1);
         let ended = ctx.address().recipient();
-        let rooms = start_in(&arbiter, move || Rooms::new(worker, generation, ended));
+        let meters = Arc::clone(&self.description.meters);
+        let rooms = start_in(&arbiter, move || Rooms::new(worker, generation, ended, meters));
         self.crew.0[worker] = Some(Post { rooms, generation, arbiter });
     }
 

@@ -133,7 +133,7 @@ impl Parent {
         metrics: &Arc<Metrics>,
         common: &Common,
     ) -> (Arc<str>, Rule, Arc<Description>) {
-        self.template.join_server(metrics, common);
+        self.template.join_server(metrics, common, &self.name);
         (self.name, self.rule, self.template.description)
     }
 }

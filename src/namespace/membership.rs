@@ -79,6 +79,8 @@ pub(super) struct Membership {
     ids: HashMap<SocketId, Key>,
     rooms: HashMap<Room, Members>,
     last_key: Key,
+    /// Members that are not pending.
+    admitted: usize,
 }
 
 /// The workers that an operation concerns.
@@ -126,7 +128,9 @@ impl Membership {
     pub(super) fn rebuild(&mut self) {
         self.ids.clear();
         self.rooms.clear();
+        self.admitted = 0;
         for (key, member) in &mut self.members {
+            self.admitted += usize::from(member.phase != Phase::Pending);
             let id = member.socket.id().clone();
             let mut seen = HashSet::new();
             member.rooms.retain(|room| seen.insert(room.clone()));
@@ -149,6 +153,21 @@ impl Membership {
     pub(super) fn over(&self) -> Vec<Key> {
         let over = self.iter().filter(|(_, member)| member.socket.is_over());
         over.map(|(key, _)| key).collect()
+    }
+
+    /// A pending member is connected from now on.
+    pub(super) fn admit(&mut self, key: Key) {
+        if let Some(member) = self.members.get_mut(&key)
+            && member.phase == Phase::Pending
+        {
+            member.phase = Phase::Connected;
+            self.admitted += 1;
+        }
+    }
+
+    /// How many sockets have been let in, and how many rooms there are besides their own.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.admitted, self.rooms.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -240,6 +259,7 @@ impl Membership {
             self.vacate(key, room, events);
         }
         let member = self.members.remove(&key)?;
+        self.admitted -= usize::from(member.phase != Phase::Pending);
         self.ids.remove(member.socket.id());
         Some(member)
     }

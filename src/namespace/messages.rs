@@ -166,6 +166,28 @@ pub struct BreakRooms(pub usize);
 #[rtype(result = "()")]
 pub struct KillRooms;
 
+/// The sockets of a namespace, so many at a time and in the order in which they came. One that is
+/// there all the time is in exactly one page.
+#[cfg(feature = "admin")]
+#[derive(Debug, Message)]
+#[rtype(result = "Leaf")]
+pub(crate) struct Page {
+    /// Behind the one with this key: 0, or [`Leaf::next`].
+    pub(crate) after: crate::room::Key,
+    pub(crate) limit: usize,
+    /// Only those in this room.
+    pub(crate) room: Option<Room>,
+}
+
+/// A page of sockets.
+#[cfg(feature = "admin")]
+#[derive(MessageResponse)]
+pub(crate) struct Leaf {
+    pub(crate) sockets: Vec<crate::socket::remote::Found>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<crate::room::Key>,
+}
+
 // ---- connection → namespace --------------------------------------------------------------------
 
 /// A client is before the middlewares: it may join rooms already, but takes no part.

@@ -51,7 +51,7 @@ use crate::{
         node::Cluster,
     },
     engine::supervision::start_supervised,
-    metrics::Metrics,
+    metrics::{Metrics, meters::Census},
     room::{Key, SocketId},
     socket::home::{Common, Description, Home},
 };
@@ -101,6 +101,7 @@ pub struct Namespace {
     metrics: Arc<Metrics>,
     home: Weak<Home>,
     members: Membership,
+    census: Census,
     crew: Crew,
     /// For connection state recovery, if the server wants it.
     keeper: Option<Box<Keeper>>,
@@ -135,8 +136,9 @@ impl Namespace {
         &self.name
     }
 
-    /// Takes over what all namespaces of a server have in common.
-    pub(crate) fn join_server(&mut self, metrics: &Arc<Metrics>, common: &Common) {
+    /// Takes over what all namespaces of a server have in common. `label` is what metrics call it.
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+    pub(crate) fn join_server(&mut self, metrics: &Arc<Metrics>, common: &Common, label: &str) {
         self.metrics = Arc::clone(metrics);
         let description = builder::description(&mut self.description);
         description.shared.inherit(&common.shared);
@@ -145,6 +147,11 @@ impl Namespace {
         description.recovery.clone_from(&common.recovery);
         description.limits = common.limits;
         description.metrics = Arc::clone(metrics);
+        #[cfg(feature = "metrics")]
+        {
+            let events = description.listeners.events.keys().map(|event| &**event);
+            description.meters = metrics.meters.namespace(label, events);
+        }
     }
 
     /// A namespace of a description that others share.
@@ -243,6 +250,12 @@ impl Namespace {
         self.arrange_keeping();
     }
 
+    /// Tells how many sockets and rooms there are, after they may have changed.
+    fn take_census(&mut self) {
+        let (sockets, rooms) = self.members.counts();
+        self.census.tell(&self.description.meters, sockets, rooms);
+    }
+
     fn tell_rooms(&mut self, events: impl Iterator<Item = RoomEvent>) {
         for event in events {
             if let Some(link) = &self.link {
@@ -250,6 +263,14 @@ impl Namespace {
             }
             if let Some(keeper) = &mut self.keeper {
                 keeper.note(&event);
+            }
+            #[cfg(feature = "admin")]
+            if let Some(tap) = self.description.tap() {
+                match &event {
+                    RoomEvent::Joined { room, socket } => tap.joined(&self.name, room, socket),
+                    RoomEvent::Left { room, socket } => tap.left(&self.name, room, socket),
+                    RoomEvent::Created { .. } | RoomEvent::Deleted { .. } => {}
+                }
             }
             self.room_events.retain(|subscriber| subscriber.connected());
             for subscriber in &self.room_events {
@@ -259,6 +280,18 @@ impl Namespace {
     }
 
     fn tell_sockets(&mut self, event: &SocketEvent) {
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.description.tap() {
+            match event {
+                SocketEvent::Connected(socket) => {
+                    let member =
+                        self.members.key(socket.id()).and_then(|key| self.members.get(key));
+                    let rooms = member.map(|member| member.rooms().to_vec());
+                    tap.connected(socket, rooms.unwrap_or_default());
+                }
+                SocketEvent::Disconnected { socket, reason } => tap.disconnected(socket, *reason),
+            }
+        }
         self.socket_events.retain(|subscriber| subscriber.connected());
         for subscriber in &self.socket_events {
             subscriber.do_send(event.clone());
@@ -275,6 +308,7 @@ impl Actor for Namespace {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.census = Census::default();
         self.orphan();
         if let Some(home) = self.home.upgrade() {
             home.close();

@@ -3,6 +3,11 @@
 use actix::prelude::*;
 
 use super::{FindSocket, Namespace, Sockets, SubscribeRooms, SubscribeSockets, membership::Phase};
+#[cfg(feature = "admin")]
+use crate::{
+    namespace::messages::{Leaf, Page},
+    room::{Key, Target},
+};
 use crate::{
     room::{CountSockets, MembersOf, Room, RoomSizes, RoomsOf, SocketId},
     socket::{
@@ -77,6 +82,35 @@ impl Handler<RoomSizes> for Namespace {
 
     fn handle(&mut self, _: RoomSizes, _: &mut Self::Context) -> Vec<(Room, usize)> {
         self.members.sizes()
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Handler<Page> for Namespace {
+    type Result = Leaf;
+
+    /// Goes through all members, and keeps only as many as are wanted.
+    fn handle(&mut self, Page { after, limit, room }: Page, _: &mut Self::Context) -> Leaf {
+        let keys = match room {
+            Some(room) => self.members.select(&Target::room(room)),
+            None => {
+                let there = self.members.iter().filter(|(_, m)| m.phase != Phase::Pending);
+                there.map(|(key, _)| key).collect()
+            }
+        };
+        let mut keys: Vec<_> = keys.into_iter().filter(|key| *key > after).collect();
+        let more = keys.len() > limit;
+        if more && limit > 0 {
+            keys.select_nth_unstable(limit - 1);
+        }
+        keys.truncate(limit);
+        keys.sort_unstable();
+        let next = if more { keys.last().copied() } else { None };
+        let found = |key: &Key| {
+            let member = self.members.get(*key)?;
+            Some(Found { socket: member.socket.clone(), rooms: member.rooms().into() })
+        };
+        Leaf { sockets: keys.iter().filter_map(found).collect(), next }
     }
 }
 

@@ -42,6 +42,7 @@ impl Supervised for Namespace {
         for key in self.members.over() {
             self.forget(key);
         }
+        self.take_census();
         self.partings.retain(|id, _| self.members.key(id).is_some());
         self.announce_rooms();
         self.renew_keeper(ctx);

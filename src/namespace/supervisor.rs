@@ -98,6 +98,7 @@ impl Namespace {
                 }
             }
         }
+        self.take_census();
         self.burn(Moment::Untold);
         // Before anything can go wrong: what is written down has been told.
         self.tell_rooms(events.into_iter());
@@ -132,9 +133,8 @@ impl Namespace {
         self.members.join(key, &Room::from(socket.id()), &mut events);
         self.tell_rooms(events.into_iter());
         let Some(greeting) = self.welcome(key, ctx) else { return };
-        if let Some(member) = self.members.get_mut(key) {
-            member.phase = Phase::Connected;
-        }
+        self.members.admit(key);
+        self.take_census();
         self.engage(worker, arbiter, ctx);
         let rooms = self.members.get(key).map(|member| member.shared_rooms()).unwrap_or_default();
         let admit = Admit { key, port: socket.port(), rooms, greeting: Some(greeting) };
@@ -170,6 +170,7 @@ impl Namespace {
         if let Some(key) = key.filter(pending) {
             let mut events = Vec::new();
             self.members.remove(key, &mut events);
+            self.take_census();
             self.tell_rooms(events.into_iter());
         }
     }
@@ -251,6 +252,7 @@ impl Namespace {
             self.part(key, reason, heard);
         }
         self.members.remove(key, &mut events);
+        self.take_census();
         self.tell_rooms(events.into_iter());
         // One that was never let in came back in vain.
         if let Some(reason) = reason.filter(|_| phase != Phase::Pending) {

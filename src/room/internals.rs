@@ -66,7 +66,7 @@ impl RoomTable {
     /// An empty one. To be called inside an actix system.
     #[must_use]
     pub fn new() -> Self {
-        Self(Rooms::new(0, 0, Nowhere.start().recipient()))
+        Self(Rooms::new(0, 0, Nowhere.start().recipient(), Arc::default()))
     }
 
     /// A new member of the namespace.

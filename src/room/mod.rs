@@ -35,7 +35,7 @@ pub use self::{
     },
     missing::{Incomplete, Missing},
 };
-use crate::engine::pipe::Pipe;
+use crate::{engine::pipe::Pipe, metrics::meters::NamespaceMeters};
 
 /// Deliveries after which a room actor lets the other actors of its thread work: 2 to 3 ms. What a client
 /// gets in one turn leaves in one write, so a smaller number makes bursts dearer.
@@ -74,6 +74,7 @@ pub(crate) struct Rooms {
     ended: Recipient<Ended>,
     worker: usize,
     generation: u64,
+    meters: Arc<NamespaceMeters>,
     delivered: usize,
     /// Whether it has panicked.
     panicked: bool,
@@ -103,13 +104,19 @@ pub(crate) enum Fate {
 }
 
 impl Rooms {
-    pub(crate) fn new(worker: usize, generation: u64, ended: Recipient<Ended>) -> Self {
+    pub(crate) fn new(
+        worker: usize,
+        generation: u64,
+        ended: Recipient<Ended>,
+        meters: Arc<NamespaceMeters>,
+    ) -> Self {
         Self {
             everyone: Members::default(),
             rooms: HashMap::new(),
             ended,
             worker,
             generation,
+            meters,
             delivered: 0,
             panicked: false,
             #[cfg(feature = "testing")]
@@ -330,7 +337,7 @@ impl Handler<Fanout> for Rooms {
 
     fn handle(&mut self, fanout: Fanout, ctx: &mut Self::Context) {
         let Fanout { selection, frames, volatile, ack, confirm, copy } = fanout;
-        let mut sent = None;
+        let (mut sent, mut receivers) = (None, 0);
         #[cfg(feature = "testing")]
         let (fuse, mut reached) = (self.fuse, 0);
         let count = self.select(&selection, |port| {
@@ -352,8 +359,10 @@ impl Handler<Fanout> for Rooms {
                     Arc::clone(port).hear(sent);
                 }
                 port.pipe().send_clone(&frames, volatile);
+                receivers += 1;
             }
         });
+        self.meters.sent.add(receivers);
         if let Some(request) = ack {
             // The caller may have given up.
             let _ = request.answers.send(Answer::Receivers(count));

@@ -56,6 +56,10 @@ pub struct SocketIoBuilder {
     recovery: Option<Recovery>,
     adapter: BoxedAdapter,
     max_cluster_message: usize,
+    #[cfg(feature = "metrics")]
+    pub(super) sink: crate::metrics::sink::Sink,
+    #[cfg(feature = "metrics")]
+    pub(super) max_metric_namespaces: usize,
 }
 
 impl std::fmt::Debug for SocketIoBuilder {
@@ -102,6 +106,10 @@ impl Default for SocketIoBuilder {
             recovery: None,
             adapter: BoxedAdapter(None),
             max_cluster_message: 32 << 20,
+            #[cfg(feature = "metrics")]
+            sink: crate::metrics::sink::Sink::Process,
+            #[cfg(feature = "metrics")]
+            max_metric_namespaces: 200,
         }
     }
 }
@@ -366,7 +374,10 @@ impl SocketIoBuilder {
                  HttpServer::new, every worker has a server of its own: start it before, once"
             );
         }
+        #[cfg(not(feature = "metrics"))]
         let metrics = Arc::<Metrics>::default();
+        #[cfg(feature = "metrics")]
+        let metrics = Arc::new(Metrics::new(self.sink, self.max_metric_namespaces));
         let shares_from =
             self.config.per_message_deflate.as_ref().and_then(PerMessageDeflate::shares_from);
         let mut codec = self.codec;

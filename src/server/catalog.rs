@@ -77,6 +77,8 @@ pub(crate) struct Catalog {
     /// Where what is sent to the main namespace goes.
     main: Mutex<Option<Arc<Home>>>,
     closed: AtomicBool,
+    #[cfg(feature = "admin")]
+    tap: std::sync::OnceLock<Arc<crate::socket::tap::Tap>>,
 }
 
 impl fmt::Debug for Catalog {
@@ -101,6 +103,8 @@ impl Catalog {
             described: Mutex::default(),
             main: Mutex::default(),
             closed: AtomicBool::new(false),
+            #[cfg(feature = "admin")]
+            tap: std::sync::OnceLock::new(),
         }
     }
 
@@ -114,8 +118,9 @@ impl Catalog {
 
     /// Starts a namespace unless one of its name runs; the way into whichever runs then.
     pub(super) fn open(self: &Arc<Self>, mut namespace: Namespace) -> Arc<Entrance> {
-        namespace.join_server(&self.settings.metrics, &self.settings.common);
-        let (name, description) = (namespace.name().to_owned(), namespace.shared_description());
+        let name = namespace.name().to_owned();
+        namespace.join_server(&self.settings.metrics, &self.settings.common, &name);
+        let description = namespace.shared_description();
         match self.start(namespace, |_| true) {
             Started::New(entrance) => {
                 let home = Arc::clone(&entrance.home);
@@ -144,6 +149,10 @@ impl Catalog {
             other => return other,
         }
         let home = Arc::clone(&entrance.home);
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.tap.get() {
+            home.description.set_tap(tap);
+        }
         let successors: Weak<Self> = Arc::downgrade(self);
         home.set_successors(successors);
         if name == "/" {
@@ -196,6 +205,18 @@ impl Catalog {
             Started::Running(entrance) => Some(entrance),
             Started::Refused => None,
         }
+    }
+
+    /// Shows what happens in all namespaces, those that come later included. Whether nobody did so
+    /// before.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_tap(&self, tap: &Arc<crate::socket::tap::Tap>) -> bool {
+        let first = self.tap.set(Arc::clone(tap)).is_ok();
+        if first {
+            // Those that are listed from now on find it themselves.
+            self.namespaces.homes().iter().for_each(|home| home.description.set_tap(tap));
+        }
+        first
     }
 
     /// The namespace of a name, if it runs.

@@ -34,7 +34,7 @@ pub(super) enum Started {
 }
 
 /// A name with the slash it begins with.
-pub(super) fn normalized(name: &str) -> String {
+pub(crate) fn normalized(name: &str) -> String {
     if name.starts_with('/') { name.to_owned() } else { format!("/{name}") }
 }
 
@@ -104,6 +104,12 @@ impl Namespaces {
         let list = self.list();
         let running = list.iter().filter(|(_, entrance)| entrance.is_open());
         running.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// All that are listed.
+    #[cfg(feature = "admin")]
+    pub(super) fn homes(&self) -> Vec<Arc<Home>> {
+        self.list().values().map(|entrance| Arc::clone(&entrance.home)).collect()
     }
 
     /// How many are listed.

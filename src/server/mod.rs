@@ -8,6 +8,8 @@ mod catalog;
 mod client;
 mod directory;
 mod drain;
+#[cfg(feature = "metrics")]
+mod exporting;
 mod http;
 mod parent;
 mod parents;
@@ -21,6 +23,8 @@ use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
 
 use self::catalog::Catalog;
+#[cfg(feature = "admin")]
+pub(crate) use self::directory::normalized;
 pub use self::{
     builder::SocketIoBuilder,
     drain::{Drain, DrainReport, Readiness},
@@ -71,6 +75,18 @@ pub struct SocketIo {
 impl fmt::Debug for SocketIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketIo").finish_non_exhaustive()
+    }
+}
+
+/// A [`SocketIo`] that does not keep the server.
+#[cfg(feature = "admin")]
+#[derive(Clone)]
+pub(crate) struct WeakSocketIo(std::sync::Weak<Engine<Door>>);
+
+#[cfg(feature = "admin")]
+impl WeakSocketIo {
+    pub(crate) fn upgrade(&self) -> Option<SocketIo> {
+        self.0.upgrade().map(|engine| SocketIo { engine })
     }
 }
 
@@ -269,6 +285,32 @@ impl SocketIo {
         if let Some(cluster) = self.cluster() {
             cluster.kill_link();
         }
+    }
+
+    /// A handle that does not keep the server.
+    #[cfg(feature = "admin")]
+    pub(crate) fn downgrade(&self) -> WeakSocketIo {
+        WeakSocketIo(Arc::downgrade(&self.engine))
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn counters(&self) -> &Arc<Metrics> {
+        &self.engine.service.metrics
+    }
+
+    /// See [`Catalog::set_tap`].
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_tap(&self, tap: &Arc<crate::socket::tap::Tap>) -> bool {
+        self.catalog().set_tap(tap)
+    }
+
+    /// Who asks, as the options about proxies have it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn address_of(
+        &self,
+        request: &actix_web::HttpRequest,
+    ) -> Option<std::net::SocketAddr> {
+        routes::client_address(request, &self.engine.config)
     }
 
     /// The path the server answers under, with its slash at the end if it has one.

@@ -26,6 +26,7 @@ use super::{
     errors::{AckError, EmitError},
 };
 use crate::{
+    metrics::meters::Since,
     packet::{Args, Outgoing, Payload},
     room::{Missing, SocketId, messages::Answer},
 };
@@ -58,6 +59,7 @@ struct Pending {
     sent: AtomicBool,
     /// Its listeners have ended, and it counts among what the socket's client is owed.
     owed: AtomicBool,
+    since: Since,
 }
 
 impl Pending {
@@ -72,7 +74,13 @@ impl AckSender {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
         Self(id.map(|id| {
             socket.pipe().owe();
-            Arc::new(Pending { socket: socket.clone(), id, sent: false.into(), owed: false.into() })
+            Arc::new(Pending {
+                socket: socket.clone(),
+                id,
+                sent: false.into(),
+                owed: false.into(),
+                since: Since::now(),
+            })
         }))
     }
 
@@ -110,7 +118,8 @@ impl AckSender {
             return;
         }
         pending.settle();
-        let Pending { socket, id, .. } = &**pending;
+        let Pending { socket, id, since, .. } = &**pending;
+        socket.home().description.meters.server_ack.record(*since);
         if !socket.is_silent() {
             let answer = Outgoing::Ack { namespace: socket.namespace(), id: *id, payload };
             socket.pipe().send_own(socket.codec().frames(&answer, true), false, socket.owner());
@@ -171,7 +180,7 @@ pub(crate) struct Questions(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
-    waiting: HashMap<u64, Waiting>,
+    waiting: HashMap<u64, (Waiting, Since)>,
     /// The client has left: nothing will be answered any more.
     closed: bool,
 }
@@ -188,7 +197,7 @@ impl Questions {
         let len = open.waiting.len();
         if len == open.waiting.capacity() || len >= most {
             // Broadcasts whose caller has gone leave their questions behind.
-            open.waiting.retain(|_, waiting| !waiting.is_abandoned());
+            open.waiting.retain(|_, (waiting, _)| !waiting.is_abandoned());
         }
         let full = open.waiting.len() >= most;
         if open.closed || full {
@@ -196,28 +205,38 @@ impl Questions {
             waiting.fail();
             return !full;
         }
-        open.waiting.insert(id, waiting);
+        open.waiting.insert(id, (waiting, Since::now()));
         true
     }
 
-    /// Who waits for this answer; nobody does afterwards.
-    pub(crate) fn take(&self, id: u64) -> Option<Waiting> {
+    /// Who waits for this answer, and since when; nobody does afterwards.
+    pub(crate) fn take(&self, id: u64) -> Option<(Waiting, Since)> {
         self.lock().waiting.remove(&id)
     }
 
     /// How many answers somebody waits for.
     pub(crate) fn count(&self) -> usize {
-        self.lock().waiting.values().filter(|waiting| !waiting.is_abandoned()).count()
+        self.lock().waiting.values().filter(|(waiting, _)| !waiting.is_abandoned()).count()
     }
 
-    /// Nothing will be answered any more.
-    pub(crate) fn close(&self) {
+    /// Nothing will be answered any more. How many answers somebody waited for.
+    fn close(&self) -> usize {
         let waiting = {
             let mut open = self.lock();
             open.closed = true;
             std::mem::take(&mut open.waiting)
         };
-        waiting.into_values().for_each(Waiting::fail);
+        let wanted = waiting.values().filter(|(waiting, _)| !waiting.is_abandoned()).count();
+        waiting.into_values().for_each(|(waiting, _)| waiting.fail());
+        wanted
+    }
+}
+
+impl Socket {
+    /// The client will answer nothing any more.
+    pub(crate) fn close_questions(&self) {
+        let missing = self.questions().close();
+        self.home().description.meters.client_acks_missing.add(missing as u64);
     }
 }
 
@@ -293,8 +312,10 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
 impl<R> Drop for AckFuture<R> {
     fn drop(&mut self) {
         // A question nobody waits for must not be kept until the client leaves.
-        if let Some((socket, id)) = self.forget.take() {
-            socket.questions().take(id);
+        if let Some((socket, id)) = self.forget.take()
+            && socket.questions().take(id).is_some()
+        {
+            socket.home().description.meters.client_acks_missing.add(1);
         }
     }
 }

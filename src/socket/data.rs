@@ -124,7 +124,12 @@ impl Socket {
     pub fn data<R>(&self, f: impl FnOnce(&mut Data) -> R) -> R {
         let mut extras = self.extras();
         let _entered = Entered(BUSY_WITH.replace(self.address()));
-        f(&mut extras.get_or_insert_default().data)
+        let data = &mut extras.get_or_insert_default().data;
+        #[cfg(feature = "admin")]
+        if let Some(tap) = self.home().description.tap() {
+            return tap.compare(self, data, f);
+        }
+        f(data)
     }
 
     /// What most sockets have not.

@@ -127,6 +127,7 @@ impl Emitter {
 
     fn send_frames(&self, frames: Frames, payload: &Payload) {
         self.socket.note_own(payload);
+        self.socket.home().description.meters.sent.add(1);
         self.socket.pipe().send_own(frames, self.flags.volatile, self.socket.owner());
     }
 

@@ -14,6 +14,8 @@ use actix::{dev::RecipientRequest, prelude::*};
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "admin")]
+use super::tap::Tap;
 use super::{
     codec::Codec,
     listeners::{ErrorHook, Listeners},
@@ -28,7 +30,7 @@ use crate::{
         outbox::{Frames, Way},
         pipe::Pipe,
     },
-    metrics::Metrics,
+    metrics::{Metrics, meters::NamespaceMeters},
     room::{Broadcast, Disconnect, Join, Leave, MembersOf, RoomsOf, messages::Origin},
 };
 
@@ -80,6 +82,9 @@ pub(crate) struct Description {
     pub(crate) codec: Codec,
     /// A socket has had listeners of what is sent to it.
     copies: AtomicBool,
+    /// Where what happens in the namespace is shown, if the server has an admin interface.
+    #[cfg(feature = "admin")]
+    tap: OnceLock<Arc<Tap>>,
     /// The server's, see [`Common`].
     pub(crate) shares_from: Option<usize>,
     /// The server's: whether clients can have their sockets back, and how.
@@ -87,6 +92,8 @@ pub(crate) struct Description {
     /// The server's bounds, and where it is counted what they refuse.
     pub(crate) limits: SocketLimits,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is measured for an exporter.
+    pub(crate) meters: Arc<NamespaceMeters>,
 }
 
 impl Default for Description {
@@ -100,10 +107,13 @@ impl Default for Description {
             when_full: WhenFull::default(),
             codec: Codec::default(),
             copies: AtomicBool::default(),
+            #[cfg(feature = "admin")]
+            tap: OnceLock::new(),
             shares_from: None,
             recovery: None,
             limits: SocketLimits::default(),
             metrics: Arc::default(),
+            meters: Arc::default(),
         }
     }
 }
@@ -115,7 +125,33 @@ impl Description {
     }
 
     pub(crate) fn wants_copies(&self) -> bool {
-        self.copies.load(Ordering::Acquire) || !self.listeners.any_outgoing.is_empty()
+        self.copies.load(Ordering::Acquire)
+            || !self.listeners.any_outgoing.is_empty()
+            || self.is_tapped()
+    }
+
+    /// Whether somebody looks at what happens in the namespace.
+    #[cfg(feature = "admin")]
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.tap().is_some()
+    }
+
+    /// Nobody looks without an admin interface.
+    #[cfg(not(feature = "admin"))]
+    pub(crate) fn is_tapped(&self) -> bool {
+        false
+    }
+
+    /// Where to show what happens, while somebody looks.
+    #[cfg(feature = "admin")]
+    pub(crate) fn tap(&self) -> Option<&Arc<Tap>> {
+        self.tap.get().filter(|tap| tap.is_on())
+    }
+
+    /// From now on what happens can be shown. A server has one interface.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_tap(&self, tap: &Arc<Tap>) {
+        let _ = self.tap.set(Arc::clone(tap));
     }
 
     /// The frames of a broadcast: what may be compressed is compressed once for all receivers.

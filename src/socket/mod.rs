@@ -24,6 +24,8 @@ mod recovery;
 pub(crate) mod remote;
 mod scope;
 mod shown;
+#[cfg(feature = "admin")]
+pub(crate) mod tap;
 mod typed;
 mod watchers;
 

@@ -39,7 +39,9 @@ impl Watched {
 
     /// Whether anything sees the events that are sent to a socket of this namespace.
     pub(super) fn hears(&self, home: &Home) -> bool {
-        self.has(OUTGOING) || !home.description.listeners.any_outgoing.is_empty()
+        self.has(OUTGOING)
+            || !home.description.listeners.any_outgoing.is_empty()
+            || home.description.is_tapped()
     }
 
     /// Sets or takes back a bit; whether it was set before.
@@ -55,10 +57,11 @@ impl Watched {
 impl Socket {
     /// Whether anything sees the client's events before their listeners.
     pub(crate) fn is_watched(&self) -> bool {
-        let listeners = &self.home().description.listeners;
+        let description = &self.home().description;
         self.0.watched.has(INCOMING)
-            || !listeners.any.is_empty()
-            || !listeners.before_event.is_empty()
+            || !description.listeners.any.is_empty()
+            || !description.listeners.before_event.is_empty()
+            || description.is_tapped()
     }
 
     /// Whether anything sees the events that are sent.

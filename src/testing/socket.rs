@@ -217,6 +217,11 @@ impl TestSocket {
         }
     }
 
+    /// Whether an event has come that was not taken.
+    pub fn has_event(&self) -> bool {
+        self.with_seat(|seat| !seat.events.is_empty())
+    }
+
     /// Lets everybody work until nothing is left to do, and fails if an event, or an answer that
     /// nobody has taken, came to this socket.
     ///

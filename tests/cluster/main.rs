@@ -11,6 +11,8 @@ mod access;
 mod emitter;
 mod faults;
 #[cfg(feature = "redis")]
+mod interleaved;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod secure;

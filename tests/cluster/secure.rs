@@ -50,7 +50,7 @@ impl Masters {
 }
 
 /// Sharded, over a cluster of Redis servers, which is started with the first case's servers.
-struct ShardedCluster(tokio::sync::OnceCell<Masters>);
+pub(crate) struct ShardedCluster(tokio::sync::OnceCell<Masters>);
 
 impl Driver for ShardedCluster {
     async fn start(&self, count: usize) -> Vec<TestServer> {
@@ -104,7 +104,11 @@ impl Driver for StreamsCluster {
 }
 
 suite::for_driver!(redis_streams_cluster, StreamsCluster(tokio::sync::OnceCell::new()));
-suite::for_driver!(sharded_redis_cluster, ShardedCluster(tokio::sync::OnceCell::new()));
+pub(crate) fn sharded_cluster() -> ShardedCluster {
+    ShardedCluster(tokio::sync::OnceCell::new())
+}
+
+suite::for_driver!(sharded_redis_cluster, sharded_cluster());
 suite::for_driver!(classic_redis_cluster, ClassicCluster(tokio::sync::OnceCell::new()));
 
 #[actix_rt::test]
@@ -146,6 +150,34 @@ async fn rooms_on_all_servers_of_a_redis_cluster_are_heard_also_after_connection
             })
         })
         .await;
+    }
+}
+
+#[actix_rt::test]
+async fn servers_are_counted_on_all_servers_of_a_redis_cluster_also_when_one_was_away() {
+    let driver = ClassicCluster(Masters::start().await.into());
+    let servers = driver.start(2).await;
+    let mut driver = driver;
+    let masters = &mut driver.0.get_mut().unwrap().0;
+    let slot = masters[0].command(&["CLUSTER", "KEYSLOT", "socket.io-request#/#"]);
+    let master = slot.trim().parse::<usize>().unwrap() * 3 / 16384;
+    // Both connect to the others alone.
+    masters[master].kill();
+    let are_back = async || {
+        servers.iter().all(|server| {
+            server.metrics().cluster_disconnections > 0
+                && server.io().cluster_state() == Some(ClusterState::Linked)
+        })
+    };
+    until("they are back", are_back).await;
+    assert!(masters[master].resume());
+    let is_well = async || masters[0].command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    until("the cluster is well", is_well).await;
+    // The third one listens there.
+    let third = driver.start(1).await;
+    for server in servers.iter().chain(&third) {
+        let count = async || server.io().sockets().server_count().await == Some(3);
+        until("all are counted", count).await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Streams; several of them, so that some namespaces have one that Node.js does not read.
-struct Streams {
+pub(crate) struct Streams {
     redis: Redis,
     count: usize,
     sharded: bool,
@@ -53,7 +53,7 @@ impl Driver for Streams {
     }
 }
 
-fn streams() -> Streams {
+pub(crate) fn streams() -> Streams {
     Streams { redis: Redis::start(), count: 1, sharded: false, recovery: false }
 }
 

@@ -14,7 +14,7 @@ import { freePort, run, start, until } from "./processes.mjs";
 const { io } = createRequire(`${root}tests/e2e/`)("socket.io-client");
 
 const DEPLOY = process.env.DEPLOY ?? `${root}target/release/examples/deploy`;
-const CLIENTS = 12;
+const CLIENTS = 20;
 process.env.PATH += ":/usr/sbin"; // where Debian has nginx and haproxy
 const folder = mkdtempSync(`${tmpdir()}/greenroom-deployment-`);
 chmodSync(folder, 0o755); // nginx started by root works as another user

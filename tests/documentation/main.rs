@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
 
 mod links;
+mod lists;
 mod sayings;
 mod summary;
 

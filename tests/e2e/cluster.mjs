@@ -1,31 +1,35 @@
 // A Redis of one's own, and servers of both kinds beside each other on it.
-import { spawn, spawnSync } from "node:child_process";
-import net from "node:net";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Server, until, within } from "./support.mjs";
+import { Server, show, until } from "./support.mjs";
+import { freePort, runs, start, stop, testbed } from "./processes.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-const freePort = () =>
-  new Promise((resolve, reject) => {
-    const server = net.createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
 
-/** A redis-server on a free port. */
+/** A redis-server on a free port; `settings` are arguments of it. */
 export class Redis {
+  constructor(...settings) {
+    this.settings = settings;
+  }
+
+  /** Starts it, or starts it again. */
   async start() {
-    this.port ??= await freePort();
-    const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    this.child = spawn("redis-server", args, { stdio: "ignore" });
-    this.exited = new Promise((resolve) => this.child.once("exit", resolve).once("error", resolve));
-    await until(() => this.command("PING"), (answer) => answer.includes("PONG"), "redis-server answers");
-    return this;
+    const chosen = this.port !== undefined;
+    for (let tries = 0; ; tries++) {
+      if (!chosen) this.port = await freePort();
+      const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...this.settings];
+      this.child = start("redis-server", args);
+      const answers = () => !runs(this.child) || this.command("PING").includes("PONG");
+      await until(answers, Boolean, "redis-server answers", 20000);
+      if (runs(this.child)) return this;
+      // Somebody else has taken the port.
+      if (chosen || tries === 10) throw new Error(`redis-server: ${show(await this.child.exited)}\n${this.child.said}`);
+    }
   }
 
   get url() {
@@ -37,8 +41,55 @@ export class Redis {
   }
 
   async stop() {
-    this.child.kill("SIGKILL");
-    await within(this.exited, "end of redis-server");
+    await stop(this.child, "SIGKILL");
+  }
+}
+
+/** What the servers of a Redis Cluster keep, also while they are stopped. */
+const folders = [];
+process.once("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+/** A Redis Cluster of three masters. Its address is those of all of them, with commas. */
+export class RedisCluster {
+  /** Starts it, or starts it again. */
+  async start() {
+    if (this.masters) await Promise.all(this.masters.map((master) => master.start()));
+    else await this.create();
+    const know = (master) => /cluster_state:ok[^]*cluster_known_nodes:3/.test(master.command("CLUSTER", "INFO"));
+    await until(() => this.masters.every(know), Boolean, "the masters know each other", 30000);
+    return this;
+  }
+
+  async create() {
+    const folder = mkdtempSync(join(tmpdir(), "greenroom-cluster-"));
+    folders.push(folder);
+    this.masters = [];
+    for (let n = 0; n < 3; n++) {
+      const bus = String(await freePort());
+      const file = join(folder, `${n}.conf`);
+      this.masters.push(await new Redis("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", file).start());
+    }
+    for (const [n, master] of this.masters.entries()) {
+      const range = [n * 16384, (n + 1) * 16384].map((slots) => Math.floor(slots / 3));
+      master.command("CLUSTER", "ADDSLOTSRANGE", String(range[0]), String(range[1] - 1));
+      master.command("CLUSTER", "SET-CONFIG-EPOCH", String(n + 1));
+    }
+    const [first, ...others] = this.masters;
+    const bus = first.settings[first.settings.indexOf("--cluster-port") + 1];
+    for (const other of others) other.command("CLUSTER", "MEET", "127.0.0.1", String(first.port), bus);
+  }
+
+  get url() {
+    return this.masters.map((master) => master.url).join(",");
+  }
+
+  /** What each of them says. */
+  command(...args) {
+    return this.masters.map((master) => master.command(...args)).join("\n");
+  }
+
+  async stop() {
+    for (const master of this.masters) await master.stop();
   }
 }
 
@@ -51,7 +102,12 @@ export class ClusterServer extends Server {
 
   get command() {
     return this.kind === "node"
-      ? [process.execPath, [here("reference/reference.mjs")]]
-      : [process.env.TESTBED ?? here("../../target/release/examples/testbed"), []];
+      ? [process.execPath, ["--require", here("cluster_node.cjs"), here("reference/reference.mjs")]]
+      : [testbed, []];
+  }
+
+  /** Ends it at once, as a machine that loses its power. */
+  async kill() {
+    await stop(this.child, "SIGKILL");
   }
 }

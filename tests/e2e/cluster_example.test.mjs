@@ -1,44 +1,27 @@
 // The example `cluster`, and load balancers before it that send every request of a session to the node that has it (C15).
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import net from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
 import { test, assert, describe, isReference, until, within } from "./support.mjs";
 import { Redis } from "./cluster.mjs";
+import * as processes from "./processes.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const testbed = process.env.TESTBED ?? here("../../target/release/examples/testbed");
 const skip = isReference && "the example is ours";
-
-async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Ends with the test, whatever becomes of it. */
 function start(t, command, args) {
-  // Debian has balancers where only root looks.
-  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
-  const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-  child.said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (child.said += text));
-  child.exited = new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
-  t.after(async () => {
-    child.kill("SIGTERM");
-    await within(child.exited, `end of ${command}`).finally(() => child.kill("SIGKILL"));
-  });
+  const child = processes.start(command, args);
+  t.after(() => processes.stop(child));
   return child;
 }
 
 /** Runs the example; the ports of its nodes by their names. */
 async function cluster(t, redis, ...args) {
-  const child = start(t, `${dirname(testbed)}/cluster`, ["--port", "0", ...args, redis.url]);
+  const child = start(t, processes.example("cluster"), ["--port", "0", ...args, redis.url]);
   const count = Number(args[args.indexOf("--nodes") + 1]);
   const lines = () => [...child.said.matchAll(/^node (.) listening on http:\/\/127.0.0.1:(\d+)$/gm)];
   const found = await until(lines, (list) => list.length === count, "the nodes listen");
@@ -62,6 +45,7 @@ async function user(t, url, username, options = {}) {
 }
 
 const ask = (socket, ...event) => socket.timeout(8000).emitWithAck(...event);
+const printed = ({ said, complained }) => said + complained;
 const names = (count) => Array.from({ length: count }, (_, n) => `user${n}`);
 const knowEachOther = (socket, count) =>
   until(async () => (await ask(socket, "users")).users?.length, (n) => n === count, "the lists are complete");
@@ -82,7 +66,7 @@ test("users of different nodes talk to each other, and are in each other's lists
 
 test("what is wrong with the arguments is said", { skip }, () => {
   for (const args of [["--nodes"], ["--nodes", "x"], ["--what"], ["no address"], ["--first", "A"]]) {
-    const { status, stderr } = spawnSync(`${dirname(testbed)}/cluster`, args, { encoding: "utf8", timeout: 8000 });
+    const { status, stderr } = spawnSync(processes.example("cluster"), args, { encoding: "utf8", timeout: 8000 });
     assert.equal(status, 1, args.join(" "));
     assert.ok(stderr.length > 0);
   }
@@ -113,12 +97,12 @@ for (const [name, [file, command]] of Object.entries(BALANCERS)) {
       const redis = await aRedis(t);
       const a = await cluster(t, redis, "--nodes", "1", "--first", "a");
       const b = await cluster(t, redis, "--nodes", "1", "--first", "b");
-      const port = await freePort();
+      const port = await processes.freePort();
       const url = `http://127.0.0.1:${port}`;
       const balancer = start(t, ...command(configured(t, file, { ...a.ports, ...b.ports }, port)));
-      const ready = async () => (balancer.exitCode === null ? fetch(`${url}/readyz`).then((r) => r.status, () => 0) : balancer.said);
+      const ready = async () => (balancer.exitCode === null ? fetch(`${url}/readyz`).then((r) => r.status, () => 0) : printed(balancer));
       await until(ready, (status) => status === 200 || typeof status === "string", `${name} answers`);
-      assert.equal(balancer.exitCode, null, balancer.said);
+      assert.equal(balancer.exitCode, null, printed(balancer));
       return { url, nodes: { a, b } };
     }
 

@@ -1,42 +1,25 @@
 // A server is told to end by SIGTERM while its clients have acks in flight: they get them, and find themselves at another
 // server a moment later, without doing anything about it. (examples/deploy.rs behind a small load balancer.)
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
-import { dirname } from "node:path";
 import { after, describe } from "node:test";
-import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
 import { io } from "socket.io-client";
+import * as processes from "./processes.mjs";
 import { TARGET, TRANSPORTS, test, until, within } from "./support.mjs";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const testbed = process.env.TESTBED ?? `${here}../../target/release/examples/testbed`;
 const skip = TARGET === "reference" ? "the reference cannot be drained" : false;
-
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 const children = [];
 after(() => children.forEach((child) => child.kill("SIGKILL")));
 
 /** One version of the application. */
 async function start(name, env = {}) {
-  const port = await freePort();
-  const child = spawn(`${dirname(testbed)}/deploy`, [], {
-    env: { ...process.env, RUST_BACKTRACE: "0", ...env, NAME: name, PORT: String(port) },
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+  const port = await processes.freePort();
+  const child = processes.start(processes.example("deploy"), [], { RUST_BACKTRACE: "0", ...env, NAME: name, PORT: String(port) });
   children.push(child);
-  const server = { name, port, url: `http://127.0.0.1:${port}`, child };
-  server.exited = once(child, "exit").then(([code, signal]) => ({ code, signal, at: performance.now() }));
+  const server = { name, port, url: `http://127.0.0.1:${port}`, child, exited: child.exited };
   server.ready = () => fetch(`${server.url}/readyz`).then((answer) => answer.status === 200, () => false);
   await until(server.ready, Boolean, `${name} is ready`);
   return server;

@@ -1,20 +1,21 @@
 // The emitter of this repository, `examples/emitter`, heard by servers of both kinds (features C12, C13).
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { before, after } from "node:test";
 import { test, assert, describe, isReference, client, clients, ask, next, until, within } from "./support.mjs";
 import { ClusterServer, Redis } from "./cluster.mjs";
+import { fence, hears } from "./cluster_suite.mjs";
+import { example, start } from "./processes.mjs";
 
-const testbed = process.env.TESTBED ?? fileURLToPath(new URL("../../target/release/examples/testbed", import.meta.url));
 const WS = { transports: ["websocket"] };
 
-/** The kinds of adapters, and whose servers have them. */
-const KINDS = [["classic", "redis", ["greenroom", "node"]], ["sharded", "redis-sharded", ["greenroom", "node"]]];
+/** The kinds of emitters, and the adapters of both kinds of servers. */
+const KINDS = [["classic", "redis"], ["sharded", "redis-sharded"], ["streams", "redis-streams"]];
 
-for (const [kind, adapter, servers] of KINDS) {
+const servers = ["greenroom", "node"];
+
+for (const [kind, adapter] of KINDS) {
   describe(`${kind}: an emitter without a server`, { skip: isReference && "it is ours" }, () => {
     const redis = new Redis();
     const running = [];
@@ -31,19 +32,19 @@ for (const [kind, adapter, servers] of KINDS) {
 
     /** Runs the command to its end; its status and what it complained about. */
     async function run(...words) {
-      const child = spawn(`${dirname(testbed)}/emitter`, ["--url", redis.url, "--kind", kind, "--of", "cluster", ...words], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      let complaint = "";
-      child.stderr.on("data", (text) => (complaint += text));
-      const status = await within(new Promise((resolve) => child.once("exit", resolve)), `emitter ${words.join(" ")}`);
-      return { status, complaint };
+      const child = start(example("emitter"), ["--url", redis.url, "--kind", kind, "--of", "cluster", ...words]);
+      const { code } = await within(child.exited, `emitter ${words.join(" ")}`);
+      return { status: code, complaint: child.complained };
     }
     const emit = async (...words) => assert.deepEqual(await run(...words), { status: 0, complaint: "" });
 
     for (const [index, name] of servers.entries()) {
       test(`${name} does all that it says`, async (t) => {
         const [a, b] = await clients(t, running[index], 2, "/cluster", WS);
+        // A Node.js server misses what comes before it has started to read a stream.
+        const other = await client(t, running[1 - index], "/cluster", WS);
+        await hears(a, other);
+        await fence(other, a, b);
         const room = `${name} é`;
         writeFileSync(join(folder, "bytes"), Buffer.from([0, 255, 16]));
         await emit("emit", "all", '{"n":1.5,"t":"é✓"}', `@${folder}/bytes`, "null");

@@ -1,30 +1,16 @@
 // The examples that are servers of their own, and the bundles of the official client that they serve.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import nodeHttp from "node:http";
-import net from "node:net";
-import { dirname } from "node:path";
 import { after, before, describe } from "node:test";
 import { fileURLToPath } from "node:url";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { io } from "socket.io-client";
+import { example as program, freePort, start, stop } from "./processes.mjs";
 import { TARGET, test, until, within } from "./support.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const testbed = process.env.TESTBED ?? `${here}../../target/release/examples/testbed`;
 const skip = TARGET === "reference" ? "these examples are ours" : false;
-
-/** A port that nobody has now. */
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Runs an example while the tests of the enclosing `describe` run. */
 function useExample(name, env = {}) {
@@ -33,18 +19,13 @@ function useExample(name, env = {}) {
     if (skip) return;
     const port = await freePort();
     example.url = `http://127.0.0.1:${port}`;
-    example.child = spawn(`${dirname(testbed)}/${name}`, [], {
-      env: { ...process.env, ...env, PORT: String(port), HOST: "127.0.0.1" },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
+    example.child = start(program(name), [], { ...env, PORT: String(port), HOST: "127.0.0.1" });
     const answers = () => fetch(example.url).then(() => true, () => false);
     await until(answers, Boolean, `${name} answers`);
   });
   after(async () => {
     for (const client of example.clients ?? []) client.disconnect();
-    if (!example.child) return;
-    example.child.kill("SIGKILL");
-    if (example.child.exitCode === null && example.child.signalCode === null) await once(example.child, "exit");
+    if (example.child) await stop(example.child, "SIGKILL");
   });
   example.client = (namespace, options = {}) => {
     const client = io(example.url + namespace, { forceNew: true, reconnection: false, ...options });
@@ -157,6 +138,51 @@ describe("private_messages", { skip }, () => {
     bob.disconnect();
     await left;
     assert.deepEqual(overheard, []);
+  });
+});
+
+describe("metrics", { skip }, () => {
+  const server = useExample("metrics");
+
+  test("a scrape has what has just happened", async () => {
+    const [ann, bob] = [await server.joined("/"), await server.joined("/", { transports: ["websocket"] })];
+    if (ann.io.engine.transport.name !== "websocket") await next(ann.io.engine, "upgrade");
+    const said = next(bob, "said");
+    ann.emit("say", "hello");
+    await said;
+    assert.equal(await bob.emitWithAck("work", 20), 20);
+
+    const scrape = async () => {
+      const response = await fetch(`${server.url}/metrics`);
+      assert.equal(response.status, 200);
+      const lines = (await response.text()).split("\n").filter((line) => line && !line.startsWith("#"));
+      return Object.fromEntries(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
+    };
+    // The client has moved a little before the server knows it.
+    const upgraded = (series) => series["greenroom_upgrades_total"] === 1;
+    const series = await until(scrape, upgraded, "the upgrade is counted");
+    const expected = {
+      'greenroom_connections{transport="websocket"}': 2,
+      'greenroom_connections{transport="polling"}': 0,
+      'greenroom_connections_opened_total{transport="polling"}': 1,
+      'greenroom_sockets{namespace="/"}': 2,
+      'greenroom_rooms{namespace="/"}': 1,
+      'greenroom_events_received_total{namespace="/"}': 2,
+      'greenroom_events_sent_total{namespace="/"}': 1,
+      'greenroom_handler_seconds_count{namespace="/",event="work"}': 1,
+      'greenroom_handler_seconds_bucket{namespace="/",event="work",le="0.01"}': 0,
+      'greenroom_handler_seconds_bucket{namespace="/",event="work",le="+Inf"}': 1,
+      'greenroom_server_ack_seconds_count{namespace="/"}': 1,
+      'greenroom_packets_dropped_total{reason="volatile"}': 0,
+      greenroom_outbox_packets: 0,
+      greenroom_panics_total: 0,
+    };
+    assert.deepEqual(Object.fromEntries(Object.keys(expected).map((name) => [name, series[name]])), expected);
+    assert.ok(series['greenroom_received_bytes_total{transport="websocket"}'] > 50);
+    assert.ok(series['greenroom_sent_bytes_total{transport="polling"}'] > 50);
+
+    bob.disconnect();
+    await until(scrape, (now) => now['greenroom_connections{transport="websocket"}'] === 1, "one has left");
   });
 });
 

@@ -65,7 +65,7 @@ impl LinkHandle {
     /// Hands something over, without waiting. What cannot be taken is dropped and counted.
     /// Returns whether it was taken.
     pub(crate) fn submit(&self, operation: Operation) -> bool {
-        let taken = self.link.try_send(Outgoing { seat: self.seat, operation }).is_ok();
+        let taken = self.link.try_send(Outgoing::new(self.seat, operation)).is_ok();
         if !taken {
             self.metrics.cluster_messages_dropped.increment();
         }
@@ -75,7 +75,7 @@ impl LinkHandle {
     /// The same for what must not be lost, because nothing would make up for it. There is no more
     /// of it than sockets move.
     pub(crate) fn insist(&self, operation: Operation) {
-        self.link.do_send(Outgoing { seat: self.seat, operation });
+        self.link.do_send(Outgoing::new(self.seat, operation));
     }
 }
 

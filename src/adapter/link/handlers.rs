@@ -72,13 +72,21 @@ impl Handler<Detach> for Link {
 impl Handler<Outgoing> for Link {
     type Result = ();
 
-    fn handle(&mut self, Outgoing { seat: number, operation }: Outgoing, ctx: &mut Self::Context) {
+    fn handle(&mut self, outgoing: Outgoing, ctx: &mut Self::Context) {
+        let Outgoing { seat: number, operation, since } = outgoing;
         let Some(seated) = self.seats.get(&number) else { return };
         match operation {
-            Operation::Say(message) => self.send(number, None, &message),
-            Operation::Keep { number: event, message } => self.keep(number, event, &message),
+            Operation::Say(message) => {
+                self.send(number, None, &message);
+                self.metrics.meters.outgoing(since);
+            }
+            Operation::Keep { number: event, message } => {
+                self.keep(number, event, &message);
+                self.metrics.meters.outgoing(since);
+            }
             Operation::Ask { question, timeout, sink } => {
                 self.ask(number, question, timeout, sink, ctx);
+                self.metrics.meters.outgoing(since);
             }
             Operation::Count(answer) => match self.bus.membership() {
                 Membership::Heartbeats { .. } => {

@@ -13,6 +13,7 @@ use crate::{
         message::{Message, Sending, Uid, Wanted},
         recovery::Offset,
     },
+    metrics::meters::Since,
     packet::Payload,
     room::{Room, Target},
 };
@@ -37,6 +38,13 @@ pub(crate) struct Detach(pub(crate) SeatNumber);
 pub(crate) struct Outgoing {
     pub(crate) seat: SeatNumber,
     pub(crate) operation: Operation,
+    pub(crate) since: Since,
+}
+
+impl Outgoing {
+    pub(super) fn new(seat: SeatNumber, operation: Operation) -> Self {
+        Self { seat, operation, since: Since::now() }
+    }
 }
 
 /// The same as a namespace is asked for it: it hands it on, behind what it was told before.
@@ -86,6 +94,17 @@ pub(crate) enum Question {
 }
 
 impl Question {
+    /// What metrics call it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Broadcast { .. } => "broadcast_with_ack",
+            Self::Fetch { .. } => "fetch_sockets",
+            Self::AllRooms => "all_rooms",
+            Self::ServerSideEmit(_) => "server_side_emit",
+            Self::Settled => "settle",
+        }
+    }
+
     /// The target of a request that asks [`Question::Settled`]: nobody is in a room of that name.
     pub(super) fn settled_target(request: &Uid) -> Target {
         Target::room(format!("\u{1}{request}"))

@@ -139,8 +139,9 @@ impl Link {
         let Some(seated) = self.seats.get(&number) else { return };
         let seat = Arc::clone(&seated.seat);
         let uid = self.bus.uid();
+        let took = self.metrics.meters.request(question.kind());
         let message = self.message(question, uid.clone());
-        self.requests.insert(uid.clone(), Request::new(number, sink));
+        self.requests.insert(uid.clone(), Request::new(number, sink, took));
         ctx.run_later(timeout, {
             let uid = uid.clone();
             move |link, _| link.give_up(&uid)

@@ -8,6 +8,7 @@ use crate::{
         bus::{Census, SeatNumber},
         message::{Answer, Uid},
     },
+    metrics::meters::Held,
     room::{Missing, messages},
 };
 
@@ -37,12 +38,13 @@ pub(super) struct Request {
     acks: usize,
     /// Whether all counts were there, and the sum has been told.
     told: bool,
+    _took: Held,
 }
 
 impl Request {
-    pub(super) fn new(seat: SeatNumber, sink: Sink) -> Self {
+    pub(super) fn new(seat: SeatNumber, sink: Sink, took: Held) -> Self {
         let expectation = Expectation::default();
-        Self { seat, sink, expectation, clients: 0, acks: 0, told: false }
+        Self { seat, sink, expectation, clients: 0, acks: 0, told: false, _took: took }
     }
 
     /// These are there. Whether nothing more is to come, as everywhere here.

@@ -8,16 +8,22 @@ use std::{
     },
 };
 
-use redis::{Cmd, PushInfo, PushKind, Value, aio::SendError};
-use tokio::sync::{mpsc, oneshot};
+use redis::{Cmd, ErrorKind, PushInfo, PushKind, Value, aio::SendError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 use super::{
-    Backoff,
+    Backoff, LONGEST_PAUSE,
     server::{Connection, Server},
     state::{Side, State},
 };
-use crate::{adapter::bus::Unsent, metrics::Metrics};
+use crate::{
+    adapter::bus::Unsent,
+    metrics::{Metrics, meters::Since},
+};
 
 /// Commands that may wait, and the bytes of their messages. Beyond it the engine counts as away.
 const MAX_WAITING: usize = 16_384;
@@ -61,7 +67,7 @@ impl Publication {
 }
 
 enum Command {
-    Publish(Publication),
+    Publish(Publication, Since),
     /// Any command, and who waits for what each server answers.
     Ask {
         command: Cmd,
@@ -109,7 +115,7 @@ impl Publisher {
             }
             return Err(Unsent::Away);
         }
-        self.queue.try_send(Command::Publish(publication)).map_err(|_| {
+        self.queue.try_send(Command::Publish(publication, Since::now())).map_err(|_| {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             Unsent::Away
         })
@@ -148,6 +154,21 @@ fn watch(broken: oneshot::Sender<()>) -> impl Fn(PushInfo) -> Result<(), SendErr
     }
 }
 
+/// Why a connection is not used any more.
+enum End {
+    /// There will be no more commands.
+    Closed,
+    Broken,
+    /// It does not reach all servers of a cluster.
+    Partial,
+}
+
+/// Which servers of a cluster have been asked, of those that had to be.
+enum Reached {
+    All,
+    Some,
+}
+
 struct Task {
     server: Server,
     how: Publish,
@@ -166,8 +187,11 @@ impl Task {
                 Ok(connection) => {
                     backoff = Backoff::new();
                     self.state.up(Side::Publisher);
-                    if self.serve(connection, &mut breaks).await {
-                        return;
+                    match self.serve(connection, &mut breaks).await {
+                        End::Closed => return,
+                        // Nothing is lost: what waits goes over the next one.
+                        End::Partial => continue,
+                        End::Broken => {}
                     }
                 }
                 Err(error) => debug!(%error, "no connection to Redis"),
@@ -181,33 +205,40 @@ impl Task {
     /// What waited has not been sent, and is too old now.
     fn drop_waiting(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Publish(publication) = command {
+            if let Command::Publish(publication, _) = command {
                 self.bytes.fetch_sub(publication.size(), Ordering::Relaxed);
                 self.metrics.cluster_messages_dropped.increment();
             }
         }
     }
 
-    /// Carries out commands as long as the connection lasts; whether there will be no more.
+    /// Carries out commands as long as the connection lasts.
     async fn serve(
         &mut self,
         mut connection: Connection,
         breaks: &mut oneshot::Receiver<()>,
-    ) -> bool {
+    ) -> End {
         let mut batch = Vec::with_capacity(BATCH);
+        let begin = Instant::now();
         loop {
             batch.clear();
             let taken = tokio::select! {
                 taken = self.commands.recv_many(&mut batch, BATCH) => taken,
                 // Nothing may be given to a connection that is known to be broken.
-                _ = &mut *breaks => return false,
+                _ = &mut *breaks => return End::Broken,
             };
             if taken == 0 {
-                return true;
+                return End::Closed;
             }
-            if let Err(error) = self.carry_out(&mut batch, &mut connection).await {
-                warn!(%error, "the connection to Redis broke");
-                return false;
+            match self.carry_out(&mut batch, &mut connection).await {
+                Ok(Reached::All) => {}
+                // The missing one is found by a new connection only, unless it is away.
+                Ok(Reached::Some) if begin.elapsed() < LONGEST_PAUSE => {}
+                Ok(Reached::Some) => return End::Partial,
+                Err(error) => {
+                    warn!(%error, "the connection to Redis broke");
+                    return End::Broken;
+                }
             }
         }
     }
@@ -216,11 +247,12 @@ impl Task {
         &self,
         batch: &mut Vec<Command>,
         connection: &mut Connection,
-    ) -> redis::RedisResult<()> {
+    ) -> redis::RedisResult<Reached> {
         let mut publications = Vec::new();
+        let mut reached = Reached::All;
         for command in batch.drain(..) {
             match command {
-                Command::Publish(publication) => publications.push(publication),
+                Command::Publish(publication, since) => publications.push((publication, since)),
                 Command::Ask { command, answer } => {
                     // Behind what was published before it.
                     self.publish(&mut publications, connection).await?;
@@ -230,8 +262,13 @@ impl Task {
                         Err(error) if error.is_io_error() || error.is_timeout() => {
                             return Err(error);
                         }
-                        // A user may not be allowed to ask.
-                        Err(error) => warn!(%error, "Redis does not say who is there"),
+                        Err(error) => {
+                            // A user may not be allowed to ask.
+                            warn!(%error, "Redis does not say who is there");
+                            if error.kind() == ErrorKind::ClusterConnectionNotFound {
+                                reached = Reached::Some;
+                            }
+                        }
                     }
                 }
                 Command::Flush(done) => {
@@ -240,12 +277,13 @@ impl Task {
                 }
             }
         }
-        self.publish(&mut publications, connection).await
+        self.publish(&mut publications, connection).await?;
+        Ok(reached)
     }
 
     async fn publish(
         &self,
-        publications: &mut Vec<Publication>,
+        publications: &mut Vec<(Publication, Since)>,
         connection: &mut Connection,
     ) -> redis::RedisResult<()> {
         let publications = std::mem::take(publications);
@@ -253,9 +291,12 @@ impl Task {
             return Ok(());
         }
         let count = publications.len() as u64;
-        let bytes = publications.iter().map(|publication| publication.size()).sum();
+        let bytes = publications.iter().map(|(publication, _)| publication.size()).sum();
+        let given: Vec<Since> = publications.iter().map(|(_, since)| *since).collect();
+        let publications = publications.into_iter().map(|(publication, _)| publication).collect();
         let refused = connection.publish(self.how, publications).await;
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        given.into_iter().for_each(|since| self.metrics.meters.published(since));
         match refused {
             Ok(0) => Ok(()),
             Ok(refused) => {

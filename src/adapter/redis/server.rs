@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use indexmap::IndexMap;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion,
+    PushInfo, RedisResult, Value,
     aio::{ConnectionLike, MultiplexedConnection, SendError},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
@@ -194,7 +194,7 @@ impl Connection {
         }
     }
 
-    /// What each server says to a command: one, or all masters.
+    /// What each server says to a command: one, or all masters. An error if one of them is not reached.
     pub(super) async fn ask(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
         match self {
             Self::Single(connection) => {
@@ -203,13 +203,24 @@ impl Connection {
             }
             Self::Cluster(connection) => {
                 let masters = (MultipleNodeRoutingInfo::AllMasters, None);
-                let answers = connection.route_command(command, RoutingInfo::MultiNode(masters));
-                match answers.await?.extract_error()? {
+                let mut asked = connection.clone();
+                let answers = asked.route_command(command, RoutingInfo::MultiNode(masters));
+                // Those to which there is no connection are passed over.
+                let info = redis::cmd("CLUSTER").arg("INFO").take();
+                let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                let (answers, info) =
+                    try_join(answers, connection.route_command(info, anybody)).await?;
+                let answers: Vec<_> = match answers.extract_error()? {
                     Value::Map(answers) => {
                         answers.into_iter().map(|(_, answer)| answer.extract_error()).collect()
                     }
                     answer => Ok(vec![answer]),
+                }?;
+                if answers.len() < masters_of(&redis::from_redis_value::<String>(info)?) {
+                    let reason = "not all masters are reached";
+                    return Err((ErrorKind::ClusterConnectionNotFound, reason).into());
                 }
+                Ok(answers)
             }
         }
     }
@@ -257,6 +268,12 @@ impl Hash for ByPlace {
 fn place(channel: &str) -> &str {
     let braces = channel.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     braces.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(channel)
+}
+
+/// How many masters have a part of a cluster, as one of them says.
+fn masters_of(info: &str) -> usize {
+    let size = info.lines().find_map(|line| line.strip_prefix("cluster_size:"));
+    size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
 }
 
 fn pipeline(how: Publish, publications: Vec<Publication>) -> Pipeline {

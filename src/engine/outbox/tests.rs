@@ -72,7 +72,7 @@ fn a_volatile_packet_never_waits() {
     assert_eq!(sent(&mut outbox), ["v0", "end"]);
     outbox.push(frames("v2"), true, false);
     assert!(outbox.is_empty());
-    assert_eq!(outbox.dropped_volatile, 2);
+    assert_eq!(outbox.take_dropped(), 2);
 }
 
 #[test]

@@ -2,20 +2,24 @@
 
 use super::{Pipe, State, wake};
 use crate::engine::outbox::{Came, Dropped, Fill, Frames, Outbox, Owner, Sequence, Way};
+use crate::metrics::meters::Depth;
 
 impl Pipe {
     /// Sends a packet that came the long way, through namespace and room actor.
     pub(crate) fn send(&self, frames: Frames, volatile: bool) {
+        self.count(&frames);
         self.enqueue(|outbox, writable| outbox.push(frames, volatile, writable));
     }
 
     /// The same for a packet of which there are more receivers.
     pub(crate) fn send_clone(&self, frames: &Frames, volatile: bool) {
+        self.count(frames);
         self.enqueue(|outbox, writable| outbox.push_clone(frames, volatile, writable));
     }
 
     /// Sends a packet of the client's own listeners: at once, or behind what is in flight.
     pub(crate) fn send_own(&self, frames: Frames, volatile: bool, owner: Owner) {
+        self.count(&frames);
         self.enqueue(|outbox, writable| outbox.push_own(frames, volatile, owner, writable));
     }
 
@@ -34,7 +38,9 @@ impl Pipe {
         let sequence = state.outbox.begin(way);
         state.crowded = state.outbox.is_crowded();
         if state.outbox.must_wait(way, Some(sequence)) {
+            let before = Depth::of(state.outbox.backlog());
             state.outbox.hold(way, Some(sequence), Box::new(move || start(sequence)));
+            self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
             return;
         }
         drop(state);
@@ -45,7 +51,9 @@ impl Pipe {
     pub(crate) fn follow(&self, way: Way, start: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
         if state.outbox.must_wait(way, None) {
+            let before = Depth::of(state.outbox.backlog());
             state.outbox.hold(way, None, Box::new(start));
+            self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
             return;
         }
         drop(state);
@@ -71,9 +79,23 @@ impl Pipe {
         }
     }
 
+    /// For an admin interface, while somebody looks.
+    #[cfg(feature = "admin")]
+    fn count(&self, frames: &Frames) {
+        let traffic = &self.0.metrics.traffic;
+        if traffic.is_on() {
+            let bytes = frames.iter().map(|frame| frame.packet().len()).sum();
+            traffic.sent(self.worker(), frames.len(), bytes);
+        }
+    }
+
+    #[cfg(not(feature = "admin"))]
+    fn count(&self, _: &Frames) {}
+
     fn enqueue(&self, change: impl FnOnce(&mut Outbox, bool) -> Came) {
         let mut state = self.lock();
         let (writable, newest) = (state.writable(), state.outbox.newest());
+        let before = Depth::of(state.outbox.backlog());
         let came = change(&mut state.outbox, writable);
         let mut fill = state.outbox.fill_after_push(state.fill);
         if fill > Fill::Lagging && came != Came::Nowhere {
@@ -85,7 +107,12 @@ impl Pipe {
         let session = if changed { state.call_session() } else { None };
         state.fill = fill;
         state.crowded = crowded;
+        let (dropped, after) = (state.outbox.take_dropped(), Depth::of(state.outbox.backlog()));
         drop(state);
+        if dropped > 0 {
+            self.0.metrics.volatile_dropped.add(dropped);
+        }
+        self.0.metrics.meters.waits(before, after);
         wake(carrier);
         wake(session);
     }

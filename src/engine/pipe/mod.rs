@@ -32,6 +32,8 @@ use super::{
     transport::Partial,
 };
 use crate::metrics::Metrics;
+#[cfg(feature = "metrics")]
+use crate::metrics::meters::Depth;
 
 /// Packets a transport may hand in before the session has taken them.
 const INBOX_PACKETS: usize = 128;
@@ -171,6 +173,15 @@ struct Shared {
     state: Mutex<State>,
 }
 
+#[cfg(feature = "metrics")]
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What nobody has fetched waits no more.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.meters.waits(Depth::of(state.outbox.backlog()), Depth::default());
+    }
+}
+
 /// What a session looks at in each turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
@@ -269,6 +280,11 @@ impl Pipe {
     /// How many answers the client waits for.
     pub(crate) fn owed(&self) -> usize {
         self.0.owed.load(Ordering::Relaxed) as usize
+    }
+
+    /// So many bytes went to its client, or came from it.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::{Carrier, Farewell, Generation, Inbound, Look, Phase, Pipe, register, wake};
 use crate::engine::{Transport, frame::Frame, queue::Queue, session::CloseReason};
+use crate::metrics::meters::Depth;
 
 impl Pipe {
     /// Takes up to `max` things the transports have said. Pending registers the session's waker.
@@ -89,11 +90,6 @@ impl Pipe {
         }
     }
 
-    /// Packets that were volatile and could not be sent at once.
-    pub(crate) fn dropped_volatile(&self) -> u64 {
-        self.lock().outbox.dropped_volatile
-    }
-
     /// Sends a frame to the transport that is being probed.
     pub(crate) fn send_probe(&self, frame: Frame) {
         let mut state = self.lock();
@@ -175,7 +171,9 @@ impl Pipe {
         state.phase = Phase::Closed(farewell);
         // Nobody comes to fetch what a polling session has left, once its id is unknown.
         let gone = state.carrier.transport == Transport::Polling && !state.carrier.poll_waiting;
+        let before = Depth::of(state.outbox.backlog());
         let (lost, starts) = state.outbox.clear(discard || gone);
+        self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
         self.0.metrics.frames_undelivered.add(lost as u64);
         state.inbox = Queue::default();
         let wakers = [

@@ -7,6 +7,7 @@ use super::{
     bodies::MAX_BODIES, register, wake,
 };
 use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
+use crate::metrics::meters::Depth;
 
 impl Pipe {
     /// Whether there is room in the inbox; if not, the transport is woken when there is.
@@ -81,7 +82,9 @@ impl Pipe {
         }
         state.carrier.at_work = false;
         if !state.outbox.is_empty() {
+            let before = Depth::of(state.outbox.backlog());
             state.outbox.take(max, into);
+            self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
             // The session waits for a slow client that catches up, and for the end of a close.
             let fill = state.outbox.fill_after_pop(state.fill);
             let changed = state.note_drain() || fill != state.fill;
@@ -134,9 +137,11 @@ impl Pipe {
             body.push(Frame::text_packet("6"));
             return Poll::Ready(body);
         }
+        let before = Depth::of(state.outbox.backlog());
         while let Some(frame) = state.outbox.pop() {
             body.push(frame);
         }
+        self.0.metrics.meters.waits(before, Depth::of(state.outbox.backlog()));
         if !body.is_empty() {
             // The session is called below in any case.
             state.note_drain();

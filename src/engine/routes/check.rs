@@ -123,7 +123,7 @@ fn page_of_script(req: &HttpRequest) -> Option<&[u8]> {
 }
 
 /// Whom the request comes from, as far as proxies are believed.
-fn client_address(req: &HttpRequest, config: &Config) -> Option<SocketAddr> {
+pub(crate) fn client_address(req: &HttpRequest, config: &Config) -> Option<SocketAddr> {
     let peer = req.peer_addr();
     let Some(proxies) = &config.trusted_proxies else { return peer };
     let values = req.headers().get_all(proxies.header());

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use serde_json::{Value, json};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, meters::Rare};
 
 /// Why a request is refused: the numeric codes of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl RequestError {
     /// Notes that a request was refused, of which so many listeners could not be told.
     pub(crate) fn count(&self, metrics: &Metrics, untold: usize) {
         metrics.requests_refused.increment();
+        metrics.meters.count(Rare::RequestRefused, self.reason());
         match self {
             Self::TooManyConnections => metrics.connections_refused.increment(),
             Self::TooManyConnectionsOfAddress => metrics.address_connections_refused.increment(),
@@ -109,6 +110,26 @@ impl RequestError {
             _ => {}
         }
         metrics.connection_errors_lost.add(untold as u64);
+    }
+
+    /// What metrics call it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "unknown_transport",
+            Self::UnknownSession => "unknown_session",
+            Self::BadHandshakeMethod => "bad_handshake_method",
+            Self::BadRequest => "bad_request",
+            Self::Forbidden(_) => "forbidden",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Closed => "closed",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyConnectionsOfAddress => "too_many_connections_of_address",
+            Self::TooManyHandshakes => "too_many_handshakes",
+            Self::RequestTooLarge => "request_too_large",
+            Self::HookPanicked => "hook_panicked",
+            Self::HookTimeout => "hook_timeout",
+        }
     }
 
     /// With the facts that a `connection_error` tells, an object.

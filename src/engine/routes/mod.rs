@@ -35,7 +35,11 @@ use super::{
     transport::{polling, websocket},
 };
 
+use crate::metrics::meters::Rare;
+
 mod check;
+#[cfg(feature = "admin")]
+pub(crate) use self::check::client_address;
 mod error;
 mod respond;
 
@@ -129,6 +133,7 @@ impl<S: Service> Endpoint<S> {
         turn: Option<Rc<dyn Turn>>,
     ) -> Result<HttpResponse, Refused> {
         if let Err(error) = websocket::check(req, &self.engine.websocket) {
+            self.sessions.metrics().meters.count(Rare::UpgradeFailed, "refused");
             return Ok(bad_websocket(&error));
         }
         let accepted = match pipe.begin_probe() {
@@ -136,7 +141,10 @@ impl<S: Service> Endpoint<S> {
                 websocket::accept(req, payload, pipe, generation, turn, &self.engine.websocket)
             }
             // Already upgraded, or trying: the new WebSocket is closed, the session stays.
-            Err(_) => websocket::accept_and_close(req, payload, &self.engine.websocket),
+            Err(_) => {
+                self.sessions.metrics().meters.count(Rare::UpgradeFailed, "refused");
+                websocket::accept_and_close(req, payload, &self.engine.websocket)
+            }
         };
         Ok(accepted.unwrap_or_else(|error| bad_websocket(&error)))
     }

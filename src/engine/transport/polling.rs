@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::engine::{
+    Transport,
     compression::Encoding,
     frame::Frame,
     pipe::{Generation, Inbound, Pipe, Refused},
@@ -47,6 +48,7 @@ pub(crate) async fn receive(
     let content_type = body.content_type;
     let (body, encoding) = pack(req, body.bytes.into(), compression).await;
     waiting.completed = true;
+    pipe.metrics().meters.sent(Transport::Polling, body.len());
     let mut response = respond(req, StatusCode::OK);
     response.insert_header((header::CONTENT_TYPE, content_type));
     if let Some(encoding) = encoding {
@@ -125,6 +127,7 @@ pub(crate) async fn send(
             return HttpResponse::BadRequest().force_close().finish();
         }
     };
+    metrics.meters.received(Transport::Polling, body.len());
     hand_in(&pipe, generation, &body, content_type).await;
     underway.completed = true;
     pipe.end_post(generation);

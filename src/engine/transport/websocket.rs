@@ -36,6 +36,7 @@ use self::{
 };
 use super::deflate::{Terms, Unacceptable};
 use crate::engine::{
+    Transport,
     dialect::{Revision, asks_for_base64},
     frame::Frame,
     link::Turn,
@@ -200,12 +201,15 @@ impl Socket {
                 self.wire.attach(partial);
             }
             let mut inbound = SmallVec::<[Inbound; 4]>::new();
+            let unread = self.wire.unread();
             let read = self.wire.read(|message| {
                 inbound.push(match message {
                     Message::Text(text) => revision.text(text).into(),
                     Message::Binary(data) => Inbound::Packet(revision.binary(data)),
                 });
             });
+            let taken = unread - self.wire.unread();
+            self.pipe.metrics().meters.received(Transport::WebSocket, taken);
             if let Some(partial) = self.wire.detach() {
                 self.parked = Parked::Message;
                 self.pipe.park(self.generation, partial);
@@ -263,7 +267,11 @@ impl MessageBody for Socket {
                 Revision::Four => frame,
             }))
         };
-        wire.poll_write(cx, next).map(|bytes| bytes.map(Ok))
+        let written = wire.poll_write(cx, next);
+        if let Poll::Ready(Some(bytes)) = &written {
+            pipe.metrics().meters.sent(Transport::WebSocket, bytes.len());
+        }
+        written.map(|bytes| bytes.map(Ok))
     }
 }
 

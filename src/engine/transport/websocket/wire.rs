@@ -145,6 +145,11 @@ impl Wire {
         self.decode(take)
     }
 
+    /// Bytes that have come and were not read.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
     /// Takes out what has come of a large message that is not complete.
     pub(super) fn detach(&mut self) -> Option<Box<Partial>> {
         let partial = self.decoder.detach(PARKED);
