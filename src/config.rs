@@ -56,6 +56,9 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Time a request body has to arrive completely. Default 30 s.
     pub body_timeout: Duration,
+    /// Time that the application has for one request in each of these: the middlewares together,
+    /// `allow_request`, `generate_id`. After it the request is refused with status 503. Default 30 s.
+    pub hook_timeout: Duration,
     /// Sessions that may be open at a time; one more is refused with status 503. Default 1,000,000.
     pub max_connections: usize,
     /// Sessions that one address may have open at a time; one more is refused with status 503.
@@ -103,6 +106,7 @@ impl Default for Config {
             max_http_buffer_size: 1_000_000,
             close_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            hook_timeout: Duration::from_secs(30),
             max_connections: 1_000_000,
             max_connections_per_address: None,
             max_handshakes: 65_536,

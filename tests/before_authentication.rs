@@ -107,6 +107,39 @@ fn a_full_server_says_so_and_takes_clients_again_when_one_has_left() {
 }
 
 #[test]
+fn the_application_has_so_long_to_judge_a_request_and_its_place_is_free_again() {
+    let (server, io) = server(|builder| {
+        builder
+            .hook_timeout(SHORT)
+            .max_handshakes(1)
+            .allow_request(|request| async move {
+                if request.query("allow").is_some() {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })
+            .generate_id(|request| async move {
+                if request.query("id").is_some() {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, String>("the-only-one".into())
+            })
+            .engine_middleware(|request| async move {
+                if request.query("middleware").is_some() {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })
+    });
+    for hook in ["allow", "id", "middleware"] {
+        let answer = server.request("GET", &format!("{URL}&{hook}=1"), b"");
+        is_full(&answer, "Request timed out");
+    }
+    assert_eq!(io.metrics().hook_timeouts, 3);
+    session(&open(&server, &[]));
+}
+
+#[test]
 fn what_a_refused_request_had_taken_is_given_back() {
     let (server, _) = server(|builder| {
         let builder = builder.max_connections(1).max_handshakes(1);

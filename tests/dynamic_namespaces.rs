@@ -17,7 +17,7 @@ use greenroom::{
     testing::{Parting, TestServer},
 };
 use serde_json::json;
-use support::Log;
+use support::{Log, observe_sockets};
 
 /// Children that say their name and the name of their parent.
 fn telling(parent: Parent, label: &'static str) -> Parent {
@@ -340,6 +340,63 @@ async fn there_is_a_bound_to_what_parents_give_birth_to() {
     let refused = server.connect("/tenant-c", ()).await.unwrap_err();
     assert_eq!(refused.message, "Invalid namespace");
     server.connect("/tenant-a", ()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn children_that_nobody_is_in_make_way_before_anybody_is_refused() {
+    let guarded = Parent::matching("^/guarded-").children(|child| {
+        child.before_connect(|_: Socket| async { Err::<(), _>(ConnectError::new("no")) })
+    });
+    let builder = SocketIo::builder().parent(tenants()).parent(guarded).max_server_namespaces(30);
+    let server = TestServer::start(builder);
+    server.io().namespace_or_new("/tenant-own");
+    let watched = server.connect("/tenant-watched", ()).await.unwrap();
+    let _log = observe_sockets(&server, "/tenant-watched").await;
+    watched.disconnect().await;
+    let other = server.connect("/tenant-kept", ()).await.unwrap();
+    let hostile = server.open().await.unwrap();
+    for n in 0..100 {
+        hostile.join(&format!("/tenant-{n}"), ()).await.unwrap().leave();
+        let refused = hostile.join(&format!("/guarded-{n}"), ()).await.unwrap_err();
+        assert_eq!(refused.message, "no");
+    }
+    server.settle().await;
+    let names = server.io().namespaces();
+    // The main one, three of the application and its clients, and a tenth of what there may be.
+    assert_eq!(names.len(), 4 + 3, "{names:?}");
+    for name in ["/tenant-own", "/tenant-watched", "/tenant-kept", "/tenant-99", "/guarded-99"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    assert_eq!(server.metrics().empty_namespaces_ended, 197);
+    let new = server.connect("/tenant-new", ()).await.unwrap();
+    for client in [&other, &new] {
+        assert_eq!(client.emit_with_ack("double", 2).await, json!([4]));
+    }
+}
+
+#[actix_rt::test]
+async fn the_last_child_that_nobody_is_in_makes_way_when_there_is_no_other_room() {
+    let builder = SocketIo::builder().parent(tenants()).max_server_namespaces(3);
+    let server = TestServer::start(builder);
+    let _kept = server.connect("/tenant-a", ()).await.unwrap();
+    server.connect("/tenant-b", ()).await.unwrap().disconnect().await;
+    server.settle().await;
+    server.connect("/tenant-c", ()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_child_that_is_entered_again_does_not_make_way() {
+    let builder = SocketIo::builder().parent(tenants()).max_server_namespaces(20);
+    let server = TestServer::start(builder);
+    server.connect("/tenant-a", ()).await.unwrap().disconnect().await;
+    server.settle().await;
+    let back = server.connect("/tenant-a", ()).await.unwrap();
+    for n in 0..10 {
+        server.connect(&format!("/tenant-{n}"), ()).await.unwrap().disconnect().await;
+    }
+    server.settle().await;
+    assert_eq!(server.io().namespaces(), ["/", "/tenant-8", "/tenant-9", "/tenant-a"]);
+    assert!(back.is_connected());
 }
 
 #[actix_rt::test]

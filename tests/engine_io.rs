@@ -6,10 +6,13 @@
 #[path = "support/http.rs"]
 mod http;
 
-use std::time::Duration;
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use greenroom::{
-    engine::{Config, EngineIo, Opened, Refusal},
+    engine::{Config, EngineIo, EngineSocket, Hooks, Message, Opened, Refusal},
     prelude::*,
 };
 use http::{Response, Server};
@@ -358,4 +361,71 @@ fn the_engine_serves_messages_without_socket_io() {
     assert_eq!(socket.next_text(), "4hello");
     assert_eq!(socket.next(), (0x82, vec![1, 2]));
     assert_eq!(server.request("GET", URL, b"").status, 404);
+}
+
+/// A server of Engine.IO alone that can be asked what it counts.
+fn engine_with(
+    hooks: Hooks,
+    on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
+) -> (Server, EngineIo) {
+    let (sender, handed_out) = mpsc::channel();
+    let server = Server::engine(move || {
+        let mut config = Config::default();
+        config.path = "engine.io".into();
+        let engine = EngineIo::with_hooks(config, hooks, on_open);
+        sender.send(engine.clone()).unwrap();
+        engine
+    });
+    (server, handed_out.recv().unwrap())
+}
+
+const ENGINE: &str = "/engine.io/?EIO=4&transport=polling";
+const ENGINE_WS: &str = "/engine.io/?EIO=4&transport=websocket";
+
+#[test]
+fn an_introduction_that_panics_opens_no_session_and_leaves_nothing_behind() {
+    let (server, engine) = engine_with(Hooks::new(), |socket| {
+        assert!(socket.request().query("bad").is_none(), "this one is not welcome");
+        Opened::new(move |message| socket.send(message))
+    });
+    let answer = server.request("GET", &format!("{ENGINE}&bad=1"), b"");
+    assert_eq!((answer.status, &*answer.body), (500, "Internal server error"));
+    assert_eq!(server.websocket(&format!("{ENGINE_WS}&bad=1")).err().unwrap().status, 500);
+    assert_eq!(engine.clients_count(), 0);
+    let mut socket = server.websocket(ENGINE_WS).ok().unwrap();
+    socket.next_text();
+    assert_eq!(engine.clients_count(), 1);
+    let metrics = engine.metrics();
+    assert_eq!((metrics.panics, metrics.sessions_opened, metrics.requests_refused), (2, 1, 2));
+    // Nobody waits for those that were never there.
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        actix_rt::System::new().block_on(engine.close());
+        done.send(engine.metrics().sessions_closed).unwrap();
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)).expect("it closes"), 1);
+}
+
+#[test]
+fn a_listener_of_the_engine_that_panics_loses_that_message_alone() {
+    let (server, engine) = engine_with(Hooks::new(), |socket| {
+        Opened::new(move |message| match &message {
+            Message::Text(text) if *text == "bad" => panic!("this one is not understood"),
+            _ => socket.send(message),
+        })
+        .on_close(|_| panic!("nor is this"))
+    });
+    let mut socket = server.websocket(ENGINE_WS).ok().unwrap();
+    socket.next_text();
+    socket.texts(&["4one", "4bad", "4two"]);
+    assert_eq!((socket.next_text(), socket.next_text()), ("4one".into(), "4two".into()));
+    assert_eq!(engine.metrics().panics, 1);
+    socket.text("1");
+    assert_eq!(socket.close_code(), 1005);
+    let begun = Instant::now();
+    while engine.metrics().panics < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", engine.metrics());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!((engine.metrics().sessions_closed, engine.clients_count()), (1, 0));
 }

@@ -5,13 +5,10 @@
 #[path = "support/http.rs"]
 mod http;
 
-use std::{
-    io::Read,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
 };
 
 use actix::prelude::*;
@@ -286,19 +283,44 @@ fn a_middleware_that_refuses_is_reported() {
 }
 
 #[test]
-fn a_hook_that_panics_breaks_off_its_own_request_only() {
-    let server = server(|io| {
+fn a_hook_that_panics_costs_its_own_request_only_and_is_counted() {
+    let (sender, handed_out) = mpsc::channel();
+    let build = |io: SocketIoBuilder| {
         io.engine_middleware(|request: Arc<Request>| async move {
             assert!(request.query("panic").is_none(), "a middleware panics");
             Ok(())
         })
+        .allow_request(|request| {
+            assert!(request.query("judge").is_none(), "before anything is awaited");
+            async move {
+                assert!(request.query("later").is_none(), "while it is awaited");
+                Ok(())
+            }
+        })
+        .generate_id(|request| async move {
+            assert!(request.query("id").is_none(), "no id");
+            Ok::<_, String>(format!("{:p}", Arc::as_ptr(&request)))
+        })
+        .on_connection_error(|error: ConnectionError| {
+            assert!(error.request.query("told").is_none(), "a listener of errors panics");
+        })
         .on_headers(|_, request| assert!(request.query("burst").is_none(), "a hook panics"))
+    };
+    let server = Server::start(move || {
+        let io = build(SocketIo::builder()).start();
+        sender.send(io.clone()).unwrap();
+        io
     });
+    let io = handed_out.recv().unwrap();
     let url = open(&server);
-    for parameter in ["panic", "burst"] {
-        let mut broken = server.send("GET", &format!("{URL}&{parameter}=1"), &[], b"");
-        assert_eq!(broken.read(&mut [0]).unwrap_or(0), 0, "the connection ends");
+    for parameter in ["panic", "judge", "later", "id", "burst"] {
+        let answer = server.request("GET", &format!("{URL}&{parameter}=1"), b"");
+        assert_eq!((answer.status, &*answer.body), (500, "Internal server error"), "{parameter}");
+        let answer = server.websocket(&format!("{WS}&{parameter}=1")).err().unwrap();
+        assert_eq!(answer.status, 500, "{parameter}");
     }
+    is_error(&server.request("POST", &format!("{URL}&told=1"), b""), 400, 2);
+    assert_eq!(io.metrics().panics, 11);
     assert_eq!(server.request("POST", &url, b"40").status, 200);
     assert!(server.request("GET", &url, b"").body.starts_with("40"));
 }

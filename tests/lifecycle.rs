@@ -50,6 +50,24 @@ async fn a_client_that_answers_pings_stays_for_ever() {
 }
 
 #[actix_rt::test]
+async fn a_connection_that_has_left_all_it_had_joined_is_closed_unless_it_joins_again() {
+    let server = TestServer::start(SocketIo::builder());
+    let idle = server.open().await.unwrap();
+    server.advance(40 * SECOND).await;
+    idle.join("/", ()).await.unwrap().leave();
+    server.advance(40 * SECOND).await;
+    let again = idle.join("/", ()).await.unwrap();
+    server.advance(100 * SECOND).await;
+    assert!(!idle.is_closed());
+    again.leave();
+    server.advance(44 * SECOND).await;
+    assert!(!idle.is_closed());
+    server.advance(2 * SECOND).await;
+    assert_eq!(idle.closed().await, Parting::Closed(1000));
+    assert_eq!(server.metrics().connect_timeouts, 1);
+}
+
+#[actix_rt::test]
 async fn a_connection_that_joins_nothing_is_closed() {
     let strict = Namespace::new("/strict")
         .before_connect(|_: Socket| async { Err::<(), _>(ConnectError::new("no")) });
@@ -58,14 +76,13 @@ async fn a_connection_that_joins_nothing_is_closed() {
         [server.open().await, server.open().await, server.open().await].map(Result::unwrap);
     let socket = joined.join("/", ()).await.unwrap();
     server.advance(40 * SECOND).await;
-    // A refusal does not stop that clock, and a namespace that was left later does not start it.
+    // A refusal does not stop that clock.
     refused.join("/strict", ()).await.unwrap_err();
-    socket.leave();
     server.advance(6 * SECOND).await;
     assert_eq!(idle.closed().await, Parting::Closed(1000));
     assert_eq!(refused.closed().await, Parting::Closed(1000));
     server.advance(100 * SECOND).await;
-    assert!(!joined.is_closed());
+    assert!(!joined.is_closed() && socket.is_connected());
 }
 
 #[actix_rt::test]

@@ -5,13 +5,16 @@ mod support;
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use greenroom::{
-    AckSender, Args, EmitError, MsgpackParser, RateLimit, SocketIoBuilder,
+    AckSender, Args, ConnectionEvent, EmitError, MsgpackParser, RateLimit, SocketIoBuilder,
     prelude::*,
     testing::{Parting, TestConnection, TestServer, TestSocket},
 };
@@ -162,6 +165,90 @@ async fn the_auths_of_a_client_have_so_many_bytes_and_no_more() {
     tried.join("/a", json!({ "token": "x" })).await.unwrap();
     is_served(&tried).await;
     is_served(&other).await;
+}
+
+#[actix_rt::test]
+async fn a_namespace_that_is_joined_again_and_again_counts_once() {
+    let builder = SocketIo::builder()
+        .max_auth_bytes(10_000)
+        .namespace(echoing())
+        .namespace(Namespace::new("/a"))
+        .namespace(Namespace::new("/b"));
+    let (server, tried, _other) = two(builder).await;
+    let auth = json!({ "token": "x".repeat(4_000) });
+    for _ in 0..10 {
+        tried.join("/a", &auth).await.unwrap().leave();
+        server.settle().await;
+    }
+    let _a = tried.join("/a", &auth).await.unwrap();
+    tried.join("/b", &auth).await.unwrap();
+    assert_eq!(server.metrics().connects_over_limit, 0);
+}
+
+#[actix_rt::test]
+async fn listeners_of_sockets_that_have_left_are_bounded() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let slow = Namespace::new("/slow").on_connect(move |_: Socket| {
+        count.fetch_add(1, Ordering::Relaxed);
+        pending::<()>()
+    });
+    let busy = Namespace::new("/busy")
+        .on_connect(|_: Socket| pending::<()>())
+        .on_connect(|_: Socket| pending::<()>());
+    let builder = SocketIo::builder()
+        .max_running_listeners(10)
+        .namespace(echoing())
+        .namespace(slow)
+        .namespace(busy)
+        .parent(
+            Parent::matching("^/p").children(|child| child.on_connect(|_: Socket| pending::<()>())),
+        );
+    let (server, tried, other) = two(builder).await;
+    for _ in 0..10 {
+        tried.join("/slow", ()).await.unwrap().leave();
+        server.settle().await;
+    }
+    for _ in 0..90 {
+        let refused = tried.join("/slow", ()).await.unwrap_err();
+        assert_eq!(refused.message, "Too many namespaces");
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 10);
+    assert_eq!(server.metrics().connects_over_limit, 90);
+    is_served(&other).await;
+    // Those of sockets that are there keep nobody out, however many they are.
+    other.join("/busy", ()).await.unwrap();
+    for n in 0..20 {
+        other.join(&format!("/p{n}"), ()).await.unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn listeners_of_heartbeats_are_bounded_and_only_answers_to_pings_are_heartbeats() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let watched = echoing().on_connect(move |socket: Socket| {
+        let count = Arc::clone(&count);
+        socket.on_connection_event(move |_: Socket, event: ConnectionEvent| {
+            if event == ConnectionEvent::Heartbeat {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            pending::<()>()
+        });
+        async {}
+    });
+    let (server, tried, other) =
+        two(SocketIo::builder().max_running_listeners(10).namespace(watched)).await;
+    for _ in 0..100 {
+        tried.connection().send_engine("3");
+    }
+    server.settle().await;
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "nobody has asked");
+    server.advance(30 * 25 * SECOND).await;
+    let most = calls.load(Ordering::Relaxed);
+    assert!((1..=20).contains(&most), "{most} of two clients are at work");
+    assert!(server.metrics().connection_events_dropped >= 40);
+    assert!(tried.is_connected() && other.is_connected());
 }
 
 #[actix_rt::test]

@@ -33,33 +33,41 @@ use crate::{
 const SMALL_AUTH: usize = 1024;
 
 impl Client {
-    /// Whether the client may join with an auth of so many bytes: sockets keep theirs, and parsed it
-    /// takes many times as much. Notes it if so.
-    fn has_room_for(&mut self, name: &str, bytes: usize) -> bool {
-        if bytes <= SMALL_AUTH {
+    /// Whether the client may join with this auth: sockets keep theirs until they have left, and parsed
+    /// it takes many times as much.
+    fn has_room_for(&self, auth: Option<&ByteString>) -> bool {
+        let bytes = weight(auth) as usize;
+        if bytes == 0 {
             return true;
         }
-        let most = self.shared.limits.max_auth_bytes;
-        let Auths(mut auths) = self.auths.take().map(|auths| *auths).unwrap_or_default();
-        let sum = |auths: &[(Box<str>, usize)]| auths.iter().map(|(_, n)| n).sum::<usize>();
-        if sum(&auths) + bytes > most {
-            auths.retain(|(name, _)| {
-                let is_joined = |joined: &Joined| *joined.entrance.home.name == **name;
-                self.is_sought(name) || self.joined.iter().any(is_joined)
-            });
-        }
-        let fits = sum(&auths) + bytes <= most;
-        if fits {
-            auths.push((name.into(), bytes));
-        }
-        self.auths = Some(Box::new(Auths(auths)));
-        fits
+        let joined = self.joined.iter().map(|joined| joined.auth_bytes);
+        let sought = self.sought.iter().map(|sought| sought.auth_bytes);
+        let returning = self.returning.iter().map(|returning| weight(returning.auth.as_ref()));
+        let kept: usize = joined.chain(sought).chain(returning).map(|bytes| bytes as usize).sum();
+        kept + bytes <= self.shared.limits.max_auth_bytes
+    }
+
+    /// Whether listeners of sockets that have left are still at work, and too many of them for another
+    /// socket to come. Those of sockets that are there are bounded by the number of namespaces.
+    fn is_haunted(&self) -> bool {
+        let (hooks, most) = (self.running.hooks(), self.shared.limits.max_running);
+        let of = |joined: &Joined| joined.entrance.home.description.listeners.connect.len();
+        hooks >= most && hooks >= most + self.joined.iter().map(of).sum::<usize>()
     }
 }
 
-/// Namespaces that a client has joined with much to say, and the bytes of that.
-#[derive(Default)]
-pub(super) struct Auths(Vec<(Box<str>, usize)>);
+/// The bytes of an auth, as far as they count.
+fn weight(auth: Option<&ByteString>) -> u32 {
+    let bytes = auth.map_or(0, |auth| auth.len());
+    if bytes <= SMALL_AUTH { 0 } else { u32::try_from(bytes).unwrap_or(u32::MAX) }
+}
+
+/// What a client shows to be let in.
+pub(super) struct Petition {
+    pub(super) handshake: Handshake,
+    /// See [`weight`].
+    pub(super) auth_bytes: u32,
+}
 
 /// A CONNECT that waits until the client is out of the namespace.
 pub(super) struct Returning {
@@ -77,7 +85,7 @@ pub(super) fn connect(
     if link.revision() == Revision::Three && link.upper.is_leaving(&name) {
         // One is enough, as for a client of today that asks twice.
         if !link.upper.returning.iter().any(|returning| returning.name == name) {
-            if link.upper.has_room_for(&name, auth.as_deref().unwrap_or_default().len()) {
+            if link.upper.has_room_for(auth.as_ref()) {
                 link.upper.returning.push(Returning { name, auth });
             } else {
                 refuse_excess(link, &name, "Too much auth");
@@ -91,14 +99,17 @@ pub(super) fn connect(
     }
     let client = &mut link.upper;
     client.tombstones.retain(|tombstone| **tombstone != *name);
-    if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces {
+    if client.joined.len() + client.sought.len() >= client.shared.limits.max_namespaces
+        || client.is_haunted()
+    {
         refuse_excess(link, &name, "Too many namespaces");
         return;
     }
-    if !client.has_room_for(&name, auth.as_deref().unwrap_or_default().len()) {
+    if !client.has_room_for(auth.as_ref()) {
         refuse_excess(link, &name, "Too much auth");
         return;
     }
+    let auth_bytes = weight(auth.as_ref());
     let auth = match auth.map(|text| serde_json::from_str(&text)) {
         None => Value::Object(Map::new()),
         Some(Ok(auth)) => auth,
@@ -112,31 +123,32 @@ pub(super) fn connect(
         }
     };
     let handshake = Handshake { request: Arc::clone(link.request()), auth };
-    search(link, name, handshake, ctx);
+    search(link, name, Petition { handshake, auth_bytes }, ctx);
 }
 
 fn search(
     link: &mut Connection,
     name: ByteString,
-    handshake: Handshake,
+    petition: Petition,
     ctx: &mut Context<Connection>,
 ) {
-    let future = match link.upper.shared.directory.find(&name, &handshake) {
-        Search::Found(arrival) => return enter(link, arrival, handshake, ctx),
+    let future = match link.upper.shared.directory.find(&name, &petition.handshake) {
+        Search::Found(arrival) => return enter(link, arrival, petition, ctx),
         Search::Unknown => return unknown(link, &name),
         Search::Asking(future) => future,
     };
     // The application's function is called when this is polled, so this cannot panic.
     let Ok(mut future) = Guarded::start(link.pipe(), || future) else { return };
     match running::poll_once(&mut future) {
-        std::task::Poll::Ready(result) => found(link, &name, handshake, result, ctx),
+        std::task::Poll::Ready(result) => found(link, &name, petition, result, ctx),
         std::task::Poll::Pending => {
             let (connection, sought) = (ctx.address(), name.clone());
+            let auth_bytes = petition.auth_bytes;
             let task = actix::spawn(async move {
                 let result = future.await;
-                connection.do_send(Sought { name, handshake, result });
+                connection.do_send(Sought { name, petition, result });
             });
-            link.upper.sought.push(Seeking { name: sought, _task: Some(Asking(task)) });
+            link.upper.sought.push(Seeking { name: sought, auth_bytes, _task: Some(Asking(task)) });
         }
     }
 }
@@ -144,6 +156,8 @@ fn search(
 /// A name the client has asked for, while somebody is asked about it.
 pub(super) struct Seeking {
     pub(super) name: ByteString,
+    /// See [`Petition::auth_bytes`].
+    pub(super) auth_bytes: u32,
     /// The application's function. A client that leaves takes it along.
     pub(super) _task: Option<Asking>,
 }
@@ -153,7 +167,7 @@ pub(super) struct Seeking {
 #[rtype(result = "()")]
 struct Sought {
     name: ByteString,
-    handshake: Handshake,
+    petition: Petition,
     result: Result<Option<Arrival>, Panicked>,
 }
 
@@ -161,14 +175,14 @@ impl Handler<Sought> for Link<Client> {
     type Result = ();
 
     fn handle(&mut self, sought: Sought, ctx: &mut Self::Context) {
-        let Sought { name, handshake, result } = sought;
+        let Sought { name, petition, result } = sought;
         let span = self.span().clone();
         let _entered = span.enter();
         let known = self.upper.sought.iter().position(|sought| sought.name == name);
         let Some(index) = known else { return };
         self.upper.sought.swap_remove(index);
         if self.is_open() && !self.upper.closing {
-            found(self, &name, handshake, result, ctx);
+            found(self, &name, petition, result, ctx);
         }
     }
 }
@@ -176,7 +190,7 @@ impl Handler<Sought> for Link<Client> {
 fn found(
     link: &mut Connection,
     name: &str,
-    handshake: Handshake,
+    petition: Petition,
     result: Result<Option<Arrival>, Panicked>,
     ctx: &mut Context<Connection>,
 ) {
@@ -186,7 +200,7 @@ fn found(
         None
     });
     match arrival {
-        Some(arrival) => enter(link, arrival, handshake, ctx),
+        Some(arrival) => enter(link, arrival, petition, ctx),
         None => unknown(link, name),
     }
 }
@@ -200,12 +214,12 @@ fn unknown(link: &Connection, name: &str) {
 fn enter(
     link: &mut Connection,
     arrival: Arrival,
-    handshake: Handshake,
+    petition: Petition,
     ctx: &mut Context<Connection>,
 ) {
-    match Wish::of(link, arrival.entrance(), &handshake) {
-        Some(wish) => returning::ask(link, arrival, handshake, wish, ctx),
-        None => settle(link, arrival, handshake, None, ctx),
+    match Wish::of(link, arrival.entrance(), &petition.handshake) {
+        Some(wish) => returning::ask(link, arrival, petition, wish, ctx),
+        None => settle(link, arrival, petition, None, ctx),
     }
 }
 
@@ -213,7 +227,7 @@ fn enter(
 pub(super) fn settle(
     link: &mut Connection,
     arrival: Arrival,
-    handshake: Handshake,
+    Petition { handshake, auth_bytes }: Petition,
     mut claim: Option<Claim>,
     ctx: &mut Context<Connection>,
 ) {
@@ -238,6 +252,7 @@ pub(super) fn settle(
         asking: None,
         reason: None,
         serial: None,
+        auth_bytes,
         claim: claim.map(Box::new),
     });
     if passes || entrance.home.description.listeners.before_connect.is_empty() {

@@ -207,6 +207,7 @@ pub(super) fn departed(link: &mut Connection, socket: &Socket, ctx: &mut Context
             running::run_hook(&link.upper, socket, "disconnect", || listener(called, reason), ctx);
         }
     }
+    linger(link);
     let (reason, heard) = (joined.reason, link.heard());
     joined.entrance.addr.do_send(Departed { socket: socket.clone(), reason, heard });
     let waiting = &mut link.upper.returning;
@@ -238,4 +239,16 @@ pub(super) fn abandon(link: &mut Connection, index: usize) {
     joined.entrance.addr.do_send(Depart { socket, reason: None, heard });
     // If the client has come back for its socket, that is given back now, and not before.
     drop(joined);
+    linger(link);
+}
+
+/// A client that is in no namespace any more is as one that has just come: it has its time to join
+/// another, and makes way for others if there are too many of its kind.
+fn linger(link: &mut Connection) {
+    let client = &link.upper;
+    if client.joined.is_empty() && client.connect_deadline == Duration::MAX && link.is_open() {
+        let timeout = client.shared.limits.connect_timeout;
+        link.upper.connect_deadline = link.now().saturating_add(timeout);
+        link.unsettle();
+    }
 }

@@ -114,6 +114,8 @@ struct Joined {
     reason: Option<DisconnectReason>,
     /// In serial mode: what came while a listener was under way.
     serial: Option<Box<running::Serial>>,
+    /// Bytes of the auth, if they count.
+    auth_bytes: u32,
     /// Until it is let in: what the client has come back for.
     claim: Option<Box<Claim>>,
 }
@@ -127,8 +129,6 @@ pub(crate) struct Client {
     joined: SmallVec<[Joined; 1]>,
     /// Names the client has asked for, and about which the application is being asked.
     sought: Vec<joining::Seeking>,
-    /// Namespaces that the client has joined with much to say, and the bytes of that.
-    auths: Option<Box<joining::Auths>>,
     /// Namespaces the server has put the client out of, while it may not know yet.
     tombstones: SmallVec<[Arc<str>; 1]>,
     /// Of a client of revision 3: namespaces it wants to be in again before it has left them. Its
@@ -137,7 +137,8 @@ pub(crate) struct Client {
     running: Rc<Running>,
     /// Events that wait until fewer listeners are at work. All other packets go on.
     parked: Parked,
-    /// Until when it has to be on its way into a namespace, counted from the opening.
+    /// Until when it has to be on its way into a namespace, counted from the opening. Set whenever it
+    /// is in none.
     connect_deadline: Duration,
     /// Only where credentials expire.
     alarm: Option<Box<expiring::Alarm>>,
@@ -162,7 +163,6 @@ impl Client {
             intake: intake::Intake::default(),
             joined: SmallVec::new(),
             sought: Vec::new(),
-            auths: None,
             tombstones: SmallVec::new(),
             returning: Vec::new(),
             running: Rc::default(),

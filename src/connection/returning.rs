@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Connection,
-    joining::{Seeking, settle},
+    joining::{Petition, Seeking, settle},
 };
 use crate::{
     engine::dialect::Revision,
@@ -48,13 +48,17 @@ impl Wish {
 pub(super) fn ask(
     link: &mut Connection,
     arrival: Arrival,
-    handshake: Handshake,
+    petition: Petition,
     Wish { pid, offset }: Wish,
     ctx: &mut Context<Connection>,
 ) {
     let entrance = arrival.entrance();
     let name = ByteString::from(&*entrance.home.name);
-    link.upper.sought.push(Seeking { name: name.clone(), _task: None });
+    link.upper.sought.push(Seeking {
+        name: name.clone(),
+        auth_bytes: petition.auth_bytes,
+        _task: None,
+    });
     let (answer, answered) = oneshot::channel();
     let pipe = link.pipe().clone();
     entrance.addr.do_send(Restore { pid, offset, pipe, answer });
@@ -68,7 +72,7 @@ pub(super) fn ask(
         link.upper.sought.swap_remove(index);
         if link.is_open() && !link.upper.closing {
             // A namespace that has ended does not answer; it says so to whoever settles.
-            settle(link, arrival, handshake, claim.ok().flatten(), ctx);
+            settle(link, arrival, petition, claim.ok().flatten(), ctx);
         }
     }));
 }

@@ -330,13 +330,24 @@ pub(super) fn run_hook(
     run(&client.running, (socket, None), call, end, ctx);
 }
 
-/// Tells the listeners of a socket what happened to its connection.
+/// Tells the listeners of a socket what happened to its connection. What clients can cause at will is
+/// not told while too many listeners of the like are at work.
 pub(super) fn notice(
     client: &Client,
     socket: &Socket,
     event: ConnectionEvent,
     ctx: &mut Context<Connection>,
 ) {
+    let once = matches!(event, ConnectionEvent::Closed(_) | ConnectionEvent::Upgraded(_));
+    if !once && client.running.hooks() >= client.shared.limits.max_running {
+        client.shared.metrics.connection_events_dropped.increment();
+        debug!(
+            namespace = socket.namespace(),
+            ?event,
+            "connection event dropped: its listeners are busy"
+        );
+        return;
+    }
     for listener in socket.connection_listeners() {
         let called = socket.clone();
         run_hook(client, socket, "connection", || listener(called, event), ctx);

@@ -11,6 +11,8 @@ use crate::{packet::Event, socket::Socket};
 pub(super) struct Running {
     count: Cell<usize>,
     bytes: Cell<usize>,
+    /// Of these, listeners of sockets' lives, which no event has called.
+    hooks: Cell<usize>,
 }
 
 impl Running {
@@ -19,12 +21,19 @@ impl Running {
         self.count.get() < limits.max_running && self.bytes.get() < limits.max_running_bytes
     }
 
+    /// How many listeners of sockets' lives are under way.
+    pub(super) fn hooks(&self) -> usize {
+        self.hooks.get()
+    }
+
     /// One more, until the returned value is dropped.
     pub(super) fn begin(self: &Rc<Self>, socket: &Socket, event: Option<&Event>) -> Underway {
         let bytes = event.map_or(0, size);
+        let is_hook = event.is_none();
+        self.hooks.set(self.hooks.get() + usize::from(is_hook));
         self.count.set(self.count.get() + 1);
         self.bytes.set(self.bytes.get() + bytes);
-        Underway { running: Rc::clone(self), socket: socket.clone(), bytes }
+        Underway { running: Rc::clone(self), socket: socket.clone(), bytes, is_hook }
     }
 }
 
@@ -34,11 +43,13 @@ pub(super) struct Underway {
     running: Rc<Running>,
     pub(super) socket: Socket,
     bytes: usize,
+    is_hook: bool,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
         self.running.count.set(self.running.count.get() - 1);
+        self.running.hooks.set(self.running.hooks.get() - usize::from(self.is_hook));
         self.running.bytes.set(self.running.bytes.get() - self.bytes);
         // The connection may have stopped reading.
         self.socket.pipe().nudge();

@@ -178,6 +178,21 @@ impl Seat {
         }
     }
 
+    /// The client has left all that it had joined: it may have to make way again. If there are too many
+    /// of its kind, the oldest of them goes.
+    pub(crate) fn unsettle(&mut self, pipe: &Pipe) {
+        if self.stage != SETTLED {
+            return;
+        }
+        let admission = &self.admission;
+        if !take(&admission.handshakes, admission.max_handshakes) && !admission.evict() {
+            // All others are being judged, which does not take long.
+            return;
+        }
+        self.stage = JUDGED;
+        self.open(pipe);
+    }
+
     /// The client has joined something: its handshake is done.
     pub(crate) fn settle(&mut self) {
         let counts = match std::mem::replace(&mut self.stage, SETTLED) {
@@ -243,6 +258,27 @@ mod tests {
         drop((first, second));
         assert_eq!(admission.connections.load(Ordering::Relaxed), 0);
         assert_eq!(admission.handshakes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_has_left_all_it_had_joined_makes_way_again() {
+        let admission = admission(|config| config.max_handshakes = 1);
+        let pipes = [session(Transport::WebSocket), session(Transport::WebSocket)];
+        let mut seats = pipes.each_ref().map(|pipe| {
+            let mut seat = admission.admit(None).unwrap();
+            seat.open(pipe);
+            seat.settle();
+            seat
+        });
+        seats[0].unsettle(&pipes[0]);
+        seats[1].unsettle(&pipes[1]);
+        let evicted = Some(CloseReason::TooManyHandshakes);
+        assert_eq!(pipes.each_ref().map(told), [evicted, None], "the first that has left");
+        let newcomer = admission.admit(None).unwrap();
+        assert_eq!(told(&pipes[1]), evicted);
+        drop((seats, newcomer));
+        assert_eq!(admission.handshakes.load(Ordering::Relaxed), 0);
+        assert!(admission.idle().is_empty());
     }
 
     fn session(transport: Transport) -> Pipe {

@@ -88,7 +88,9 @@ impl OnConnectionError<ConnectionError> for Recipient<ConnectionError> {
 }
 
 /// Functions of the application that are called when requests come, each on the worker that has
-/// the request. One that panics breaks that request off, and nothing else.
+/// the request. One that panics costs that request alone, which is answered with status 500 and counted
+/// in [`Snapshot::panics`](crate::Snapshot::panics); one that does not answer in
+/// [`hook_timeout`](super::Config::hook_timeout) is refused with 503.
 ///
 /// [`SocketIoBuilder`](crate::SocketIoBuilder) has the same methods; this is for
 /// [`EngineIo::with_hooks`](super::EngineIo::with_hooks).
@@ -244,6 +246,10 @@ impl Hooks {
         Ok(())
     }
 
+    pub(crate) fn wants_permission(&self) -> bool {
+        self.allow_request.is_some()
+    }
+
     pub(crate) async fn ask_permission(&self, request: &Arc<Request>) -> Result<(), Refused> {
         let Some(allow) = &self.allow_request else { return Ok(()) };
         allow(Arc::clone(request)).await.map_err(|Refusal(text)| {
@@ -253,10 +259,14 @@ impl Hooks {
         })
     }
 
-    /// The application's own id for a session, if it makes them.
-    pub(crate) async fn make_id(&self, request: &Arc<Request>) -> Result<Option<String>, Refused> {
-        let Some(generate) = &self.generate_id else { return Ok(None) };
-        generate(Arc::clone(request)).await.map(Some).map_err(|error| no_id(&error))
+    /// The application's own id for a session.
+    pub(crate) async fn make_id(&self, request: &Arc<Request>) -> Result<String, Refused> {
+        let Some(generate) = &self.generate_id else { return Err(no_id("nobody makes ids")) };
+        generate(Arc::clone(request)).await.map_err(|error| no_id(&error))
+    }
+
+    pub(crate) fn makes_ids(&self) -> bool {
+        self.generate_id.is_some()
     }
 
     pub(crate) fn change_headers(&self, headers: &mut HeaderMap, request: &Request, initial: bool) {

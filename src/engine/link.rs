@@ -40,7 +40,7 @@ use super::{
     session::{Action, CloseReason, Session, Timing},
     transport::Transport,
 };
-use crate::metrics::meters::Rare;
+use crate::metrics::{Metrics, meters::Rare};
 
 /// Connections of this process so far, to tell them apart in logs.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -157,9 +157,21 @@ impl<P: Protocol> Link<P> {
         self.pipe.with_seat(Seat::settle);
     }
 
+    /// The client has left all that it had joined.
+    pub(crate) fn unsettle(&mut self) {
+        let pipe = self.pipe.clone();
+        self.pipe.with_seat(|seat| seat.unsettle(&pipe));
+        self.touch();
+    }
+
     /// What was sent before this has reached the client.
     pub(crate) fn heard(&self) -> Instant {
         self.opened + self.session.heard()
+    }
+
+    /// The counters of the server.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.sessions.metrics()
     }
 
     /// Where the log lines of this connection belong.
@@ -253,7 +265,7 @@ impl<P: Protocol> Link<P> {
                     // It may have begun since this turn did.
                     self.begin_probe(from);
                 }
-                let pong = matches!(packet, Packet::Pong(_));
+                let pong = matches!(packet, Packet::Pong(_)) && self.session.is_pinged();
                 let opened = self.opened;
                 let action = self.session.packet(|| opened.elapsed(), from, packet);
                 if action == Action::DropProbe {

@@ -7,9 +7,11 @@
 //! The layer is usable by itself, see [`EngineIo`].
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -17,10 +19,14 @@ use std::{
     },
 };
 
+use futures_util::FutureExt;
+use tracing::error;
+
 use self::{
     admission::{Admission, Seat},
     link::{Opening, Protocol},
     registry::{Sessions, Workers},
+    routes::Refused,
     transport::websocket,
 };
 pub use self::{
@@ -131,6 +137,35 @@ impl<S: Service> Engine<S> {
             hooks,
             service,
             accepting: AtomicBool::new(true),
+        }
+    }
+
+    /// Calls user code on behalf of a request.
+    ///
+    /// # Errors
+    /// If it panics, which is counted.
+    fn unharmed<T>(&self, call: impl FnOnce() -> T) -> Result<T, Refused> {
+        // What the call leaves half done belongs to the user code.
+        catch_unwind(AssertUnwindSafe(call)).map_err(|payload| self.panicked(&*payload))
+    }
+
+    fn panicked(&self, payload: &(dyn Any + Send)) -> Refused {
+        self.service.metrics().panics.increment();
+        let reason = supervision::panic_text(payload);
+        error!(reason, "a hook of requests panicked");
+        RequestError::HookPanicked.into()
+    }
+
+    /// Asks user code about a request. It has [`Config::hook_timeout`] to answer.
+    async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, Refused>>,
+    ) -> Result<T, Refused> {
+        let answer = AssertUnwindSafe(question).catch_unwind();
+        match tokio::time::timeout(self.config.hook_timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(payload)) => Err(self.panicked(&*payload)),
+            Err(_) => Err(RequestError::HookTimeout.into()),
         }
     }
 

@@ -236,6 +236,11 @@ impl Session {
         }
     }
 
+    /// Whether a pong is expected.
+    pub(crate) fn is_pinged(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::Pinged { .. })
+    }
+
     /// The transport under test has ended by itself.
     pub(crate) fn probe_closed(&mut self) -> Action {
         self.upgrade = None;

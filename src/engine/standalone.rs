@@ -1,11 +1,18 @@
 //! Engine.IO by itself, for applications that want ordered messages on a session and nothing more.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
 use smallvec::smallvec;
 use tokio::time::Instant;
+use tracing::error;
 
 use super::{
     Config, Engine, Hooks, Message as Data, Refusal, Request, RequestError, Service,
@@ -16,8 +23,9 @@ use super::{
     routes,
     session::CloseReason,
     signals::{self, Signals},
+    supervision::panic_text,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Snapshot};
 
 type OnOpen = Box<dyn Fn(EngineSocket) -> Opened + Send + Sync>;
 
@@ -65,7 +73,8 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Calls `listener` with each message, on the worker of the session.
+    /// Calls `listener` with each message, on the worker of the session. If it panics, that message is
+    /// lost, it is counted in [`Snapshot::panics`], and the session goes on.
     pub fn new(listener: impl FnMut(Data) + 'static) -> Self {
         Self { on_message: Box::new(listener), on_close: None }
     }
@@ -78,7 +87,8 @@ impl Opened {
 }
 
 impl EngineIo {
-    /// A server whose sessions are each introduced to `on_open`, on the worker that opened them.
+    /// A server whose sessions are each introduced to `on_open`, on the worker that opened them. If it
+    /// panics, that session is not opened: status 500, counted in [`Snapshot::panics`].
     ///
     /// # Panics
     /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
@@ -119,13 +129,18 @@ impl EngineIo {
         on_open: impl Fn(EngineSocket) -> Opened + Send + Sync + 'static,
     ) -> Self {
         config.check();
-        let standalone = Standalone { on_open: Box::new(on_open) };
+        let standalone = Standalone { on_open: Box::new(on_open), metrics: Arc::default() };
         Self(Arc::new(Engine::new(config, hooks, standalone)))
     }
 
     /// Sessions that are open now.
     pub fn clients_count(&self) -> usize {
         self.0.workers.sessions()
+    }
+
+    /// What happened since the start, and what was refused or dropped. What concerns namespaces stays 0.
+    pub fn metrics(&self) -> Snapshot {
+        self.0.service.metrics.snapshot()
     }
 
     /// Refuses new sessions with status 503, and closes those that are open one after the other:
@@ -173,14 +188,14 @@ impl HttpServiceFactory for EngineIo {
 
 struct Standalone {
     on_open: OnOpen,
+    metrics: Arc<Metrics>,
 }
 
 impl Service for Standalone {
     type Protocol = Raw;
 
     fn metrics(&self) -> Arc<Metrics> {
-        // Nobody reads them.
-        Arc::default()
+        Arc::clone(&self.metrics)
     }
 
     fn open(&self, _worker: usize, opening: &Opening) -> Raw {
@@ -191,7 +206,9 @@ impl Service for Standalone {
 
     fn worker_joined(&self, _worker: usize) {}
 
-    fn refused(&self, _error: &RequestError, _untold: usize) {}
+    fn refused(&self, error: &RequestError, untold: usize) {
+        error.count(&self.metrics, untold);
+    }
 }
 
 /// The protocol of no protocol: messages as they come.
@@ -201,11 +218,14 @@ pub(crate) struct Raw {
 
 impl Protocol for Raw {
     fn opened(link: &mut Link<Self>, _ctx: &mut Context<Link<Self>>) {
+        link.metrics().sessions_opened.increment();
         link.settle();
     }
 
     fn message(link: &mut Link<Self>, message: Data, _ctx: &mut Context<Link<Self>>) {
-        (link.upper.listeners.on_message)(message);
+        let listener = &mut link.upper.listeners.on_message;
+        let called = unharmed(|| listener(message));
+        link.count_panic(called);
     }
 
     fn noticed(_: &mut Link<Self>, _: ConnectionEvent, _: &mut Context<Link<Self>>) {}
@@ -213,8 +233,15 @@ impl Protocol for Raw {
     fn turn(_: &mut Link<Self>, _: &mut Context<Link<Self>>) {}
 
     fn closed(link: &mut Link<Self>, reason: CloseReason, ctx: &mut Context<Link<Self>>) {
+        link.metrics().sessions_closed.increment();
+        match reason {
+            CloseReason::SlowClient => link.metrics().slow_clients_closed.increment(),
+            CloseReason::PingTimeout => link.metrics().ping_timeouts.increment(),
+            _ => {}
+        }
         if let Some(listener) = link.upper.listeners.on_close.take() {
-            listener(reason);
+            let called = unharmed(|| listener(reason));
+            link.count_panic(called);
         }
         link.finish(ctx);
     }
@@ -228,6 +255,21 @@ impl Protocol for Raw {
     }
 
     fn draining(_: &mut Link<Self>) {}
+}
+
+/// Calls a listener. What it leaves half done when it panics belongs to the application.
+fn unharmed(call: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panic_text(&*payload))
+}
+
+impl Link<Raw> {
+    /// A listener that panics costs what it was told, not the session.
+    fn count_panic(&self, called: Result<(), String>) {
+        if let Err(reason) = called {
+            self.metrics().panics.increment();
+            error!(reason, "listener panicked");
+        }
+    }
 }
 
 /// One session: a cheap handle that may be sent anywhere.

@@ -113,7 +113,7 @@ impl Counter {
 counters! {
     /// Requests refused before a session was opened or found.
     requests_refused = (),
-    /// Sessions not opened because as many were open as may be. These and the next three are among
+    /// Sessions not opened because as many were open as may be. These and the next four are among
     /// the refused requests.
     connections_refused = (),
     /// Sessions not opened because their address had as many open as it may have.
@@ -122,6 +122,8 @@ counters! {
     handshakes_refused = (),
     /// Requests that would open a session and have more in their headers and URL than may be kept.
     requests_over_limit = (),
+    /// Requests refused because the application did not say in time whether to let them in.
+    hook_timeouts = (),
     /// Sessions that had joined nothing and were closed to make way for newcomers.
     handshakes_evicted,
     /// WebSocket and JSONP requests of pages of foreign origins.
@@ -164,6 +166,9 @@ counters! {
     events_refused = ("greenroom_events_dropped_total", "middleware"),
     /// Events that listeners of what is sent did not see, because too many waited for them.
     outgoing_unheard,
+    /// Events of connections (heartbeats, changes of pace) that listeners were not told of, because too
+    /// many of these were at work.
+    connection_events_dropped,
     /// Panics of listeners, middlewares, hooks and parsers.
     panics,
     /// Packets that the server's parser could not write; they are not sent.
@@ -182,6 +187,8 @@ counters! {
     frames_undelivered = ("greenroom_packets_dropped_total", "undelivered"),
     /// Namespaces asked for that do not exist.
     unknown_namespaces = ("greenroom_connects_refused_total", "unknown_namespace"),
+    /// Namespaces born of a parent that ended because nobody was in them and others wanted room.
+    empty_namespaces_ended,
     /// Connects refused by a middleware, or because they broke a bound.
     connects_refused = (),
     /// Of these, connects to more namespaces, or with more data in their auths, than a client may

@@ -101,6 +101,8 @@ pub(crate) const ROWS: &[Option<Row>] = &[
             "too_many_connections_of_address",
             "too_many_handshakes",
             "request_too_large",
+            "hook_panicked",
+            "hook_timeout",
         ],
     )]),
     Row::counter("greenroom_upgrades_total", "Connections that moved from polling to WebSocket.")

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use hashbrown::HashMap;
 use tracing::warn;
 
-use super::{Namespace, crew::Crew, membership::Membership};
+use super::{Namespace, Tenure, crew::Crew, membership::Membership};
 use crate::{
     engine::WhenFull,
     metrics::meters::Census,
@@ -52,7 +52,7 @@ impl Namespace {
             partings: HashMap::new(),
             stopping: false,
             listing: None,
-            may_retire: false,
+            tenure: Tenure::ForGood,
             operations: 0,
             admitting: None,
             #[cfg(feature = "testing")]

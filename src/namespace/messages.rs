@@ -282,7 +282,7 @@ pub(crate) struct Describe;
 pub(crate) struct Entrance {
     pub(crate) home: Arc<Home>,
     pub(crate) addr: Addr<Namespace>,
-    /// Whether it ends when its last client has left.
+    /// Whether it may end when its last client has left.
     pub(crate) may_retire: bool,
 }
 
@@ -327,6 +327,11 @@ pub(crate) struct Flush;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Tidy;
+
+/// End if nobody is there: others want the room. Who may come back for a socket gets a new one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct MakeWay;
 
 impl std::fmt::Debug for Entrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

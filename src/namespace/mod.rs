@@ -65,10 +65,25 @@ const OPERATIONS_PER_TURN: usize = 256;
 pub(crate) trait Listing: Send {
     /// Whether an empty namespace may end now. If so, nobody finds it from now on.
     fn retire(&self) -> bool;
+    /// Nobody is in the namespace at this address: it may be told to [make way](messages::MakeWay).
+    fn emptied(&self, addr: Addr<Namespace>);
+    /// Somebody is in it again.
+    fn entered(&self);
     /// The namespace was told to end: it is not to be started again.
     fn stopping(&self);
     /// The actor has ended.
     fn ended(&self);
+}
+
+/// How long a namespace that nobody is in stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// Until the application ends it.
+    ForGood,
+    /// Until others want its room.
+    Spare,
+    /// It does not.
+    Inhabited,
 }
 
 /// The sockets of one path, their rooms and their listeners.
@@ -102,8 +117,7 @@ pub struct Namespace {
     partings: HashMap<SocketId, Vec<oneshot::Sender<()>>>,
     stopping: bool,
     listing: Option<Box<dyn Listing>>,
-    /// Whether it ends when nobody is in it any more.
-    may_retire: bool,
+    tenure: Tenure,
     operations: usize,
     /// The client that is being let in, in case of a panic.
     admitting: Option<Key>,
@@ -160,24 +174,45 @@ impl Namespace {
         self.listing = Some(Box::new(listing));
     }
 
-    /// A child that nobody is in any more ends, if its server wants it so.
+    fn is_deserted(&self) -> bool {
+        !self.stopping && self.members.is_empty() && self.partings.is_empty()
+    }
+
+    /// A child that nobody is in any more ends, if its server wants it so; else it may have to make
+    /// way for others.
     fn retire_if_empty(&mut self, ctx: &mut Context<Self>) {
-        if self.may_retire
-            && !self.stopping
-            && self.members.is_empty()
-            && self.partings.is_empty()
-            && !self.expects_returns()
-            && self.listing.as_ref().is_some_and(|listing| listing.retire())
-        {
+        match self.tenure {
+            Tenure::ForGood => {}
+            Tenure::Inhabited => {
+                if !self.expects_returns() {
+                    self.retire(ctx);
+                }
+            }
+            Tenure::Spare => {
+                if self.is_deserted()
+                    && let Some(listing) = &self.listing
+                {
+                    listing.emptied(ctx.address());
+                }
+            }
+        }
+    }
+
+    /// Ends, if nobody is in it or on the way to it.
+    fn retire(&mut self, ctx: &mut Context<Self>) -> bool {
+        let retires =
+            self.is_deserted() && self.listing.as_ref().is_some_and(|listing| listing.retire());
+        if retires {
             debug!(namespace = &*self.name, "an empty child namespace ends");
             self.stopping = true;
             ctx.stop();
         }
+        retires
     }
 
-    /// Ends when its last client has left.
-    pub(crate) fn retires(mut self, retires: bool) -> Self {
-        self.may_retire = retires;
+    /// How long it stays without clients.
+    pub(crate) fn stays(mut self, tenure: Tenure) -> Self {
+        self.tenure = tenure;
         self
     }
 
@@ -193,7 +228,8 @@ impl Namespace {
             self.keeper = settings.map(|settings| Box::new(Keeper::new(settings)));
             self.arrange_keeping(addr);
         }
-        Arc::new(Entrance { home, addr: addr.clone(), may_retire: self.may_retire })
+        let may_retire = self.tenure != Tenure::ForGood;
+        Arc::new(Entrance { home, addr: addr.clone(), may_retire })
     }
 
     /// Counts an operation; after many of them others get their turn, and the mailbox waits.

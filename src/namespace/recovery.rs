@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    Namespace,
+    Namespace, Tenure,
     ahead::Ahead,
     keeping::Unnamed,
     messages::{Place, RoomEvent},
@@ -141,6 +141,11 @@ impl Namespace {
     pub(super) fn receive(&mut self, socket: Socket, place: Place) -> Key {
         let id = socket.id().clone();
         let key = self.members.insert(socket, place);
+        if self.tenure == Tenure::Spare
+            && let Some(listing) = &self.listing
+        {
+            listing.entered();
+        }
         if let Some(keeper) = &self.keeper {
             let mut events = Vec::new();
             for room in keeper.store.rooms_of_claimed(&id) {

@@ -12,7 +12,8 @@ use super::{
     Namespace,
     membership::Phase,
     messages::{
-        Connect, Depart, Departed, Describe, Entrance, Place, Prepare, SocketEvent, Stop, Tidy,
+        Connect, Depart, Departed, Describe, Entrance, MakeWay, Place, Prepare, SocketEvent, Stop,
+        Tidy,
     },
     rebuilding::Moment,
 };
@@ -285,6 +286,20 @@ impl Handler<Tidy> for Namespace {
 
     fn handle(&mut self, _: Tidy, ctx: &mut Self::Context) {
         self.retire_if_empty(ctx);
+    }
+}
+
+impl Handler<MakeWay> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: MakeWay, ctx: &mut Self::Context) {
+        self.room_events.retain(|subscriber| subscriber.connected());
+        self.socket_events.retain(|subscriber| subscriber.connected());
+        // An actor that wants to know what happens here would wait in vain.
+        let is_watched = !self.room_events.is_empty() || !self.socket_events.is_empty();
+        if !is_watched && self.retire(ctx) {
+            self.metrics.empty_namespaces_ended.increment();
+        }
     }
 }
 

@@ -251,6 +251,13 @@ impl SocketIoBuilder {
         self
     }
 
+    /// Time that the application has for one request in each of these: engine middlewares together,
+    /// `allow_request`, `generate_id`. After it the request is refused with status 503. Default 30 s.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.config.hook_timeout = timeout;
+        self
+    }
+
     /// Largest request body and largest WebSocket message, in bytes. Default 1,000,000.
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Self {
         self.config.max_http_buffer_size = bytes;

@@ -11,19 +11,20 @@ use std::{
 };
 
 use actix::prelude::*;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     directory::{Namespaces, Started},
     parents::{ListedParent, Parents, Verdict},
     placement::{self, Placement},
+    spare::{Complaints, Spare},
 };
 use crate::{
     connection::{Directory, Search},
     engine::supervision::panic_text,
     metrics::Metrics,
     namespace::{
-        Listing, Namespace,
+        Listing, Namespace, Tenure,
         messages::{Arrival, Entrance},
     },
     room::Broadcast,
@@ -50,6 +51,13 @@ pub(super) struct Settings {
     pub(super) max_name: usize,
 }
 
+impl Settings {
+    /// How many children that nobody is in are kept: a tenth of what there may be.
+    fn max_empty(&self) -> usize {
+        (self.max_namespaces / 10).max(1)
+    }
+}
+
 /// How a namespace was described, and which one runs by it.
 struct Described {
     description: Arc<Description>,
@@ -61,6 +69,8 @@ pub(crate) struct Catalog {
     namespaces: Namespaces,
     pub(super) parents: Parents,
     placement: Placement,
+    spare: Spare,
+    complaints: Complaints,
     settings: Settings,
     /// The namespaces that were started by name, until they are removed.
     described: Mutex<BTreeMap<String, Described>>,
@@ -87,6 +97,8 @@ impl Catalog {
             namespaces: Namespaces::default(),
             parents: Parents::default(),
             placement: Placement::new(),
+            spare: Spare::default(),
+            complaints: Complaints::default(),
             settings,
             described: Mutex::default(),
             main: Mutex::default(),
@@ -231,7 +243,7 @@ impl Catalog {
     pub(super) fn of(self: &Arc<Self>, name: &str) -> Arc<Entrance> {
         let parent = || self.parents.by_pattern(name);
         self.running(name)
-            .or_else(|| self.born(name, &parent()?, |_| true))
+            .or_else(|| self.born(name, &parent()?, Tenure::ForGood, |_| true))
             .unwrap_or_else(|| self.open(Namespace::new(name)))
     }
 
@@ -239,13 +251,16 @@ impl Catalog {
         self: &Arc<Self>,
         name: &str,
         parent: &Arc<ListedParent>,
+        empty: Tenure,
         allowed: impl FnOnce(usize) -> bool,
     ) -> Option<Arc<Entrance>> {
         let metrics = &self.settings.metrics;
         let child = Namespace::described(name, Arc::clone(&parent.description), metrics);
-        match self.start(child.retires(self.settings.cleanup), allowed) {
+        let tenure = if self.settings.cleanup { Tenure::Inhabited } else { empty };
+        match self.start(child.stays(tenure), allowed) {
             Started::New(entrance) => {
                 parent.add(&entrance.home);
+                self.make_room();
                 Some(entrance)
             }
             Started::Running(entrance) => Some(entrance),
@@ -256,6 +271,13 @@ impl Catalog {
     /// Whether one more namespace may be born for a client. Asked under the lock of the list.
     fn may_be_born(&self, listed: usize) -> bool {
         !self.closed.load(Ordering::Acquire) && listed < self.settings.max_namespaces
+    }
+
+    /// Lets children go that nobody is in, the longest empty first, if there are many of them or no
+    /// other could be born.
+    fn make_room(&self) {
+        let full = self.namespaces.len() >= self.settings.max_namespaces;
+        self.spare.shrink(self.settings.max_empty(), full);
     }
 
     /// Forgets how this namespace was described, so that it is not started again; not how another
@@ -314,7 +336,14 @@ impl Catalog {
             return Search::Unknown;
         }
         if !self.may_be_born(self.namespaces.len()) {
-            warn!(name, "there are too many namespaces for another one");
+            self.make_room();
+            // Clients choose the name, and cause this at will.
+            match self.complaints.next() {
+                Some(refused) => {
+                    warn!(name, refused, "there are too many namespaces for another one")
+                }
+                None => debug!(name, "there are too many namespaces for another one"),
+            }
             return Search::Unknown;
         }
         match self.parents.judge(name, handshake) {
@@ -337,7 +366,7 @@ impl Catalog {
         // The child may end for want of clients before this one is counted: once more, then.
         (0..8).find_map(|_| {
             self.namespaces.arrival(name).or_else(|| {
-                self.born(name, parent, |listed| self.may_be_born(listed))?;
+                self.born(name, parent, Tenure::Spare, |listed| self.may_be_born(listed))?;
                 self.namespaces.arrival(name)
             })
         })
@@ -375,6 +404,15 @@ impl Listing for ListedNamespace {
         self.catalog.namespaces.retire(&self.home)
     }
 
+    fn emptied(&self, addr: Addr<Namespace>) {
+        self.catalog.spare.add(&self.home, addr);
+        self.catalog.make_room();
+    }
+
+    fn entered(&self) {
+        self.catalog.spare.remove(&self.home);
+    }
+
     fn stopping(&self) {
         // When the server is closed it may open again.
         if !self.catalog.closed.load(Ordering::Acquire) {
@@ -383,6 +421,7 @@ impl Listing for ListedNamespace {
     }
 
     fn ended(&self) {
+        self.catalog.spare.remove(&self.home);
         self.catalog.namespaces.forget(&self.home);
         self.catalog.parents.forget(&self.home);
     }

@@ -14,6 +14,7 @@ mod http;
 mod parent;
 mod parents;
 mod placement;
+mod spare;
 mod typed;
 
 use std::{fmt, future::Future, sync::Arc};
@@ -37,7 +38,7 @@ use crate::{
     adapter::{ClusterState, node::Cluster},
     connection::{Client, Shared},
     engine::{Engine, RequestError, Service, link::Opening, routes},
-    metrics::{Metrics, Snapshot, meters::Rare},
+    metrics::{Metrics, Snapshot},
     namespace::{Namespace, Parent, Stop, messages::Place},
     room::{IntoRooms, SocketId},
     socket::{BroadcastOperator, OperatorBase, RemoteSocket},
@@ -117,19 +118,7 @@ impl Service for Door {
     }
 
     fn refused(&self, error: &RequestError, untold: usize) {
-        self.metrics.requests_refused.increment();
-        self.metrics.meters.count(Rare::RequestRefused, error.reason());
-        match error {
-            RequestError::TooManyConnections => self.metrics.connections_refused.increment(),
-            RequestError::TooManyConnectionsOfAddress => {
-                self.metrics.address_connections_refused.increment();
-            }
-            RequestError::TooManyHandshakes => self.metrics.handshakes_refused.increment(),
-            RequestError::RequestTooLarge => self.metrics.requests_over_limit.increment(),
-            RequestError::ForeignOrigin => self.metrics.foreign_origins_refused.increment(),
-            _ => {}
-        }
-        self.metrics.connection_errors_lost.add(untold as u64);
+        error.count(&self.metrics, untold);
     }
 }
 

@@ -195,6 +195,8 @@ pub(crate) struct Home {
     depositing: AtomicBool,
     /// Clients that have found the namespace, and of whom it does not know yet.
     arrivals: AtomicUsize,
+    /// Its place among the children that nobody is in, or 0.
+    spare_place: AtomicU64,
     /// Where to ask when the namespace has ended. Not set for one that runs without a server.
     successors: OnceLock<Weak<dyn Successors>>,
 }
@@ -230,6 +232,7 @@ impl Home {
             clustered: AtomicBool::new(false),
             depositing: AtomicBool::new(false),
             arrivals: AtomicUsize::new(0),
+            spare_place: AtomicU64::new(0),
             successors: OnceLock::new(),
         }
     }
@@ -295,6 +298,14 @@ impl Home {
         if self.depositing.load(Ordering::Acquire) {
             self.data_changed.do_send(DataChanged(id.clone()));
         }
+    }
+
+    pub(crate) fn spare_place(&self) -> u64 {
+        self.spare_place.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_spare_place(&self, place: u64) {
+        self.spare_place.store(place, Ordering::Relaxed);
     }
 
     /// Nobody joins the namespace any more.

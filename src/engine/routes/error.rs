@@ -4,6 +4,8 @@ use std::{error::Error, fmt};
 
 use serde_json::{Value, json};
 
+use crate::metrics::{Metrics, meters::Rare};
+
 /// Why a request is refused: the numeric codes of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +37,12 @@ pub enum RequestError {
     /// A request that would open a session has more in its headers and its URL than may be kept. Not a
     /// code of the protocol: status 431.
     RequestTooLarge,
+    /// A function of the application that was asked about the request panicked. Not a code of the
+    /// protocol: status 500.
+    HookPanicked,
+    /// A function of the application did not say in time what to do with the request. Not a code of
+    /// the protocol: status 503, with `Retry-After`.
+    HookTimeout,
 }
 
 impl fmt::Display for RequestError {
@@ -63,7 +71,9 @@ impl RequestError {
             | Self::TooManyConnections
             | Self::TooManyConnectionsOfAddress
             | Self::TooManyHandshakes
-            | Self::RequestTooLarge => None,
+            | Self::RequestTooLarge
+            | Self::HookPanicked
+            | Self::HookTimeout => None,
         }
     }
 
@@ -81,7 +91,25 @@ impl RequestError {
             Self::TooManyConnectionsOfAddress => "Too many connections from this address",
             Self::TooManyHandshakes => "Too many handshakes",
             Self::RequestTooLarge => "Request headers too large",
+            Self::HookPanicked => "Internal server error",
+            Self::HookTimeout => "Request timed out",
         }
+    }
+
+    /// Notes that a request was refused, of which so many listeners could not be told.
+    pub(crate) fn count(&self, metrics: &Metrics, untold: usize) {
+        metrics.requests_refused.increment();
+        metrics.meters.count(Rare::RequestRefused, self.reason());
+        match self {
+            Self::TooManyConnections => metrics.connections_refused.increment(),
+            Self::TooManyConnectionsOfAddress => metrics.address_connections_refused.increment(),
+            Self::TooManyHandshakes => metrics.handshakes_refused.increment(),
+            Self::RequestTooLarge => metrics.requests_over_limit.increment(),
+            Self::HookTimeout => metrics.hook_timeouts.increment(),
+            Self::ForeignOrigin => metrics.foreign_origins_refused.increment(),
+            _ => {}
+        }
+        metrics.connection_errors_lost.add(untold as u64);
     }
 
     /// What metrics call it.
@@ -99,6 +127,8 @@ impl RequestError {
             Self::TooManyConnectionsOfAddress => "too_many_connections_of_address",
             Self::TooManyHandshakes => "too_many_handshakes",
             Self::RequestTooLarge => "request_too_large",
+            Self::HookPanicked => "hook_panicked",
+            Self::HookTimeout => "hook_timeout",
         }
     }
 

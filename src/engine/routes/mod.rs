@@ -30,7 +30,7 @@ use super::{
     hooks,
     link::{self, Link, Opening, Turn},
     outbox::Bounds,
-    pipe::Pipe,
+    pipe::{Farewell, Pipe},
     registry::Sessions,
     transport::{polling, websocket},
 };
@@ -90,7 +90,8 @@ impl<S: Service> Endpoint<S> {
         // Before anything is asked: what a full server says costs it nothing more.
         let seat = if asked.is_initial() { Some(self.admit(asked)?) } else { None };
         if self.engine.hooks.has_middlewares() {
-            self.engine.hooks.run_middlewares(&asked.facts()).await?;
+            let facts = asked.facts();
+            self.engine.ask(self.engine.hooks.run_middlewares(&facts)).await?;
         }
         let (req, upgrade) = (asked.req, asked.upgrade);
         match self.check(req, asked.query(), upgrade).await? {
@@ -156,7 +157,9 @@ impl<S: Service> Endpoint<S> {
         transport: Transport,
         seat: Seat,
     ) -> Result<HttpResponse, Refused> {
-        self.engine.hooks.ask_permission(&request).await?;
+        if self.engine.hooks.wants_permission() {
+            self.engine.ask(self.engine.hooks.ask_permission(&request)).await?;
+        }
         if transport == Transport::WebSocket
             && let Err(error) = websocket::check(req, &self.engine.websocket)
         {
@@ -189,7 +192,7 @@ impl<S: Service> Engine<S> {
     /// Starts the actor of a new client on the current worker and registers its session.
     ///
     /// # Errors
-    /// If the application makes the ids, and has none or one that is in use.
+    /// If the application makes the ids, and has none or one that is in use; if it panics.
     pub(crate) async fn open_session(
         &self,
         sessions: &Sessions,
@@ -197,9 +200,11 @@ impl<S: Service> Engine<S> {
         transport: Transport,
         seat: Seat,
     ) -> Result<(SessionId, Pipe, Rc<dyn Turn>), Refused> {
-        let sid = match self.hooks.make_id(&request).await? {
-            Some(id) => SessionId::given(sessions.worker(), &id),
-            None => SessionId::random(sessions.worker()),
+        let sid = if self.hooks.makes_ids() {
+            let id = self.ask(self.hooks.make_id(&request)).await?;
+            SessionId::given(sessions.worker(), &id)
+        } else {
+            SessionId::random(sessions.worker())
         };
         if !self.is_accepting() {
             // It was closed while the application thought of an id.
@@ -224,7 +229,13 @@ impl<S: Service> Engine<S> {
             config: Arc::clone(config),
             sessions: sessions.clone(),
         };
-        let upper = self.service.open(sessions.worker(), &opening);
+        let open = || self.service.open(sessions.worker(), &opening);
+        let upper = self.unharmed(open).inspect_err(|_| {
+            // Nobody runs it: it is as if it had never been.
+            sessions.remove(&sid);
+            sessions.actor_ended();
+            pipe.close_now(Farewell::Noop, true);
+        })?;
         let turn = link::start(Link::new(opening, upper));
         sessions.started(&sid, &turn);
         Ok((sid, pipe, turn))

@@ -83,7 +83,8 @@ impl<S: Service> Endpoint<S> {
     /// The answer to a request that is refused, when everybody has been told.
     pub(super) fn refuse(&self, refused: &Refused, asked: &mut Asked<'_>) -> HttpResponse {
         let hooks = &self.engine.hooks;
-        let untold = if hooks.want_errors() { hooks.report(refused, &asked.facts()) } else { 0 };
+        let tell = || hooks.report(refused, &asked.facts());
+        let untold = if hooks.want_errors() { self.engine.unharmed(tell).unwrap_or(0) } else { 0 };
         self.engine.service.refused(&refused.error, untold);
         refused.error.respond(asked.upgrade)
     }
@@ -104,7 +105,14 @@ impl<S: Service> Endpoint<S> {
         let initial = asked.is_initial();
         let succeeded = switched || response.status() == StatusCode::OK;
         if succeeded && self.engine.hooks.want_headers(initial) {
-            self.engine.hooks.change_headers(response.headers_mut(), &asked.facts(), initial);
+            let (hooks, facts) = (&self.engine.hooks, asked.facts());
+            let change = || hooks.change_headers(response.headers_mut(), &facts, initial);
+            if let Err(refused) = self.engine.unharmed(change) {
+                // Half of the headers could be the wrong ones. What is in the answer is lost, and its
+                // session ends, as when the connection breaks.
+                self.engine.service.refused(&refused.error, 0);
+                *response = refused.error.respond(asked.upgrade);
+            }
         }
     }
 }
@@ -131,6 +139,9 @@ impl RequestError {
         let message = self.to_string();
         if *self == Self::RequestTooLarge {
             return HttpResponse::RequestHeaderFieldsTooLarge().force_close().body(message);
+        }
+        if *self == Self::HookPanicked {
+            return HttpResponse::InternalServerError().force_close().body(message);
         }
         let Some(code) = self.code() else {
             return HttpResponse::ServiceUnavailable()

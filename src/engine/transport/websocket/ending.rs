@@ -24,8 +24,8 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to read what is left, if nothing else is waited for.
 pub(super) const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often that time starts anew because the client may have read something.
-const MOST_RESETS: u8 = 16;
+/// How long all of it may take: either time starts anew when the client may have read something.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
 
 /// See the module's description.
 pub(super) struct Ending {
@@ -35,15 +35,19 @@ pub(super) struct Ending {
     garbled: bool,
     /// Whether all that was handed out is written in one turn.
     pub(super) certain: bool,
-    resets: u8,
+    /// Whether something has come in this turn.
+    heard: bool,
     /// From the first poll on: before that there is more to be written than actix-http keeps ready.
     timeout: Option<Pin<Box<Sleep>>>,
+    /// When it is over in any case, once there is a timeout.
+    last: Instant,
 }
 
 impl Ending {
     /// The server closes.
     pub(super) fn unanswered() -> Self {
-        Self { answered: false, garbled: false, certain: false, resets: 0, timeout: None }
+        let last = Instant::now();
+        Self { answered: false, garbled: false, certain: false, heard: false, timeout: None, last }
     }
 
     /// The client has closed.
@@ -65,6 +69,7 @@ impl Ending {
         decoder: &mut Decoder,
         unread: &mut Bytes,
     ) -> Poll<()> {
+        self.heard = false;
         if self.poll_read(cx, payload, decoder, unread).is_ready() {
             return Poll::Ready(());
         }
@@ -75,6 +80,7 @@ impl Ending {
             if finished {
                 cx.waker().wake_by_ref();
             }
+            self.last = Instant::now() + LONGEST;
             let mut timeout = Box::pin(sleep(patience));
             // It has not begun long ago enough to have ended.
             let _ = timeout.as_mut().poll(cx);
@@ -84,10 +90,9 @@ impl Ending {
         if finished || timeout.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if self.resets < MOST_RESETS {
-            // Perhaps the client has read something, and actix-http has written more.
-            self.resets += 1;
-            timeout.as_mut().reset(Instant::now() + patience);
+        if !self.heard {
+            // Nothing has come, so perhaps the client has read something, and actix-http has written more.
+            timeout.as_mut().reset((Instant::now() + patience).min(self.last));
             let _ = timeout.as_mut().poll(cx);
         }
         Poll::Pending
@@ -108,6 +113,7 @@ impl Ending {
                     Some(Err(_)) | None => return Poll::Ready(()),
                 }
             }
+            self.heard = true;
             if self.answered || self.garbled {
                 *unread = Bytes::new();
                 continue;

@@ -1,14 +1,26 @@
 use actix_web::error::PayloadError;
-use futures_util::{StreamExt, future::poll_fn, stream};
+use futures_util::{
+    StreamExt,
+    future::{Either, poll_fn, select},
+    stream::{self, LocalBoxStream},
+};
 
 use super::*;
 
 /// How long an end takes if this is all that comes, and whether the client is still there after it.
 async fn lasts(mut ending: Ending, chunks: Vec<&'static [u8]>, hangs_up: bool) -> Duration {
-    let chunks = stream::iter(chunks).map(|chunk| Ok::<_, PayloadError>(Bytes::from_static(chunk)));
-    let stream =
+    let chunks = stream::iter(chunks);
+    let chunks =
         if hangs_up { chunks.boxed_local() } else { chunks.chain(stream::pending()).boxed_local() };
-    let mut payload = Payload::Stream { payload: stream };
+    lasts_with(&mut ending, chunks).await
+}
+
+async fn lasts_with(
+    ending: &mut Ending,
+    chunks: LocalBoxStream<'static, &'static [u8]>,
+) -> Duration {
+    let chunks = chunks.map(|chunk| Ok::<_, PayloadError>(Bytes::from_static(chunk)));
+    let mut payload = Payload::Stream { payload: chunks.boxed_local() };
     let (mut decoder, mut unread) = (Decoder::new(1000), Bytes::new());
     let begun = Instant::now();
     poll_fn(|cx| ending.poll(cx, &mut payload, &mut decoder, &mut unread)).await;
@@ -41,12 +53,45 @@ async fn a_client_that_hangs_up_ends_it() {
 #[actix_rt::test]
 async fn a_client_that_never_answers_is_waited_for_so_long() {
     tokio::time::pause();
-    let near =
-        |lasted: Duration, limit: Duration| lasted.abs_diff(limit) < Duration::from_millis(10);
     assert!(near(lasts(Ending::unanswered(), vec![], false).await, ANSWER_TIMEOUT));
     assert!(near(lasts(Ending::unanswered(), vec![TEXT], false).await, ANSWER_TIMEOUT));
     // After what is no frame no answer can be found.
     assert!(near(lasts(Ending::refused(), vec![CLOSE], false).await, REST_TIMEOUT));
     // Perhaps not all is written.
     assert!(near(lasts(Ending::answered(), vec![], false).await, REST_TIMEOUT));
+}
+
+fn near(lasted: Duration, limit: Duration) -> bool {
+    lasted.abs_diff(limit) < Duration::from_millis(10)
+}
+
+#[actix_rt::test]
+async fn what_a_client_sends_gives_it_no_more_time() {
+    tokio::time::pause();
+    for (mut ending, limit) in
+        [(Ending::unanswered(), ANSWER_TIMEOUT), (Ending::refused(), REST_TIMEOUT)]
+    {
+        let often = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            Some((TEXT, ()))
+        });
+        assert!(near(lasts_with(&mut ending, often.boxed_local()).await, limit));
+    }
+}
+
+#[actix_rt::test]
+async fn a_client_that_reads_slowly_has_more_time_but_not_for_ever() {
+    tokio::time::pause();
+    let mut ending = Ending::unanswered();
+    let begun = Instant::now();
+    let mut end = Box::pin(lasts_with(&mut ending, stream::pending().boxed_local()));
+    // Each turn of actix-http that writes something polls the body.
+    loop {
+        let turn = Box::pin(tokio::time::sleep(Duration::from_secs(4)));
+        match select(end, turn).await {
+            Either::Left(_) => break,
+            Either::Right((_, rest)) => end = rest,
+        }
+    }
+    assert!(near(begun.elapsed(), LONGEST));
 }
