@@ -6,7 +6,9 @@ use super::{
     Farewell, Generation, INBOX_BYTES, INBOX_PACKETS, Inbound, Phase, Pipe, Probe, Refused, State,
     Taken, bodies::MAX_BODIES, register, wake,
 };
-use crate::engine::{Transport, frame::Frame, packet::Packet, queue::Queue, session::CloseReason};
+use crate::engine::{
+    Transport, frame::Frame, outbox::Fill, packet::Packet, queue::Queue, session::CloseReason,
+};
 use crate::metrics::meters::Depth;
 
 impl Pipe {
@@ -57,7 +59,8 @@ impl Pipe {
         true
     }
 
-    /// Hands in a portion of a request body, as much as there is room for. Waits while there is none.
+    /// Hands in a portion of a request body, as much as there is room for. Waits while there is none,
+    /// or while too much waits for the client: it polls meanwhile.
     pub(crate) fn poll_take(
         &self,
         generation: Generation,
@@ -65,13 +68,15 @@ impl Pipe {
         cx: &mut Context<'_>,
     ) -> Poll<Taken> {
         let mut state = self.lock();
-        if state.is_full() && state.attached(generation) && !matches!(state.phase, Phase::Closed(_))
-        {
+        if !state.attached(generation) || matches!(state.phase, Phase::Closed(_)) {
+            return Poll::Ready(Taken::All);
+        }
+        if state.holds_bodies() {
             register(&mut state.carrier.post_waker, cx);
             return Poll::Pending;
         }
         let taken = loop {
-            if state.is_full() {
+            if state.holds_bodies() {
                 break Taken::Some;
             }
             let next = items.next();
@@ -197,12 +202,14 @@ impl Pipe {
         }
         state.carrier.poll_waiting = false;
         state.fill = state.outbox.fill_after_pop(state.fill);
+        let post = state.carrier.post_waker.take();
         let session = match farewell {
             Some(reason) => state.farewell_fetched(generation, reason),
             None => state.call_session(),
         };
         drop(state);
         wake(session);
+        wake(post);
         Poll::Ready(body)
     }
 
@@ -268,6 +275,11 @@ impl State {
         self.inbox.len() >= INBOX_PACKETS || self.inbox_bytes >= INBOX_BYTES
     }
 
+    /// Whether the rest of a request body should wait.
+    fn holds_bodies(&self) -> bool {
+        self.is_full() || self.fill >= Fill::Slow
+    }
+
     /// Takes what a transport has read, unless it is not wanted any more.
     fn take_in(&mut self, generation: Generation, items: impl Iterator<Item = Inbound>) -> bool {
         if matches!(self.phase, Phase::Closed(_)) || !self.attached(generation) {
@@ -294,7 +306,11 @@ mod tests {
     use smallvec::SmallVec;
 
     use super::*;
-    use crate::engine::{dialect::Dialect, outbox::Bounds, packet::Message};
+    use crate::engine::{
+        dialect::Dialect,
+        outbox::{Bounds, Frames},
+        packet::Message,
+    };
 
     fn pipe() -> Pipe {
         let bounds = Bounds { bytes: 1000, packets: 10 };
@@ -346,7 +362,27 @@ mod tests {
         let mut left = (0..300).map(|_| Inbound::Packet(Packet::Noop));
         pipe.close_now(Farewell::Noop, true);
         assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::All));
-        assert_eq!(left.len(), 299);
+        assert_eq!(left.len(), 300);
+    }
+
+    #[test]
+    fn a_body_waits_while_too_much_waits_for_its_client() {
+        let dialect = Dialect::new(|_| Some("4"));
+        let bounds = Bounds { bytes: 1000, packets: 10 };
+        let pipe = Pipe::new(0, Transport::Polling, dialect, bounds, Default::default());
+        let mut left = (0..300).map(|_| Inbound::Packet(Packet::Noop));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..11 {
+            pipe.send(Frames::from_elem(Frame::text_packet("4"), 1), false);
+        }
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Pending);
+        assert_eq!(left.len(), 300);
+        // It polls.
+        let generation = pipe.begin_poll().unwrap();
+        assert!(pipe.poll_body(generation, &mut cx).is_ready());
+        assert_eq!(pipe.poll_take(0, &mut left, &mut cx), Poll::Ready(Taken::Some));
+        // Another transport has taken its place: nothing more is wanted of this one.
+        assert_eq!(pipe.poll_take(7, &mut left, &mut cx), Poll::Ready(Taken::All));
     }
 
     #[test]
