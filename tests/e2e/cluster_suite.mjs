@@ -240,6 +240,9 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
         assert.deepEqual(c.inbox.takeAll(), []);
       });
 
+      // A Node.js server on a Redis Cluster may not subscribe to anything more after what comes behind it.
+      more({ here, there, redis, three });
+
       test("subscriptions that are killed come back", { skip: anyOrder, timeout: 90000 }, async (t) => {
         const { a, b, c, room, other } = await three(t);
         for (let round = 0; round < 3; round++) {
@@ -279,7 +282,6 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
         assert.ok((await call(a, "fetchSockets", {})).ok);
       });
 
-      more({ here, there, redis, three });
     });
   }
 
