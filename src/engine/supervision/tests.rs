@@ -66,6 +66,7 @@ async fn an_actor_that_stops_itself_is_not_started_again() {
     assert!(!adder.connected());
 }
 
+#[cfg(feature = "testing")] // which brings the paused clock
 #[actix_rt::test]
 async fn an_actor_that_panics_too_often_in_a_short_time_ends() {
     tokio::time::pause();
