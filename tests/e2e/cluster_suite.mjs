@@ -184,6 +184,7 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
         await ask(a, "sseLog", { clear: true });
         await ask(a, "serverSideEmit", { event: "sse", args: [1, "é", { x: [null] }] });
         await ask(a, "serverSideEmit", { event: "nobody listens", args: [] });
+        if (anyOrder) await until(() => ask(b, "sseLog"), (log) => log.length === 1, "it was told");
         const { err, responses } = await ask(a, "serverSideEmitWithAck", { event: "sse-ask", args: [5] });
         assert.deepEqual([err, responses], [null, [{ node: "two", x: 5 }]]);
         assert.deepEqual(await ask(b, "sseLog"), [["sse", [1, "é", { x: [null] }]], ["sse-ask", [5]]]);
