@@ -4,7 +4,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +11,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
@@ -29,7 +27,7 @@ use super::{
     view::View,
 };
 use crate::{
-    engine::supervision::panic_text,
+    engine::unharmed::{Panicked, unharmed_future},
     metrics::Metrics,
     room::CountSockets,
     server::{SocketIo, WeakSocketIo},
@@ -145,11 +143,11 @@ pub(super) async fn run(desk: Arc<Desk>, work: Work) {
         Shift { desk, work, listings, repaired: None, stats_due: false, counting: false };
     shift.desk.look();
     loop {
-        match AssertUnwindSafe(shift.work_on()).catch_unwind().await {
+        match unharmed_future(shift.work_on()).await {
             Ok(()) => return,
-            Err(payload) => {
+            Err(Panicked(reason)) => {
                 shift.desk.metrics.panics.increment();
-                error!(reason = panic_text(&*payload), "the admin interface panicked, and goes on");
+                error!(reason, "the admin interface panicked, and goes on");
                 shift.listings.clear();
                 // What panics every time does not keep the thread busy.
                 tokio::time::sleep(PANIC_PAUSE).await;

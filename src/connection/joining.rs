@@ -15,18 +15,14 @@ use super::{
     running,
 };
 use crate::{
-    engine::{LocalFuture, dialect::Revision, link::Link},
+    engine::{LocalFuture, dialect::Revision, link::Link, unharmed::Panicked},
     metrics::meters::Rare,
     namespace::{
         messages::{Arrival, Connect, Prepare, Told},
         returning::Claim,
     },
     room::SocketId,
-    socket::{
-        ConnectError, Handshake, Socket,
-        current::{Guarded, Panicked},
-        listeners::Middleware,
-    },
+    socket::{ConnectError, Handshake, Socket, current::Guarded, listeners::Middleware},
 };
 
 /// Auths of up to so many bytes are bounded by the number of namespaces alone.

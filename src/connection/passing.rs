@@ -10,11 +10,11 @@ use tracing::{Instrument, Span, error};
 
 use super::{Client, Connection, Phase, running};
 use crate::{
-    engine::{LocalFuture, link::Link},
+    engine::{LocalFuture, link::Link, unharmed::Panicked},
     packet::Event,
     socket::{
         AckSender, EventError, Socket,
-        current::{Guarded, Panicked, enter},
+        current::{Guarded, enter},
         listeners::Call,
     },
 };

@@ -19,12 +19,12 @@ use super::{
     underway::{Running, Underway},
 };
 use crate::{
-    engine::{ConnectionEvent, LocalFuture, link::Link},
+    engine::{ConnectionEvent, LocalFuture, link::Link, unharmed::Panicked},
     metrics::{Metrics, meters::Since},
     packet::{Event, Payload},
     socket::{
         AckSender, EventError, EventErrorKind, Outcome, Pace, Socket,
-        current::{Guarded, Panicked, enter},
+        current::{Guarded, enter},
         listeners::Call,
     },
     trace,

@@ -7,11 +7,9 @@
 //! The layer is usable by itself, see [`EngineIo`].
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -19,7 +17,6 @@ use std::{
     },
 };
 
-use futures_util::FutureExt;
 use tracing::error;
 
 use self::{
@@ -28,6 +25,7 @@ use self::{
     registry::{Sessions, Workers},
     routes::Refused,
     transport::websocket,
+    unharmed::{Panicked, unharmed_future},
 };
 pub use self::{
     cookie::{Cookie, CookiePriority, SameSite},
@@ -77,6 +75,7 @@ pub(crate) mod signals;
 mod standalone;
 pub(crate) mod supervision;
 pub(crate) mod transport;
+pub(crate) mod unharmed;
 mod unread;
 
 /// The application refuses a handshake: status 403, code 4.
@@ -145,13 +144,11 @@ impl<S: Service> Engine<S> {
     /// # Errors
     /// If it panics, which is counted.
     fn unharmed<T>(&self, call: impl FnOnce() -> T) -> Result<T, Refused> {
-        // What the call leaves half done belongs to the user code.
-        catch_unwind(AssertUnwindSafe(call)).map_err(|payload| self.panicked(&*payload))
+        unharmed::unharmed(call).map_err(|panicked| self.panicked(&panicked))
     }
 
-    fn panicked(&self, payload: &(dyn Any + Send)) -> Refused {
+    fn panicked(&self, Panicked(reason): &Panicked) -> Refused {
         self.service.metrics().panics.increment();
-        let reason = supervision::panic_text(payload);
         error!(reason, "a hook of requests panicked");
         RequestError::HookPanicked.into()
     }
@@ -161,10 +158,10 @@ impl<S: Service> Engine<S> {
         &self,
         question: impl Future<Output = Result<T, Refused>>,
     ) -> Result<T, Refused> {
-        let answer = AssertUnwindSafe(question).catch_unwind();
+        let answer = unharmed_future(question);
         match tokio::time::timeout(self.config.hook_timeout, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(payload)) => Err(self.panicked(&*payload)),
+            Ok(Err(panicked)) => Err(self.panicked(&panicked)),
             Err(_) => Err(RequestError::HookTimeout.into()),
         }
     }

@@ -1,12 +1,6 @@
 //! Engine.IO by itself, for applications that want ordered messages on a session and nothing more.
 
-use std::{
-    fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
@@ -23,7 +17,7 @@ use super::{
     routes,
     session::CloseReason,
     signals::{self, Signals},
-    supervision::panic_text,
+    unharmed::{Panicked, unharmed},
 };
 use crate::metrics::{Metrics, Snapshot};
 
@@ -257,15 +251,10 @@ impl Protocol for Raw {
     fn draining(_: &mut Link<Self>) {}
 }
 
-/// Calls a listener. What it leaves half done when it panics belongs to the application.
-fn unharmed(call: impl FnOnce()) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panic_text(&*payload))
-}
-
 impl Link<Raw> {
     /// A listener that panics costs what it was told, not the session.
-    fn count_panic(&self, called: Result<(), String>) {
-        if let Err(reason) = called {
+    fn count_panic(&self, called: Result<(), Panicked>) {
+        if let Err(Panicked(reason)) = called {
             self.metrics().panics.increment();
             error!(reason, "listener panicked");
         }

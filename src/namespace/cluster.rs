@@ -1,14 +1,8 @@
 //! What a namespace tells the other servers of its cluster, and does for them.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -23,7 +17,7 @@ use crate::{
         message::{Answer, Message, Sending, Wanted},
         recovery::Offset,
     },
-    engine::supervision::panic_text,
+    engine::unharmed::{Panicked, unharmed, unharmed_future},
     packet::{Args, Event, Payload},
     room::{
         Broadcast, Disconnect, Join, Leave, Missing, SocketId, Target,
@@ -31,7 +25,6 @@ use crate::{
     },
     socket::{
         Outcome, SocketDetails,
-        current::Panicked,
         listeners::OnServerSide,
         operator::ACK_TIMEOUT,
         remote::{Fetch, Found, SOCKETS_PER_TURN},
@@ -324,10 +317,7 @@ impl Namespace {
 
 /// Runs user code.
 async fn run(listener: &OnServerSide, event: Event) -> Result<Outcome, Panicked> {
-    let text = |payload: Box<dyn Any + Send>| Panicked(panic_text(&*payload));
-    // What a call leaves half done belongs to the user code.
-    let future = catch_unwind(AssertUnwindSafe(|| listener(event))).map_err(text)?;
-    AssertUnwindSafe(future).catch_unwind().await.map_err(text)
+    unharmed_future(unharmed(|| listener(event))?).await
 }
 
 /// Tells another server how many clients a broadcast goes to, and then what each answers.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     connection::{Directory, Search},
-    engine::supervision::panic_text,
+    engine::unharmed::{Panicked, unharmed},
     metrics::Metrics,
     namespace::{
         Listing, Namespace, Tenure,
@@ -170,10 +170,8 @@ impl Catalog {
 
     fn announce(&self, name: &str, addr: &Addr<Namespace>) {
         let Some(hook) = &self.settings.on_new_namespace else { return };
-        let call = std::panic::AssertUnwindSafe(|| hook(name, addr));
-        if let Err(payload) = std::panic::catch_unwind(call) {
+        if let Err(Panicked(reason)) = unharmed(|| hook(name, addr)) {
             self.settings.metrics.panics.increment();
-            let reason = panic_text(&*payload);
             error!(namespace = name, reason, "the hook for new namespaces panicked");
         }
     }

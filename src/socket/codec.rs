@@ -1,11 +1,6 @@
 //! One place where packets become frames, and messages packets.
 
-use std::{
-    any::TypeId,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{any::TypeId, fmt, sync::Arc};
 
 use smallvec::smallvec;
 use tracing::error;
@@ -15,7 +10,7 @@ use crate::{
         Message,
         frame::{Frame, FrameBuffer},
         outbox::Frames,
-        supervision::panic_text,
+        unharmed::{Panicked, unharmed},
     },
     metrics::Metrics,
     packet::{
@@ -116,10 +111,10 @@ fn text(packet: &Outgoing<'_>, compress: bool) -> Frames {
 impl Own {
     fn frames(&self, packet: &Outgoing<'_>, compress: bool) -> Result<Frames, EncodeError> {
         // Namespaces write their broadcasts themselves: they must not end with a parser.
-        let encoded = catch_unwind(AssertUnwindSafe(|| self.parser.encode(packet)));
-        let messages = encoded.unwrap_or_else(|payload| {
+        let encoded = unharmed(|| self.parser.encode(packet));
+        let messages = encoded.unwrap_or_else(|Panicked(reason)| {
             self.metrics.panics.increment();
-            Err(EncodeError::Parser(format!("it panicked: {}", panic_text(&*payload))))
+            Err(EncodeError::Parser(format!("it panicked: {reason}")))
         });
         let messages = messages.inspect_err(|error| {
             self.metrics.packets_not_encoded.increment();
@@ -147,10 +142,10 @@ impl Reader {
             Self::Default(decoder) => decoder.decode(message),
             Self::Msgpack { max_depth } => MsgpackParser::read(&message, *max_depth).map(Some),
             Self::Own(decoder, own) => {
-                let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
-                decoded.unwrap_or_else(|payload| {
+                let decoded = unharmed(|| decoder.decode(message));
+                decoded.unwrap_or_else(|Panicked(reason)| {
                     own.metrics.panics.increment();
-                    error!(parser = ?own.parser, reason = panic_text(&*payload), "parser panicked");
+                    error!(parser = ?own.parser, reason, "parser panicked");
                     Err(DecodeError::Parser("the parser panicked".into()))
                 })
             }

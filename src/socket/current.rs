@@ -6,12 +6,15 @@
 use std::{
     cell::RefCell,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
 
-use crate::engine::{LocalFuture, pipe::Pipe, supervision::panic_text};
+use crate::engine::{
+    LocalFuture,
+    pipe::Pipe,
+    unharmed::{Panicked, unharmed},
+};
 
 thread_local! {
     static CURRENT: RefCell<Option<Pipe>> = const { RefCell::new(None) };
@@ -36,15 +39,10 @@ impl Drop for Entered {
     }
 }
 
-/// User code panicked, with this text. The panic has been caught.
-#[derive(Debug)]
-pub(crate) struct Panicked(pub(crate) String);
-
 /// Calls user code for the client of `pipe`.
 pub(crate) fn enter<T>(pipe: &Pipe, call: impl FnOnce() -> T) -> Result<T, Panicked> {
     let _entered = Entered::new(pipe);
-    // What the call leaves half done belongs to the user code, which is not called again for it.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| Panicked(panic_text(&*payload)))
+    unharmed(call)
 }
 
 /// User code under way for one client: its panics are caught, its operations counted.
