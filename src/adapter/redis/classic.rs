@@ -10,9 +10,8 @@ use tokio::{
 };
 
 use super::{
-    RedisAdapter, census,
+    Links, RedisAdapter, census,
     publisher::{Publish, Publisher},
-    state::State,
     subscriber::{Heard, Subscriber},
     wants::Subscription,
 };
@@ -64,14 +63,11 @@ struct Place {
 
 impl Classic {
     pub(super) fn new(adapter: &RedisAdapter, inbox: Inbox) -> Self {
-        let state = State::new(inbox.clone());
-        let metrics = inbox.metrics();
         let server = adapter.endpoint.server();
-        let (how, told) = (Publish::Ordinary, state.clone());
-        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
-        let (subscriber, messages) = Subscriber::start(server, state, Arc::clone(metrics));
+        let Links { publisher, subscriber, heard, .. } =
+            Links::start(&server, Publish::Ordinary, &inbox);
         let places = Places::default();
-        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (key, answers_to_one) = (Arc::clone(&adapter.key), adapter.answers_to_one);
         Self { key, answers_to_one, inbox, publisher, subscriber, places }
     }

@@ -20,7 +20,17 @@ mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use self::{classic::Classic, endpoint::Endpoint, sharded::Sharded, subscriber::Subscriber};
+use tokio::sync::mpsc;
+
+use self::{
+    classic::Classic,
+    endpoint::Endpoint,
+    publisher::{Publish, Publisher},
+    server::Server,
+    sharded::Sharded,
+    state::State,
+    subscriber::{Heard, Subscriber},
+};
 pub use self::{
     emitter::{RedisEmitError, RedisEmitter},
     streams::RedisStreamsAdapter,
@@ -250,6 +260,25 @@ fn say_when_linked(subscriber: &Subscriber, inbox: &Inbox, seat: &Arc<Seat>) {
             inbox.linked(&seat);
         }
     });
+}
+
+/// What every bus over Redis begins with: a connection to publish, and one that hears.
+struct Links {
+    state: State,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    heard: mpsc::UnboundedReceiver<Heard>,
+}
+
+impl Links {
+    fn start(server: &Server, how: Publish, inbox: &Inbox) -> Self {
+        let state = State::new(inbox.clone());
+        let metrics = inbox.metrics();
+        let publisher = Publisher::start(server.clone(), how, state.clone(), Arc::clone(metrics));
+        let (subscriber, heard) =
+            Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
+        Self { state, publisher, subscriber, heard }
+    }
 }
 
 /// How long to wait before the next attempt.

@@ -15,10 +15,9 @@ use tokio::{
 };
 
 use super::{
-    ShardedRedisAdapter, SubscriptionMode, census,
+    Links, ShardedRedisAdapter, SubscriptionMode, census,
     publisher::{Publish, Publisher},
     recent::Recent,
-    state::State,
     subscriber::{Heard, Subscriber},
     wants::Subscription,
 };
@@ -77,14 +76,11 @@ struct Place {
 
 impl Sharded {
     pub(super) fn new(adapter: &ShardedRedisAdapter, inbox: Inbox) -> Self {
-        let state = State::new(inbox.clone());
-        let metrics = inbox.metrics();
         let server = adapter.endpoint.server();
-        let (how, told) = (Publish::Sharded, state.clone());
-        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
-        let (subscriber, messages) = Subscriber::start(server, state, Arc::clone(metrics));
+        let Links { publisher, subscriber, heard, .. } =
+            Links::start(&server, Publish::Sharded, &inbox);
         let places = Places::default();
-        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (prefix, mode) = (Arc::clone(&adapter.prefix), adapter.mode);
         Self { prefix, mode, inbox, publisher, subscriber, places }
     }

@@ -25,7 +25,7 @@ use crate::{
         message::{Message, Rejected, Uid},
         recovery::{Change, Offset, Pid, Recall, Recalled},
         redis::{
-            PATIENCE, census,
+            Links, PATIENCE, census,
             publisher::{Publish, Publisher},
             server::Server,
             state::State,
@@ -80,15 +80,11 @@ impl Place {
 impl Streams {
     pub(super) fn new(adapter: &RedisStreamsAdapter, inbox: Inbox) -> Self {
         let adapter = adapter.clone();
-        let state = State::new(inbox.clone());
-        let metrics = inbox.metrics();
         let server = adapter.endpoint.server();
-        let (how, told) = (adapter.publish(), state.clone());
-        let publisher = Publisher::start(server.clone(), how, told, Arc::clone(metrics));
-        let (subscriber, messages) =
-            Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
+        let links = Links::start(&server, adapter.publish(), &inbox);
+        let Links { state, publisher, subscriber, heard } = links;
         let places = Places::default();
-        actix::spawn(listen(messages, subscriber.clone(), Rc::clone(&places), inbox.clone()));
+        actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let recaller = Recaller::new(publisher.clone(), inbox.clone(), adapter.read_count);
         let readers = HashMap::new();
         Self { adapter, server, inbox, publisher, subscriber, state, places, readers, recaller }
