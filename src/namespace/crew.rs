@@ -17,7 +17,7 @@ use crate::{
     packet::Outgoing,
     room::{
         Ended, Fate, Key, Room, Rooms,
-        messages::{Admit, Dismiss, Pass, Roster},
+        orders::{Admit, Dismiss, Pass, Roster},
     },
 };
 
@@ -172,7 +172,7 @@ impl Handler<super::BreakRooms> for Namespace {
 
     fn handle(&mut self, super::BreakRooms(after): super::BreakRooms, _: &mut Self::Context) {
         for post in self.crew.0.iter().flatten() {
-            post.rooms.do_send(crate::room::messages::Break(after));
+            post.rooms.do_send(crate::room::orders::Break(after));
         }
     }
 }
@@ -183,7 +183,7 @@ impl Handler<super::KillRooms> for Namespace {
 
     fn handle(&mut self, _: super::KillRooms, _: &mut Self::Context) {
         for post in self.crew.0.iter().flatten() {
-            post.rooms.do_send(crate::room::messages::Die);
+            post.rooms.do_send(crate::room::orders::Die);
         }
     }
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::messages::{Place, RoomEvent};
 use crate::{
-    room::{Key, Room, SocketId, Target, messages::Selection},
+    room::{Key, Room, SocketId, Target, orders::Selection},
     socket::Socket,
 };
 

@@ -12,6 +12,7 @@ mod dynamic;
 mod keeping;
 mod membership;
 pub(crate) mod messages;
+mod operations;
 mod passing;
 mod queries;
 mod rebuilding;

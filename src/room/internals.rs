@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{
-    Ended, Key, Port, Room, Rooms, Sent,
-    messages::{AckRequest, Selection},
-};
+use super::{Ended, Key, Port, Room, Rooms, Sent, messages::AckRequest, orders::Selection};
 use crate::engine::pipe::Pipe;
 
 /// The members of rooms, as a room actor keeps them, without the actor around it and with members

@@ -10,6 +10,7 @@ mod id;
 pub(crate) mod internals;
 pub(crate) mod messages;
 mod missing;
+pub(crate) mod orders;
 mod sent;
 mod typed;
 
@@ -25,7 +26,6 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use indexmap::IndexMap;
 use tracing::trace;
 
-use self::messages::{Admit, Answer, Confirm, Dismiss, Fanout, Move, Roster, Selection};
 pub(crate) use self::sent::Sent;
 pub use self::{
     id::{IntoRooms, Room, SocketId},
@@ -34,6 +34,10 @@ pub use self::{
         RoomsOf, Target,
     },
     missing::{Incomplete, Missing},
+};
+use self::{
+    messages::Answer,
+    orders::{Admit, Confirm, Dismiss, Fanout, Move, Roster, Selection},
 };
 use crate::{engine::pipe::Pipe, metrics::meters::NamespaceMeters, trace};
 
@@ -384,28 +388,28 @@ impl Handler<Confirm> for Rooms {
     }
 }
 
-impl Handler<messages::Pass> for Rooms {
+impl Handler<orders::Pass> for Rooms {
     type Result = ();
 
-    fn handle(&mut self, pass: messages::Pass, _: &mut Self::Context) {
+    fn handle(&mut self, pass: orders::Pass, _: &mut Self::Context) {
         drop(pass);
     }
 }
 
 #[cfg(feature = "testing")]
-impl Handler<messages::Die> for Rooms {
+impl Handler<orders::Die> for Rooms {
     type Result = ();
 
-    fn handle(&mut self, _: messages::Die, _: &mut Self::Context) {
+    fn handle(&mut self, _: orders::Die, _: &mut Self::Context) {
         panic!("a room actor dies for a test");
     }
 }
 
 #[cfg(feature = "testing")]
-impl Handler<messages::Break> for Rooms {
+impl Handler<orders::Break> for Rooms {
     type Result = ();
 
-    fn handle(&mut self, messages::Break(after): messages::Break, _: &mut Self::Context) {
+    fn handle(&mut self, orders::Break(after): orders::Break, _: &mut Self::Context) {
         self.fuse = Some(after);
     }
 }

@@ -44,6 +44,7 @@ impl Whose {
     pub fn includes(self, server: &str) -> bool {
         match server {
             "greenroom 2" => self == Self::Workers,
+            "greenroom lean" => false,
             "floor" => self == Self::WithFloor,
             _ => server.starts_with("greenroom"),
         }
