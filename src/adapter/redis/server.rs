@@ -206,17 +206,17 @@ impl Connection {
                 let mut asked = connection.clone();
                 let answers = asked.route_command(command, RoutingInfo::MultiNode(masters));
                 // Those to which there is no connection are passed over.
-                let info = redis::cmd("CLUSTER").arg("INFO").take();
+                let slots = redis::cmd("CLUSTER").arg("SLOTS").take();
                 let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                let (answers, info) =
-                    try_join(answers, connection.route_command(info, anybody)).await?;
+                let (answers, slots) =
+                    try_join(answers, connection.route_command(slots, anybody)).await?;
                 let answers: Vec<_> = match answers.extract_error()? {
                     Value::Map(answers) => {
                         answers.into_iter().map(|(_, answer)| answer.extract_error()).collect()
                     }
                     answer => Ok(vec![answer]),
                 }?;
-                if answers.len() < masters_of(&redis::from_redis_value::<String>(info)?) {
+                if answers.len() < masters_of(&slots.extract_error()?) {
                     let reason = "not all masters are reached";
                     return Err((ErrorKind::ClusterConnectionNotFound, reason).into());
                 }
@@ -270,10 +270,18 @@ fn place(channel: &str) -> &str {
     braces.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(channel)
 }
 
-/// How many masters have a part of a cluster, as one of them says.
-fn masters_of(info: &str) -> usize {
-    let size = info.lines().find_map(|line| line.strip_prefix("cluster_size:"));
-    size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
+/// How many masters have a part of a cluster, as `CLUSTER SLOTS` says. (The size that `CLUSTER INFO` says
+/// is 1 for two seconds after a restart.)
+fn masters_of(slots: &Value) -> usize {
+    let parts = slots.as_sequence().unwrap_or_default();
+    let master = |part: &Value| part.as_sequence()?.get(2).cloned();
+    let mut masters: Vec<_> = Vec::new();
+    for master in parts.iter().filter_map(master) {
+        if !masters.contains(&master) {
+            masters.push(master);
+        }
+    }
+    masters.len()
 }
 
 fn pipeline(how: Publish, publications: Vec<Publication>) -> Pipeline {
@@ -305,6 +313,21 @@ fn command(subscription: &Subscription, add: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masters_are_counted_however_many_parts_they_have() {
+        let node = |id: &str| {
+            let host = Value::BulkString(b"127.0.0.1".to_vec());
+            Value::Array(vec![host, Value::Int(6379), Value::BulkString(id.into())])
+        };
+        let part = |from, to, nodes: &[&str]| {
+            let ends = [Value::Int(from), Value::Int(to)];
+            Value::Array(ends.into_iter().chain(nodes.iter().map(|id| node(id))).collect())
+        };
+        let slots = [part(0, 9, &["a", "c"]), part(10, 19, &["b"]), part(20, 29, &["a", "c"])];
+        assert_eq!(masters_of(&Value::Array(slots.to_vec())), 2);
+        assert_eq!(masters_of(&Value::Nil), 0);
+    }
 
     #[test]
     fn the_first_braces_decide_where_a_channel_is() {

@@ -215,6 +215,9 @@ impl Task {
         ended: &Ended,
         backoff: &mut Backoff,
     ) -> redis::RedisResult<()> {
+        // All masters of a cluster have to be reached. To one that is not, each of many subscriptions makes a
+        // connection of its own, and all but the last are given up, with what was subscribed to on them.
+        connection.ask(redis::cmd("PING")).await?;
         let mut restored = false;
         loop {
             loop {
