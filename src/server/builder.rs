@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use super::{
     Door, SocketIo,
     catalog::{self, Catalog, OnNewNamespace},
+    handle::Own,
 };
 use crate::{
     adapter::{Adapter, BoxedAdapter, Recovery, node::Cluster, recovery::Settings},
@@ -389,8 +390,10 @@ impl SocketIoBuilder {
         let connect = self.adapter.0;
         let cluster =
             connect.map(|connect| Cluster::start(connect, self.max_cluster_message, &metrics));
+        let (own, mut shared) = (Own::default(), self.shared);
+        shared.insert(own.clone());
         let common = home::Common {
-            shared: self.shared,
+            shared,
             codec: codec.clone(),
             shares_from,
             recovery,
@@ -432,6 +435,8 @@ impl SocketIoBuilder {
             #[cfg(feature = "client")]
             serves_client: self.serve_client,
         };
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) }
+        let io = SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) };
+        own.know(&io);
+        io
     }
 }
