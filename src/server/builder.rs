@@ -362,15 +362,15 @@ impl SocketIoBuilder {
     /// Outside an actix system: actors need one. `#[actix_web::main]` and `#[actix::main]` start
     /// one, `#[tokio::main]` does not.
     ///
-    /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
-    /// `max_http_buffer_size`, `max_outbox_bytes`, `max_outbox_packets` or a limit of connections.
+    /// If an option makes no sense: no transports, or zero for a timeout or a bound without which
+    /// no client could do anything.
     #[track_caller]
     pub fn start(self) -> SocketIo {
         assert!(
             actix::System::try_current().is_some(),
             "SocketIo::start needs an actix system: use #[actix_web::main] instead of #[tokio::main]"
         );
-        self.config.check();
+        self.check();
         let thread = std::thread::current();
         if thread.name().is_some_and(|name| name.starts_with("actix-rt|")) {
             tracing::warn!(
