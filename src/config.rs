@@ -126,12 +126,18 @@ impl Config {
     /// does not do what it seems to.
     ///
     /// # Panics
-    /// If there is no transport, or if the ping interval, the ping timeout, the largest request
-    /// body, one of the bounds of the outbox or one of the limits of connections is zero.
+    /// If there is no transport, or if one of the times, the largest request body, one of the bounds
+    /// of the outbox or one of the limits of connections is zero.
     #[track_caller]
     pub(crate) fn check(&self) {
         assert!(!self.transports.is_empty(), "`transports` is empty: no client could connect");
-        let times = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout)];
+        let times = [
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("body_timeout", self.body_timeout),
+            ("hook_timeout", self.hook_timeout),
+        ];
         for (name, time) in times {
             assert!(!time.is_zero(), "`{name}` is zero: it has to be longer");
         }
@@ -166,6 +172,13 @@ impl Config {
             warn!(
                 "Cors::any() goes with credentials(true), which browsers do not accept: name the \
                  origins, or use Cors::reflect() if any page may act for your users"
+            );
+        }
+        if let Some(origin) = self.cors.as_ref().and_then(Cors::mistaken_origin) {
+            warn!(
+                origin,
+                "cors has an origin that no browser says: write scheme, host and port (none if it \
+                 is the scheme's own), in lower case, without a slash at the end"
             );
         }
     }
@@ -258,6 +271,16 @@ mod tests {
     }
 
     #[test]
+    fn times_in_which_nothing_can_be_done_are_refused() {
+        let text = complaint(|config| config.upgrade_timeout = Duration::ZERO);
+        assert_eq!(text, "`upgrade_timeout` is zero: it has to be longer");
+        let text = complaint(|config| config.body_timeout = Duration::ZERO);
+        assert_eq!(text, "`body_timeout` is zero: it has to be longer");
+        let text = complaint(|config| config.hook_timeout = Duration::ZERO);
+        assert_eq!(text, "`hook_timeout` is zero: it has to be longer");
+    }
+
+    #[test]
     fn a_request_body_of_no_bytes_is_refused() {
         let text = complaint(|config| config.max_http_buffer_size = 0);
         assert_eq!(text, "`max_http_buffer_size` is zero: nothing could be sent");
@@ -336,5 +359,17 @@ mod tests {
             assert_eq!(logged(Some(cors)), "");
         }
         assert_eq!(logged(None), "");
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_says_is_warned_of() {
+        let logged =
+            |origin| warning(&Config { cors: Some(Cors::origin(origin)), ..Config::default() });
+        let warning = logged("https://a.example/");
+        assert!(
+            warning.contains("WARN") && warning.contains("\"https://a.example/\""),
+            "{warning}"
+        );
+        assert_eq!(logged("https://a.example"), "");
     }
 }

@@ -181,6 +181,8 @@ mod pages {
     struct Actors;
     #[doc = include_str!("../docs/security.md")]
     struct Security;
+    #[doc = include_str!("../docs/troubleshooting.md")]
+    struct Troubleshooting;
     #[cfg(feature = "admin")]
     #[doc = include_str!("../docs/admin.md")]
     struct AdminInterface;

@@ -5,7 +5,12 @@ mod support;
 
 use std::time::Duration;
 
-use greenroom::{prelude::*, testing::TestServer};
+use actix::prelude::*;
+use greenroom::{
+    FindSocket,
+    prelude::*,
+    testing::{TestServer, TestSocket},
+};
 use serde_json::json;
 use support::Log;
 
@@ -78,4 +83,56 @@ async fn a_listener_under_way_ends_after_its_client_has_gone() {
     server.advance(20 * SECOND).await;
     assert_eq!(log.take(), ["start 1", "end 1"]);
     server.close().await;
+}
+
+#[actix_rt::test]
+async fn a_listener_reaches_other_namespaces_of_its_server() {
+    let main = Namespace::new("/").on("report", |socket: Socket, text: String| async move {
+        let io = socket.server().ok_or_else(|| EventError::new("no server"))?;
+        io.of("/moderators").unwrap().emit("reported", &text)?;
+        Ok::<_, EventError>(Ack("reported"))
+    });
+    let builder = SocketIo::builder().namespace(main).namespace(Namespace::new("/moderators"));
+    let server = TestServer::start(builder);
+    let moderator = server.connect("/moderators", ()).await.unwrap();
+    let client = server.connect("/", ()).await.unwrap();
+    assert_eq!(client.emit_with_ack("report", "spam").await, json!(["reported"]));
+    assert_eq!(moderator.next_event().await, ("reported".into(), json!(["spam"])));
+    server.close().await;
+}
+
+#[actix_rt::test]
+async fn a_listener_starts_a_namespace_whose_sockets_know_the_server_too() {
+    let main = Namespace::new("/").on("open", |socket: Socket, name: String| async move {
+        let io = socket.server().ok_or_else(|| EventError::new("no server"))?;
+        io.spawn(Namespace::new(&name).on("names", |socket: Socket, (): ()| async move {
+            Ack(socket.server().map(|io| io.namespaces()))
+        }));
+        Ok::<_, EventError>(Ack(name))
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(main));
+    let client = server.connect("/", ()).await.unwrap();
+    assert_eq!(client.emit_with_ack("open", "/game-7").await, json!(["/game-7"]));
+    let player = server.connect("/game-7", ()).await.unwrap();
+    assert_eq!(player.emit_with_ack("names", ()).await, json!([["/", "/game-7"]]));
+    server.close().await;
+}
+
+#[actix_rt::test]
+async fn a_namespace_that_was_started_alone_has_no_server() {
+    let alone = Namespace::new("/alone")
+        .on("served", |socket: Socket, (): ()| async move { Ack(socket.server().is_some()) });
+    let client = TestSocket::connect(&alone.start(), ()).await.unwrap();
+    assert_eq!(client.emit_with_ack("served", ()).await, json!([false]));
+}
+
+#[actix_rt::test]
+async fn a_socket_does_not_keep_its_server() {
+    let server = TestServer::start(SocketIo::builder());
+    let main = server.io().namespace("/").unwrap();
+    let client = server.connect("/", ()).await.unwrap();
+    let socket = main.send(FindSocket(client.id())).await.unwrap().unwrap();
+    assert!(socket.server().is_some());
+    server.close().await;
+    assert!(socket.server().is_none());
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use greenroom::{
     prelude::*,
-    testing::{KillRooms, Parting, TestServer, TestSocket},
+    testing::{KillRooms, Parting, TestRequest, TestServer, TestSocket},
 };
 use serde_json::json;
 
@@ -15,11 +15,7 @@ use serde_json::json;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use greenroom::{
-    Transport,
-    engine::ConnectionError,
-    testing::{MemoryBus, TestRequest},
-};
+use greenroom::{Transport, engine::ConnectionError, testing::MemoryBus};
 
 #[derive(Default)]
 struct History {
@@ -75,6 +71,20 @@ async fn a_refused_connect_is_a_value() {
     let refused = TestSocket::connect(&chat, json!({ "token": "guess" })).await.unwrap_err();
     assert_eq!(refused.message, "not authorized");
     assert_eq!(refused.data, Some(json!({ "code": 401 })));
+}
+
+#[actix_rt::test]
+async fn a_cookie_lets_a_client_in() {
+    let vault = Namespace::new("/vault").before_connect(|socket: Socket| async move {
+        match socket.handshake().request.headers.get("cookie") {
+            Some(cookie) if cookie == "user=ann" => Ok(()),
+            _ => Err(ConnectError::new("not logged in")),
+        }
+    });
+    let server = TestServer::start(SocketIo::builder().namespace(vault));
+    let request = TestRequest::new().header("cookie", "user=ann");
+    assert!(server.connect_as(request, "/vault", ()).await.is_ok());
+    assert!(server.connect("/vault", ()).await.is_err());
 }
 
 #[actix_rt::test]

@@ -77,7 +77,8 @@ impl Cors {
         Self::new(Origin::Any)
     }
 
-    /// Pages of this one origin, such as `https://app.example`. It is announced to every request,
+    /// Pages of this one origin, such as `https://app.example` or `http://localhost:5173`: as
+    /// browsers say it, without a slash at the end. It is announced to every request,
     /// and the browser compares. `*` is the same as [`Cors::any`].
     ///
     /// # Panics
@@ -89,7 +90,7 @@ impl Cors {
         Self::new(if origin == "*" { Origin::Any } else { Origin::Fixed(origin) })
     }
 
-    /// Pages of these origins. They are compared exactly; the one that asks is announced.
+    /// Pages of these origins, as browsers say them, see [`Cors::origin`]. They are compared exactly; the one that asks is announced.
     pub fn origins(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::new(Origin::List(origins.into_iter().map(Into::into).collect()))
     }
@@ -188,6 +189,22 @@ impl Cors {
     }
 }
 
+/// Whether it may be what a browser says of a page (RFC 6454, 6.1). Schemes other than HTTP, as of
+/// apps, have rules of their own.
+fn may_be_said(origin: &str) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return origin == "null" };
+    let own_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return true,
+    };
+    let is_lower = !origin.bytes().any(|b| b.is_ascii_uppercase());
+    is_lower
+        && !host.is_empty()
+        && !host.contains(['/', '?', '#', '*'])
+        && !host.ends_with(own_port)
+}
+
 /// Visible characters, spaces and tabs (RFC 9110, 5.5).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
     value.iter().all(|b| matches!(b, b'\t' | 32..=126 | 128..))
@@ -265,6 +282,16 @@ impl Cors {
     /// Whether it asks for what browsers do not do: `*` together with credentials.
     pub(crate) fn contradicts_itself(&self) -> bool {
         self.credentials && matches!(self.origin, Origin::Any)
+    }
+
+    /// An origin that no browser says, so that its pages are refused.
+    pub(crate) fn mistaken_origin(&self) -> Option<&str> {
+        let origins = match &self.origin {
+            Origin::Fixed(origin) => std::slice::from_ref(origin),
+            Origin::List(origins) => origins,
+            _ => return None,
+        };
+        origins.iter().map(String::as_str).find(|origin| !may_be_said(origin))
     }
 
     /// The answer, or `None` if the request is none of our business.

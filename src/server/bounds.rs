@@ -80,4 +80,56 @@ impl SocketIoBuilder {
         self.socket_limits.owed = count;
         self
     }
+
+    /// Refuses what no client could live with.
+    #[track_caller]
+    pub(super) fn check(&self) {
+        self.config.check();
+        let limits = &self.limits;
+        let times = [
+            ("connect_timeout", limits.connect_timeout),
+            ("attachment_timeout", limits.attachment_timeout),
+        ];
+        for (name, time) in times {
+            assert!(!time.is_zero(), "`{name}` is zero: it has to be longer");
+        }
+        let bounds = [
+            ("max_namespaces", limits.max_namespaces),
+            ("max_running_listeners", limits.max_running),
+            ("max_running_bytes", limits.max_running_bytes),
+            ("max_packet_bytes", self.max_packet_bytes.unwrap_or(1)),
+        ];
+        for (name, bound) in bounds {
+            assert!(bound > 0, "`{name}` is zero: no client could do anything");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{SocketIo, engine::supervision::panic_text};
+
+    #[test]
+    fn bounds_under_which_no_client_could_do_anything_are_refused() {
+        let zero = Duration::ZERO;
+        let refused = [
+            ("connect_timeout", SocketIo::builder().connect_timeout(zero)),
+            ("attachment_timeout", SocketIo::builder().attachment_timeout(zero)),
+            ("max_namespaces", SocketIo::builder().max_namespaces(0)),
+            ("max_running_listeners", SocketIo::builder().max_running_listeners(0)),
+            ("max_running_bytes", SocketIo::builder().max_running_bytes(0)),
+            ("max_packet_bytes", SocketIo::builder().max_packet_bytes(0)),
+            ("ping_timeout", SocketIo::builder().ping_timeout(zero)),
+        ];
+        for (name, builder) in refused {
+            let check = AssertUnwindSafe(|| builder.check());
+            let text = panic_text(&*catch_unwind(check).expect_err("the check has to fail"));
+            assert!(text.starts_with(&format!("`{name}` is zero: ")), "{text}");
+        }
+        SocketIo::builder().check();
+        SocketIo::builder().max_attachments(0).max_rooms(0).slow_timeout(zero).check();
+    }
 }

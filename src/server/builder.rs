@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use super::{
     Door, SocketIo,
     catalog::{self, Catalog, OnNewNamespace},
+    handle::Own,
 };
 use crate::{
     adapter::{Adapter, BoxedAdapter, Recovery, node::Cluster, recovery::Settings},
@@ -361,15 +362,15 @@ impl SocketIoBuilder {
     /// Outside an actix system: actors need one. `#[actix_web::main]` and `#[actix::main]` start
     /// one, `#[tokio::main]` does not.
     ///
-    /// If an option makes no sense: no transports, or zero for `ping_interval`, `ping_timeout`,
-    /// `max_http_buffer_size`, `max_outbox_bytes`, `max_outbox_packets` or a limit of connections.
+    /// If an option makes no sense: no transports, or zero for a timeout or a bound without which
+    /// no client could do anything.
     #[track_caller]
     pub fn start(self) -> SocketIo {
         assert!(
             actix::System::try_current().is_some(),
             "SocketIo::start needs an actix system: use #[actix_web::main] instead of #[tokio::main]"
         );
-        self.config.check();
+        self.check();
         let thread = std::thread::current();
         if thread.name().is_some_and(|name| name.starts_with("actix-rt|")) {
             tracing::warn!(
@@ -389,8 +390,10 @@ impl SocketIoBuilder {
         let connect = self.adapter.0;
         let cluster =
             connect.map(|connect| Cluster::start(connect, self.max_cluster_message, &metrics));
+        let (own, mut shared) = (Own::default(), self.shared);
+        shared.insert(own.clone());
         let common = home::Common {
-            shared: self.shared,
+            shared,
             codec: codec.clone(),
             shares_from,
             recovery,
@@ -432,6 +435,8 @@ impl SocketIoBuilder {
             #[cfg(feature = "client")]
             serves_client: self.serve_client,
         };
-        SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) }
+        let io = SocketIo { engine: Arc::new(Engine::new(self.config, self.hooks, door)) };
+        own.know(&io);
+        io
     }
 }

@@ -10,6 +10,7 @@ mod directory;
 mod drain;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod exporting;
+mod handle;
 mod http;
 mod parent;
 mod parents;
@@ -79,11 +80,9 @@ impl fmt::Debug for SocketIo {
 }
 
 /// A [`SocketIo`] that does not keep the server.
-#[cfg(feature = "admin")]
 #[derive(Clone)]
 pub(crate) struct WeakSocketIo(std::sync::Weak<Engine<Door>>);
 
-#[cfg(feature = "admin")]
 impl WeakSocketIo {
     pub(crate) fn upgrade(&self) -> Option<SocketIo> {
         self.0.upgrade().map(|engine| SocketIo { engine })
@@ -288,7 +287,6 @@ impl SocketIo {
     }
 
     /// A handle that does not keep the server.
-    #[cfg(feature = "admin")]
     pub(crate) fn downgrade(&self) -> WeakSocketIo {
         WeakSocketIo(Arc::downgrade(&self.engine))
     }

@@ -310,12 +310,58 @@ impl<E: Error + Send + Sync + 'static> From<E> for ConnectError {
     }
 }
 
+// One check, such as that of a token, may serve middlewares and listeners.
+
+impl From<EventError> for ConnectError {
+    /// The client reads the same message and data.
+    fn from(error: EventError) -> Self {
+        let cause = error.source.map(|source| source.to_string());
+        Self { message: error.message, data: error.data, cause }
+    }
+}
+
+impl From<ConnectError> for EventError {
+    /// The client reads the same message and data.
+    fn from(refusal: ConnectError) -> Self {
+        let kind = match refusal.cause {
+            Some(_) => EventErrorKind::Internal,
+            None => EventErrorKind::Refused,
+        };
+        let source = refusal.cause.map(Into::into);
+        Self { kind, message: refusal.message, data: refusal.data, source }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::ResponseError;
+    use serde_json::json;
 
     use super::*;
     use crate::packet::Payload;
+
+    #[test]
+    fn a_refusal_of_an_event_is_one_of_a_client_and_the_other_way_round() {
+        let event = EventError::new("no").data(&json!({ "code": 401 }));
+        let client = ConnectError::from(event);
+        assert_eq!(client, ConnectError::new("no").data(&json!({ "code": 401 })));
+        let event = EventError::from(client);
+        assert_eq!(event.kind(), EventErrorKind::Refused);
+        assert_eq!(event.answer(), json!({ "error": "no", "data": { "code": 401 } }));
+        assert!(event.source().is_none());
+    }
+
+    #[test]
+    fn what_a_client_does_not_read_stays_hidden_from_the_one_to_the_other() {
+        let failure = || std::io::Error::other("the disk is full");
+        let client = ConnectError::from(EventError::from(failure()));
+        assert_eq!(client, ConnectError::from(failure()));
+        assert_eq!(client.to_string(), "internal error: the disk is full");
+        let event = EventError::from(client);
+        assert_eq!(event.kind(), EventErrorKind::Internal);
+        assert_eq!(event.answer(), json!({ "error": "internal error" }));
+        assert_eq!(event.to_string(), "internal error: the disk is full");
+    }
 
     #[actix_rt::test]
     async fn an_answer_that_did_not_come_is_504_and_all_else_500() {

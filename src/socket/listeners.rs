@@ -55,9 +55,10 @@ pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync
     message = "`{Self}` is not a listener",
     note = "write an async closure or fn of `(Socket, data)` or `(Socket, data, AckSender)`",
     note = "`data` is what the arguments deserialize to: `_: ()` for none, a tuple for several, `Args` for all",
-    note = "a type of your own as `data` derives `serde::Deserialize`",
+    note = "a type of your own derives `serde::Deserialize` as `data`, `serde::Serialize` in `Ack(..)`",
     note = "`AckSender` is the third argument of the closure, not part of the tuple",
     note = "it returns `()`, `Ack(..)`, or a `Result` of either: wrap what the client should get in `Ack(..)`",
+    note = "the error of that `Result` is `EventError`, or what implements `std::error::Error`: a text is `EventError::new(text)`",
     note = "for an actor, give its recipient: `addr.recipient::<FromSocket<T, Ack<R>>>()`"
 )]
 pub trait Listener<M>: Send + Sync + 'static {

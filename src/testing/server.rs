@@ -120,6 +120,24 @@ impl TestServer {
         async move { self.open().await?.join_at(at, namespace, &auth).await }
     }
 
+    /// The same with a request of one's own.
+    ///
+    /// # Errors
+    /// If the request or the client is refused.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn connect_as(
+        &self,
+        request: TestRequest,
+        namespace: &str,
+        auth: impl Serialize,
+    ) -> impl Future<Output = Result<TestSocket, Refused>> {
+        let at = Location::caller();
+        async move { self.open_as(request).await?.join_at(at, namespace, &auth).await }
+    }
+
     /// Connects a client again whose connection broke, see [`TestConnection::rejoin`].
     ///
     /// # Errors

@@ -98,6 +98,8 @@ test("two browsers talk to each other", async () => {
 
   await server.stop("SIGINT");
   await ann.getByText("disconnected: transport close").waitFor();
+  await say(ann, "still there?");
+  await ann.getByText("not sent, the server does not answer: still there?").waitFor();
   server = await serve(command.trim());
   await until(async () => (await ann.getByText("You are in the lobby.").count()) === 2, "it comes back by itself");
   await server.stop("SIGINT");

@@ -1,7 +1,7 @@
 // How connections end, as seen by the client and by the server's log (features K9, K20-K22, V8, P12; traps 3.2, 3.3).
 import {
   test, assert, describe, useServer, startServer, overTransports, client, clients, alsoClient, ask, call, until, farewell,
-  farewellReason, Raw, Polling, pollingSocket, tcpSession, wsFrame, sleep, within, Ws, TRANSPORTS,
+  farewellReason, greenroomOnly, Raw, Polling, pollingSocket, tcpSession, wsFrame, sleep, within, Ws, TRANSPORTS,
 } from "./support.mjs";
 
 const server = useServer();
@@ -97,6 +97,14 @@ describe("the client's retries", () => {
     const failed = new Promise((resolve) => a.emit("no-ack", 1, resolve));
     assert.match((await failed).message, /timed out/);
     assert.equal(await new Promise((resolve) => a.emit("echo", "after", (err, x) => resolve(err ?? x))), "after");
+  });
+  greenroomOnly("an error is an answer: the event does not come again", "a listener that throws gives none", async (t) => {
+    const a = await client(t, server, "/rc", { retries: 3, ackTimeout: 20000 });
+    const answer = (name, x) => new Promise((resolve) => a.emit(name, x, (...args) => resolve(args)));
+    const [failed, next] = await Promise.all([answer("ack-later", "no number"), answer("echo", 1)]);
+    assert.equal(failed[0], null, "it counts as answered");
+    assert.match(failed[1].error, /^invalid payload: argument 0/);
+    assert.deepEqual(next, [null, 1]);
   });
 });
 

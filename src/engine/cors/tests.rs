@@ -29,6 +29,33 @@ fn preflight<'a>(origin: &'a str, wanted: &'a str) -> Question<'a> {
 const NOBODY: Question<'static> = Question { origin: None, preflight: false, wanted_headers: None };
 
 #[test]
+fn origins_that_no_browser_says_are_found() {
+    for mistaken in [
+        "app.example",
+        "https://app.example/",
+        "https://app.example/page",
+        "https://App.example",
+        "HTTPS://app.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://*.app.example",
+        "http://",
+        "",
+    ] {
+        let cors = Cors::origins([A, mistaken, B]);
+        assert_eq!(cors.mistaken_origin(), Some(mistaken));
+    }
+    let said =
+        ["http://localhost:5173", "https://a.example:80", "http://[::1]", "http://[::80]:8080"];
+    let of_apps = ["null", "file://", "capacitor://localhost", "chrome-extension://abc"];
+    assert_eq!(Cors::origins(said.iter().chain(&of_apps).copied()).mistaken_origin(), None);
+    assert_eq!(Cors::origin("https://a.example/").mistaken_origin(), Some("https://a.example/"));
+    for cors in [Cors::any(), Cors::reflect(), Cors::matching(|_| false), Cors::decide(|_| false)] {
+        assert_eq!(cors.mistaken_origin(), None);
+    }
+}
+
+#[test]
 fn any_origin_is_a_star_for_everybody() {
     for question in [from(A), NOBODY] {
         let told = told(&Cors::any(), question).unwrap();
