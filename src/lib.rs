@@ -186,6 +186,9 @@ mod pages {
     #[cfg(feature = "admin")]
     #[doc = include_str!("../docs/admin.md")]
     struct AdminInterface;
+    #[cfg(feature = "metrics")]
+    #[doc = include_str!("../docs/metrics.md")]
+    struct Metrics;
     #[cfg(feature = "typescript")]
     #[doc = include_str!("../docs/typescript.md")]
     struct Typescript;

@@ -6,7 +6,8 @@ use std::{fmt, sync::Arc};
 use tracing::Span;
 
 /// How trace contexts get into messages between servers and out of them: what connects the spans of
-/// this crate with OpenTelemetry, of whatever version. `examples/tracing.rs` has one of 20 lines.
+/// this crate with OpenTelemetry, of whatever version. `examples/tracing/propagation.rs` in the
+/// repository is one of 20 lines.
 ///
 /// Both methods are called on the server's own threads and have to be quick. They are told
 /// [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header) as the W3C writes it,

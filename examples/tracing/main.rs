@@ -10,8 +10,8 @@
 //! console.log(await io("http://localhost:3001").emitWithAck("say", "hello"));
 //! ```
 //!
-//! Each prints its spans as they end, a line of JSON each: `event` and `broadcast` at the first,
-//! `broadcast` at the second, all of one trace. An application gives `opentelemetry-otlp` to
+//! Each prints its spans as they end, a line of JSON each: `event`, `save` and `broadcast` at the first,
+//! `broadcast` and `deliver` at the second, all of one trace. An application gives `opentelemetry-otlp` to
 //! the provider instead of [`Lines`]. `REDIS_URL` is `redis://127.0.0.1:6379` by default.
 mod propagation;
 

@@ -17,8 +17,11 @@ type Line = (u8, Bytes);
 const COLOURS: u8 = 6;
 /// Of one event: the page sends what was drawn in a sixtieth of a second.
 const MOST_POINTS: usize = 4096;
-/// Of the board. The oldest line makes room for a new one.
-const MOST_BYTES: usize = 4 << 20;
+/// What a line takes in the answer to `lines`, besides its points.
+const HEAD: usize = 4;
+/// Of the board, which is one answer: a client for which more than 1 MiB waits (`max_outbox_bytes`)
+/// counts as slow, and is closed if it does not read fast. The oldest line makes room for a new one.
+const MOST_BYTES: usize = 768 << 10;
 
 /// The lines: an actor, so that they have one order for everybody.
 #[derive(Default)]
@@ -46,12 +49,12 @@ impl Handler<Draw> for Board {
             return Err(EventError::new("that is no line"));
         }
         draw.socket.to("drawing").emit("line", &(colour, &points))?;
-        self.bytes += points.len();
+        self.bytes += HEAD + points.len();
         // A slice of what came would keep all of it.
         self.lines.push((colour, Bytes::copy_from_slice(&points)));
         let mut old = 0;
         while self.bytes > MOST_BYTES {
-            self.bytes -= self.lines[old].1.len();
+            self.bytes -= HEAD + self.lines[old].1.len();
             old += 1;
         }
         self.lines.drain(..old);
@@ -77,7 +80,7 @@ impl Handler<Lines> for Board {
     fn handle(&mut self, lines: Lines, _: &mut Context<Self>) -> Self::Result {
         // In the same turn: whatever is drawn afterwards is sent to this socket too.
         lines.socket.join("drawing");
-        let mut all = Vec::with_capacity(self.bytes + 4 * self.lines.len());
+        let mut all = Vec::with_capacity(self.bytes);
         for (colour, points) in &self.lines {
             let count = u16::try_from(points.len() / 4).map_err(EventError::from)?;
             all.extend(u16::from(*colour).to_le_bytes());

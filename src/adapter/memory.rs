@@ -23,6 +23,19 @@ use crate::{engine::LocalFuture, room::Room};
 ///
 /// Clones are the same bus. What can go wrong on a network can be made to happen; each fault lasts
 /// until it is undone.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::{MemoryBus, TestServer}};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let bus = MemoryBus::new();
+/// let [one, two] =
+///     ["one", "two"].map(|name| TestServer::start(SocketIo::builder().adapter(bus.node(name))));
+/// let client = two.connect("/", ()).await.unwrap();
+/// one.io().emit("hello", &1).unwrap();
+/// assert_eq!(client.next_event().await.name, "hello");
+/// # });
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryBus(Arc<Mutex<Hub>>);
 

@@ -48,6 +48,19 @@ pub(crate) struct Health {
 }
 
 /// How a server's place in its cluster is.
+///
+/// ```
+/// use actix_web::HttpResponse;
+/// use greenroom::{ClusterState, SocketIo};
+///
+/// /// For a probe. `None` is a server without an adapter.
+/// async fn health(io: SocketIo) -> HttpResponse {
+///     match io.cluster_state() {
+///         None | Some(ClusterState::Linked) => HttpResponse::Ok().finish(),
+///         Some(other) => HttpResponse::ServiceUnavailable().body(format!("{other:?}")),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClusterState {

@@ -13,7 +13,7 @@ use crate::{
 
 /// Rooms, as the interface names them: nothing, one or a list. An empty name is none.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "rooms are a name, a list of names, or null")]
 pub(super) enum Rooms {
     #[default]
     None,

@@ -19,6 +19,26 @@ pub type SessionFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// By default in the memory of the server, at most 1,024 for 24 hours each. Several servers behind
 /// one load balancer need a store that they share, else their users log in again whenever they reach
 /// another one.
+///
+/// ```
+/// use std::{collections::HashSet, future::ready, sync::Mutex};
+/// use greenroom::admin::{Admin, SessionFuture, SessionStore};
+///
+/// /// For as long as the process runs, and without a bound.
+/// #[derive(Default)]
+/// struct Kept(Mutex<HashSet<String>>);
+///
+/// impl SessionStore for Kept {
+///     fn exists<'a>(&'a self, id: &'a str) -> SessionFuture<'a, bool> {
+///         Box::pin(ready(self.0.lock().unwrap().contains(id)))
+///     }
+///     fn save<'a>(&'a self, id: &'a str) -> SessionFuture<'a, ()> {
+///         self.0.lock().unwrap().insert(id.to_owned());
+///         Box::pin(ready(()))
+///     }
+/// }
+/// let admin = Admin::new().session_store(Kept::default());
+/// ```
 pub trait SessionStore: Send + Sync + 'static {
     /// Whether a session of this id was saved and has not ended. The id is what a client sent.
     fn exists<'a>(&'a self, id: &'a str) -> SessionFuture<'a, bool>;

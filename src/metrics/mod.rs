@@ -28,6 +28,14 @@ macro_rules! counters {
         }
 
         /// A reading of a server's counters, all since its start.
+        ///
+        /// ```
+        /// # actix::System::new().block_on(async {
+        /// let io = greenroom::SocketIo::builder().start();
+        /// let (before, after) = (io.metrics(), io.metrics());
+        /// assert_eq!(after.events_received - before.events_received, 0);
+        /// # });
+        /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Snapshot {

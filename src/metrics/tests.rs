@@ -116,6 +116,48 @@ fn the_dashboard_asks_for_nothing_but_these_metrics_and_labels() {
     }
 }
 
+/// The queries of each panel, and the panel.
+fn panels(dashboard: &serde_json::Value) -> Vec<(&serde_json::Value, Vec<&str>)> {
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let queried = panels.map(|panel| {
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        (panel, targets.map(|target| target["expr"].as_str().unwrap()).collect())
+    });
+    queried.collect()
+}
+
+#[test]
+fn every_metric_is_on_the_dashboard() {
+    let dashboard = serde_json::from_str(DASHBOARD).unwrap();
+    let asked: Vec<_> = panels(&dashboard).into_iter().flat_map(|(_, queries)| queries).collect();
+    let asked: BTreeSet<_> = asked
+        .iter()
+        .flat_map(|query| named(query))
+        .map(|name| name.strip_suffix("_bucket").unwrap_or(name))
+        .collect();
+    let missing: Vec<_> = rows().map(|row| row.name).filter(|name| !asked.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn what_the_dashboard_shows_as_seconds_are_seconds() {
+    let dashboard = serde_json::from_str(DASHBOARD).unwrap();
+    let mut timed = 0;
+    for (panel, queries) in panels(&dashboard) {
+        let seconds = panel["fieldConfig"]["defaults"]["unit"] == "s";
+        let others = queries.iter().filter(|query| !query.starts_with("histogram_quantile("));
+        let others = others.count();
+        timed += queries.len() - others;
+        if seconds {
+            let overrides = panel["fieldConfig"]["overrides"].as_array().unwrap().len();
+            assert_eq!(others, overrides, "{}", panel["title"]);
+        } else {
+            assert_eq!(others, queries.len(), "{}", panel["title"]);
+        }
+    }
+    assert!(timed > 5);
+}
+
 /// Notes what it is told.
 #[derive(Default)]
 struct Notes {

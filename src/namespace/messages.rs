@@ -18,6 +18,18 @@ use crate::{
 pub struct Sockets(pub crate::room::Target);
 
 /// The handle of one connected socket, if the namespace has it.
+///
+/// ```no_run
+/// use actix::{Addr, MailboxError};
+/// use greenroom::{FindSocket, SocketId, prelude::*};
+/// async fn greet(chat: &Addr<Namespace>, id: SocketId) -> Result<(), MailboxError> {
+///     match chat.send(FindSocket(id)).await? {
+///         Some(socket) => println!("since {:?}", socket.handshake().request.time),
+///         None => println!("it has gone"),
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Option<Socket>")]
 pub struct FindSocket(pub SocketId);
@@ -70,6 +82,31 @@ pub enum SocketEvent {
 /// Tell an actor what happens to rooms, until it has ended.
 ///
 /// A subscriber that does not keep up is not waited for: its mailbox takes what comes.
+///
+/// ```no_run
+/// use actix::prelude::*;
+/// use greenroom::{RoomEvent, SubscribeRooms, prelude::*};
+///
+/// struct Games;
+///
+/// impl Actor for Games {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<RoomEvent> for Games {
+///     type Result = ();
+///
+///     fn handle(&mut self, event: RoomEvent, _: &mut Context<Self>) {
+///         if let RoomEvent::Deleted { room } = event {
+///             println!("nobody plays {room} any more");
+///         }
+///     }
+/// }
+///
+/// fn watch(chat: &Addr<Namespace>) {
+///     chat.do_send(SubscribeRooms(Games.start().recipient()));
+/// }
+/// ```
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SubscribeRooms(pub Recipient<RoomEvent>);

@@ -217,6 +217,15 @@ impl BroadcastTarget {
 }
 
 /// Let sockets join rooms.
+///
+/// ```no_run
+/// use actix::Addr;
+/// use greenroom::{Join, SocketId, Target, prelude::*};
+/// fn promote(chat: &Addr<Namespace>, moderator: SocketId) {
+///     chat.do_send(Join::socket(moderator, ["staff", "logs"]));
+///     chat.do_send(Join::new(Target::room("staff"), "meeting"));        // all who are in it
+/// }
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Join {
@@ -249,6 +258,14 @@ impl Join {
 }
 
 /// Let sockets leave rooms. A socket that is not in a room stays as it is.
+///
+/// ```no_run
+/// # use actix::Addr;
+/// # use greenroom::{Leave, Target, prelude::*};
+/// # fn end(chat: &Addr<Namespace>) {
+/// chat.do_send(Leave::new(Target::room("meeting"), "meeting"));         // it is empty then
+/// # }
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
@@ -281,6 +298,14 @@ impl Leave {
 
 /// Disconnect sockets from the namespace. Answers with their number when all of them have left
 /// their rooms and their `disconnect` listeners have started.
+///
+/// ```no_run
+/// # use actix::{Addr, MailboxError};
+/// # use greenroom::{Disconnect, Target, prelude::*};
+/// # async fn clear(chat: &Addr<Namespace>) -> Result<(), MailboxError> {
+/// let gone: usize = chat.send(Disconnect::new(Target::room("guests")).close(true)).await?;
+/// # println!("{gone}"); Ok(()) }
+/// ```
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub struct Disconnect {
@@ -309,6 +334,21 @@ impl Disconnect {
 }
 
 /// Which connected sockets are selected? In no particular order.
+///
+/// ```no_run
+/// # use actix::{Addr, MailboxError};
+/// # use greenroom::{CountSockets, MembersOf, Room, RoomSizes, RoomsOf, SocketId, prelude::*};
+/// async fn look(chat: &Addr<Namespace>) -> Result<(), MailboxError> {
+///     let present: Vec<SocketId> = chat.send(MembersOf::room("lobby")).await?;
+///     let all: usize = chat.send(CountSockets).await?;
+///     let rooms: Vec<(Room, usize)> = chat.send(RoomSizes).await?;
+///     println!("{} of {all} in the lobby, {} rooms", present.len(), rooms.len());
+///     if let Some(first) = present.first() {
+///         println!("{:?}", chat.send(RoomsOf(first.clone())).await?);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<SocketId>")]
 pub struct MembersOf(pub(crate) Target);
@@ -330,18 +370,19 @@ impl MembersOf {
     }
 }
 
-/// How many connected sockets does the namespace have?
+/// How many connected sockets does the namespace have? See [`MembersOf`].
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "usize")]
 pub struct CountSockets;
 
 /// Which rooms is this socket in? The room of its own id comes first, if it is still in it;
-/// `None` if the namespace does not know the socket.
+/// `None` if the namespace does not know the socket. See [`MembersOf`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Option<Vec<Room>>")]
 pub struct RoomsOf(pub SocketId);
 
-/// Which rooms exist, and how many members has each? Without the rooms of the sockets' own ids.
+/// Which rooms exist, and how many members has each? Without the rooms of the sockets' own ids. See
+/// [`MembersOf`].
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<(Room, usize)>")]
 pub struct RoomSizes;

@@ -9,6 +9,18 @@ use serde_json::Value;
 use crate::packet::{ArgsError, EncodeError};
 
 /// An event was not sent. A handler of HTTP may return it by `?`: it is answered with 500.
+///
+/// ```
+/// use greenroom::{EmitError, Socket};
+///
+/// fn remind(socket: &Socket) {
+///     match socket.emit("reminder", &"noon") {
+///         Ok(()) => {}
+///         Err(EmitError::Disconnected) => println!("it has gone"),
+///         Err(error) => println!("a mistake in the program: {error}"),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {

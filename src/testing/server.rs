@@ -14,6 +14,22 @@ use crate::{Snapshot, server::SocketIo, server::SocketIoBuilder};
 
 /// A server that clients reach without a network. They are WebSocket clients: a server whose
 /// `transports` have no WebSocket refuses them, with "Transport unknown".
+///
+/// ```
+/// use greenroom::{prelude::*, testing::{TestRequest, TestServer}};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let server = TestServer::start(SocketIo::builder().namespace(
+///     Namespace::new("/").on("address", |socket: Socket, (): ()| async move {
+///         Ack(socket.handshake().request.address.map(|address| address.ip()))
+///     }),
+/// ));
+/// let request = TestRequest::new().address("10.0.0.1:4711".parse().unwrap());
+/// let connection = server.open_as(request).await.unwrap();
+/// let ann = connection.join("/", ()).await.unwrap();
+/// assert_eq!(ann.emit_with_ack("address", ()).await, serde_json::json!(["10.0.0.1"]));
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct TestServer {
     io: SocketIo,

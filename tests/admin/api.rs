@@ -3,16 +3,18 @@
 use actix_web::{
     App,
     body::to_bytes,
-    dev::{Service, ServiceResponse},
+    dev::{Payload, Service, ServiceResponse},
     http::StatusCode,
     test,
 };
+use futures_util::stream;
 use greenroom::{
     admin::{Admin, AdminInterface},
     prelude::*,
     testing::TestServer,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{HASH, chat, open};
 
@@ -266,6 +268,12 @@ async fn mistakes_are_named_and_change_nothing() {
         ("disconnect", json!({}), bad),
         ("disconnect", json!({ "room": "lobby" }), bad),
         ("disconnect", json!([]), bad),
+        // What a search gives that has found nobody is not everybody.
+        ("emit", json!({ "to": [], "event": "hi" }), bad),
+        ("emit", json!({ "to": "", "event": "hi" }), bad),
+        ("join", json!({ "to": [""], "rooms": "vip" }), bad),
+        ("leave", json!({ "to": [], "rooms": "lobby" }), bad),
+        ("disconnect", json!({ "to": [] }), bad),
     ] {
         let (answered, answer) = desk.post(path, &body).await;
         assert_eq!(answered, status, "{path} {body} {answer}");
@@ -274,4 +282,23 @@ async fn mistakes_are_named_and_change_nothing() {
     assert_eq!(desk.post("emit", &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     client.expect_silence().await;
     assert!(client.is_connected());
+    let (_, rooms) = desk.get("rooms").await;
+    assert_eq!(rooms["rooms"], json!([{ "name": "lobby", "sockets": 1 }]));
+}
+
+#[actix_rt::test]
+async fn who_has_not_logged_in_keeps_no_request_open_and_sends_little() {
+    let desk = start(Admin::new().basic_auth("ann", HASH));
+    let request = test::TestRequest::post().uri("/api/session").insert_header(JSON);
+    let never: Payload = Payload::Stream { payload: Box::pin(stream::pending()) };
+    let (request, _) = request.to_request().replace_payload(never);
+    let app = test::init_service(App::new().service(desk.admin.routes("/api"))).await;
+    let begun = Instant::now();
+    let response = app.call(request).await.unwrap();
+    let late = error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    assert_eq!(parts(response).await, late);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+
+    let long = json!({ "username": "ann", "password": "x".repeat(16 << 10) });
+    assert_eq!(desk.post("session", &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }

@@ -3,7 +3,8 @@
 //   CHAT_COMMAND="target/release/examples/chat" node --test chat.test.mjs     starts (and restarts) the server itself
 //   CHAT_URL=http://127.0.0.1:3000 node --test chat.test.mjs                  against a running one; nothing is restarted
 //
-// CHROMIUM names the browser (default /usr/bin/chromium). The tests build on one another, in this order.
+// CHROMIUM names the browser (default /usr/bin/chromium), SCREENSHOTS a folder for pictures of the pages. The tests build on one
+// another, in this order.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -369,6 +370,22 @@ test("both pages fit a small phone", async (t) => {
   await member(ana, BEN).waitFor();
   await ana.keyboard.press("Escape");
   await member(ana, BEN).waitFor({ state: "hidden" });
+});
+
+test("pictures of both pages, for a person to look at", { skip: !process.env.SCREENSHOTS }, async () => {
+  await switchTo(ana, "general");
+  await say(ana, "a line that is long enough to be wrapped on a phone, and_a_word_that_has_no_place_where_it_may_be_broken", ben);
+  for (const [page, name] of [[ana, "chat"], [admin, "chat-admin"]]) {
+    for (const [width, height, kind] of [[1280, 800, "desktop"], [390, 844, "phone"]]) {
+      for (const colorScheme of ["light", "dark"]) {
+        await page.setViewportSize({ width, height });
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${kind}-${colorScheme}.png` });
+      }
+    }
+    await page.emulateMedia({ colorScheme: null });
+    await page.setViewportSize({ width: 1280, height: 720 });
+  }
 });
 
 // ---------------------------------------------------------------- restart

@@ -1,15 +1,20 @@
 // The book as mdBook makes it: each link of a page leads to a page and a place on it. (tests/documentation has the same
-// for the pages as they are.)
+// for the pages as they are.) And as people see it: what a table says of a name is beside the name.
 //
 //   MDBOOK=target/tools/bin/mdbook node --test tests/docs/book.test.mjs
+//
+// CHROMIUM names the browser (default /usr/bin/chromium).
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { after, before, test } from "node:test";
 import { root } from "./page.mjs";
 import { run } from "./processes.mjs";
+
+const { chromium } = createRequire(`${root}tests/browser/`)("playwright-core");
 
 const book = mkdtempSync(`${tmpdir()}/greenroom-book-`);
 after(() => rmSync(book, { recursive: true, force: true }));
@@ -58,4 +63,25 @@ test("every link leads somewhere", () => {
 test("files of the repository that are not in the book are named, not linked", () => {
   const page = read(join(book, "faq.html"));
   assert.match(page, /README \(<code>README\.md<\/code> in the repository\)/);
+});
+
+test("what is beside a name is seen with it, and pictures can be read on a phone", async () => {
+  const args = ["--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"];
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  after(() => browser.close());
+  const open = async (viewport, name) => {
+    const page = await browser.newPage({ viewport });
+    await page.goto(`file://${book}/${name}.html`);
+    return page;
+  };
+  for (const name of ["metrics", "guide/options", "guide/logs", "troubleshooting", "admin"]) {
+    const page = await open({ width: 1280, height: 800 }, name);
+    const hidden = await page.locator(".table-wrapper").evaluateAll((all) => all.map((one) => one.scrollWidth - one.clientWidth));
+    assert.ok(hidden.length > 2 && hidden.every((pixels) => pixels <= 40), `${name}: ${hidden}`);
+    await page.close();
+  }
+  const phone = await open({ width: 390, height: 844 }, "concepts");
+  const wide = await phone.locator("main label > img").evaluateAll((all) => all.map((one) => one.clientWidth));
+  assert.ok(wide.length === 2 && wide.every((pixels) => pixels >= 600), `${wide}`);
+  assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth), 390, "the page itself does not move");
 });

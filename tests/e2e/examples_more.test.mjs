@@ -198,6 +198,16 @@ describe("whiteboard", { skip }, () => {
     assert.deepEqual(await lines(late), []);
   });
 
+  test("a full board is an answer that any client can take, and has the latest lines", async () => {
+    const ann = await server.joined();
+    const most = Buffer.alloc(4 * 4096);
+    for (let n = 0; n < 70; n += 1) await ann.emitWithAck("line", n % 6, most.fill(n));
+    const all = await ann.emitWithAck("lines");
+    assert.ok(all.length < 2 ** 20, `${all.length} bytes`); // what may wait for one client
+    assert.deepEqual([...all.subarray(-most.length - 4)], [69 % 6, 0, 0, 16, ...most.fill(69)]);
+    await ann.emitWithAck("clear");
+  });
+
   test("what is no line is refused", async () => {
     const client = await server.joined();
     for (const [colour, points] of [[6, Buffer.alloc(4)], [0, Buffer.alloc(0)], [0, Buffer.alloc(6)], [0, Buffer.alloc(4 * 4097)]]) {

@@ -1,15 +1,22 @@
 //! Who calls, and what he sends.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, http::header, web};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Answer, error::ApiError, json, server};
 use crate::admin::{authentication::Denied, desk::Desk};
 
-/// Bytes of a body.
-const MAX_BODY: usize = 1 << 20;
+/// Bytes of a body of somebody who is known.
+pub(super) const MAX_BODY: usize = 1 << 20;
+/// Bytes of a name and a password, of anybody.
+const MAX_LOGIN: usize = 16 << 10;
+/// Time that a body has to come, as long as those of Engine.IO have by default.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether whoever calls may.
 pub(super) async fn authenticate(req: &HttpRequest, desk: &Desk) -> Result<(), ApiError> {
@@ -54,13 +61,15 @@ pub(super) async fn may_write(req: &HttpRequest, desk: &Desk) -> Result<(), ApiE
 pub(super) async fn body<T: DeserializeOwned>(
     req: &HttpRequest,
     payload: web::Payload,
+    most: usize,
 ) -> Result<T, ApiError> {
     let said = req.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = said.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::NotJson);
     }
-    let read = payload.to_bytes_limited(MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
+    let read = timeout(PATIENCE, payload.to_bytes_limited(most)).await;
+    let read = read.map_err(|_| ApiError::TooSlow)?.map_err(|_| ApiError::TooLarge)?;
     let bytes = read.map_err(|error| ApiError::Bad(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| ApiError::Bad(error.to_string()))
 }
@@ -78,7 +87,7 @@ pub(super) async fn log_in(
     desk: web::Data<Desk>,
     payload: web::Payload,
 ) -> Answer {
-    let Login { username, password } = body(&req, payload).await?;
+    let Login { username, password } = body(&req, payload, MAX_LOGIN).await?;
     check(&req, &desk, &username, &password).await?;
     Ok(json(&json!({ "session": desk.authentication.begin_session().await })))
 }

@@ -19,6 +19,8 @@ pub(super) enum ApiError {
     /// A body that is not said to be JSON.
     NotJson,
     TooLarge,
+    /// A body that did not come.
+    TooSlow,
     /// The server is being dropped.
     Gone,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for ApiError {
             Self::Bad(what) => what,
             Self::NotJson => "the content type must be application/json",
             Self::TooLarge => "the body is too large",
+            Self::TooSlow => "the body did not come in time",
             Self::Gone => "the server is gone",
         })
     }
@@ -74,6 +77,7 @@ impl ResponseError for ApiError {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Gone => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     Answer,
-    caller::{body, may_write},
+    caller::{MAX_BODY, body, may_write},
     error::ApiError,
     json, server,
 };
@@ -66,8 +66,14 @@ struct Disconnect {
     close: bool,
 }
 
-fn whom(namespace: String, to: Rooms, except: Rooms) -> Whom {
-    Whom { namespace, rooms: to.into_list(), except: except.into_list() }
+/// Only `null` is everybody. An empty list is what a search gives that has found nobody.
+fn whom(namespace: String, to: Rooms, except: Rooms) -> Result<Whom, ApiError> {
+    let everybody = to == Rooms::None;
+    let rooms = to.into_list();
+    if rooms.is_empty() && !everybody {
+        return Err(ApiError::Bad("`to` names nobody; everybody is null".to_owned()));
+    }
+    Ok(Whom { namespace, rooms, except: except.into_list() })
 }
 
 fn done() -> Answer {
@@ -77,20 +83,20 @@ fn done() -> Answer {
 /// `POST emit`
 pub(super) async fn emit(req: HttpRequest, desk: web::Data<Desk>, payload: web::Payload) -> Answer {
     may_write(&req, &desk).await?;
-    let Emit { namespace, to, except, event, args: values } = body(&req, payload).await?;
+    let Emit { namespace, to, except, event, args: values } = body(&req, payload, MAX_BODY).await?;
     let mut args = Args::new();
     for value in &values {
         args.push(value).map_err(|error| ApiError::Bad(error.to_string()))?;
     }
-    whom(namespace, to, except).emit(&server(&desk)?, &event, &args)?;
+    whom(namespace, to, except)?.emit(&server(&desk)?, &event, &args)?;
     done()
 }
 
 /// `POST join`
 pub(super) async fn join(req: HttpRequest, desk: web::Data<Desk>, payload: web::Payload) -> Answer {
     may_write(&req, &desk).await?;
-    let Move { namespace, to, except, rooms } = body(&req, payload).await?;
-    whom(namespace, to, except).join(&server(&desk)?, rooms.into_list())?;
+    let Move { namespace, to, except, rooms } = body(&req, payload, MAX_BODY).await?;
+    whom(namespace, to, except)?.join(&server(&desk)?, rooms.into_list())?;
     done()
 }
 
@@ -101,8 +107,8 @@ pub(super) async fn leave(
     payload: web::Payload,
 ) -> Answer {
     may_write(&req, &desk).await?;
-    let Move { namespace, to, except, rooms } = body(&req, payload).await?;
-    whom(namespace, to, except).leave(&server(&desk)?, rooms.into_list())?;
+    let Move { namespace, to, except, rooms } = body(&req, payload, MAX_BODY).await?;
+    whom(namespace, to, except)?.leave(&server(&desk)?, rooms.into_list())?;
     done()
 }
 
@@ -113,8 +119,8 @@ pub(super) async fn disconnect(
     payload: web::Payload,
 ) -> Answer {
     may_write(&req, &desk).await?;
-    let Disconnect { namespace, to, except, close } = body(&req, payload).await?;
-    let gone = whom(namespace, to, except).disconnect(&server(&desk)?, close)?;
+    let Disconnect { namespace, to, except, close } = body(&req, payload, MAX_BODY).await?;
+    let gone = whom(namespace, to, except)?.disconnect(&server(&desk)?, close)?;
     let count = timeout(PATIENCE, gone).await.ok();
     Ok(json(&json!({ "disconnected": count })))
 }
