@@ -170,6 +170,17 @@ pub(crate) async fn answers_come_from_everywhere(driver: &impl Driver) {
     let binary = |answer: &&greenroom::Answered| answer.answer.attachments() == ["b"];
     assert_eq!(answers.iter().filter(binary).count(), 1);
     assert!(answers.iter().any(|answered| answered.answer == json!(["c"])));
+    // To say null is to say something.
+    for says_null in [true, false] {
+        let asked = servers[0].io().sockets().except([a.id(), c.id()]);
+        let answers = asked.emit_with_ack("ask", &1).unwrap();
+        match (b.next_event().await, says_null) {
+            (event, true) => event.answer((json!(null),)),
+            (event, false) => event.answer(()),
+        }
+        let expected = if says_null { json!([null]) } else { json!([]) };
+        assert_eq!(answers.all().await.unwrap()[0].answer, expected);
+    }
     // Nobody is asked.
     let answers = servers[0].io().to("empty").emit_with_ack("ask", &1).unwrap();
     assert_eq!(answers.all().await.unwrap(), []);

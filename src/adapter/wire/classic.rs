@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Writer,
-    fields::{COUNT, EVENT, Opts, WirePacket, Written, part, rooms},
+    fields::{COUNT, EVENT, Opts, WirePacket, Written, part, present, rooms},
     read, usual,
 };
 use crate::{
@@ -237,9 +237,9 @@ struct Fields<'a> {
     uid: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "requestId")]
     request: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     packet: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     opts: Option<Opts>,
     #[serde(deserialize_with = "rooms")]

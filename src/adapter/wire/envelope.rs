@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Writer,
-    fields::{EVENT, Opts, WirePacket, Written, WrittenFlags, part, rooms},
+    fields::{EVENT, Opts, WirePacket, Written, WrittenFlags, part, present, rooms},
     read,
 };
 use crate::{
@@ -203,7 +203,7 @@ pub(crate) fn parse_data_only(
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Data<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     packet: Option<&'a RawValue>,
     opts: Opts,
     #[serde(deserialize_with = "rooms")]
