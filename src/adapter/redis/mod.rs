@@ -21,6 +21,7 @@ mod wants;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
 use self::{
     classic::Classic,
@@ -278,6 +279,21 @@ impl Links {
         let (subscriber, heard) =
             Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
         Self { state, publisher, subscriber, heard }
+    }
+}
+
+/// Says why there is no connection: once for each reason, not at each attempt.
+#[derive(Default)]
+struct Reason(String);
+
+impl Reason {
+    fn tell(&mut self, error: &redis::RedisError) {
+        let reason = error.to_string();
+        if self.0 == reason {
+            return debug!(%error, "no connection to Redis");
+        }
+        warn!(%error, "no connection to Redis");
+        self.0 = reason;
     }
 }
 
