@@ -11,6 +11,7 @@ mod emitter;
 mod endpoint;
 mod publisher;
 mod recent;
+mod roster;
 mod server;
 mod sharded;
 mod state;

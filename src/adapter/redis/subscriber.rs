@@ -46,7 +46,7 @@ pub(super) struct Heard {
     /// Whether it came by a pattern.
     pub(super) pattern: Option<String>,
     pub(super) message: Bytes,
-    size: usize,
+    pub(super) size: usize,
 }
 
 /// See the module's description. Cheap to clone; the task ends with [`Subscriber::close`].
