@@ -216,6 +216,13 @@ pub(crate) async fn sockets_are_fetched_from_everywhere_with_all_that_is_known_o
     let without = servers[0].io().except("s").fetch_sockets().await;
     assert_eq!(without.len(), 1);
     assert!(servers[0].io().to("empty").fetch_sockets().await.is_empty());
+    // As deep as a client may nest what it says.
+    let deep: serde_json::Value =
+        serde_json::from_str(&format!("{}{}", "[".repeat(126), "]".repeat(126))).unwrap();
+    let deep = json!({ "name": "deep", "rooms": ["deep"], "x": deep });
+    let _deep = servers[1].connect("/", deep.clone()).await.unwrap();
+    let sockets = servers[0].io().to("deep").try_fetch_sockets().await.unwrap();
+    assert_eq!(sockets[0].handshake().auth, deep);
 }
 
 pub(crate) async fn sockets_rooms_and_servers_are_counted_everywhere(driver: &impl Driver) {

@@ -10,7 +10,9 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Writer,
     fields::{COUNT, EVENT, Opts, WirePacket, Written, part, present, rooms},
-    read, usual,
+    read,
+    sockets::sockets,
+    usual,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Rooms, Uid, Wanted},
@@ -251,6 +253,7 @@ struct Fields<'a> {
     close: bool,
     #[serde(rename = "clientCount")]
     clients: Option<u64>,
+    #[serde(deserialize_with = "sockets")]
     sockets: Option<Vec<Value>>,
     count: Option<u64>,
     #[serde(rename = "countOnly")]

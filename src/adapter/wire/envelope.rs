@@ -11,6 +11,7 @@ use super::{
     Writer,
     fields::{EVENT, Opts, WirePacket, Written, WrittenFlags, part, present, rooms},
     read,
+    sockets::sockets,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Rooms, Sending, Uid, Wanted},
@@ -178,6 +179,11 @@ struct Outer<'a> {
 pub(crate) fn parse(message: &Bytes, max_bytes: usize) -> Result<Envelope, Rejected> {
     let document = read(message, max_bytes)?;
     let outer: Outer<'_> = part(&document.text)?;
+    if outer.kind == FETCH_ANSWER && !document.attachments.is_empty() {
+        // Binary in the data of sockets becomes what it is in JSON, as in all other answers of this
+        // kind.
+        return parse(&document.to_json().into(), usize::MAX);
+    }
     let data = outer.data.map_or("{}", RawValue::get);
     Ok(Envelope {
         uid: Some(Uid::from(&*outer.uid)),
@@ -213,6 +219,7 @@ struct Data<'a> {
     request: Option<Cow<'a, str>>,
     #[serde(rename = "clientCount")]
     clients: Option<u64>,
+    #[serde(deserialize_with = "sockets")]
     sockets: Option<Vec<Value>>,
     count: Option<u64>,
 }

@@ -130,6 +130,20 @@ fn what_other_versions_send_is_understood() {
 }
 
 #[test]
+fn binary_in_the_data_of_sockets_is_what_it_is_in_json() {
+    let buffer = json!({ "type": "Buffer", "data": [0, 255] });
+    let text = r#"{"type":8,"uid":"u","nsp":"/","data":{"requestId":"r","sockets":[{"id":"a","data":{"b":{"_placeholder":true,"num":0}}}]}}"#;
+    let attachments = vec![Bytes::from_static(b"\x00\xff")];
+    let bytes = Document { text: text.into(), attachments }.to_msgpack();
+    let Message::Answer { answer: Answer::Sockets { sockets, .. }, .. } =
+        envelope::parse(&bytes.into(), MAX).unwrap().message
+    else {
+        panic!("sockets");
+    };
+    assert_eq!(sockets[0]["data"]["b"], buffer);
+}
+
+#[test]
 fn an_answer_of_null_is_an_answer() {
     let null = Document { text: "[null]".into(), attachments: Vec::new() }.args("[null]").unwrap();
     for answer in [Answer::Value(null.clone()), Answer::Ack(null), Answer::Ack(Args::new())] {
