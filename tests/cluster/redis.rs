@@ -298,5 +298,6 @@ async fn a_server_starts_without_redis_and_takes_part_when_it_is_there() {
     assert!(redis.resume());
     server.io().cluster_ready().await;
     until("it counts", async || server.io().sockets().server_count().await == Some(1)).await;
-    assert!(RedisAdapter::new("no address").is_err());
+    let error = RedisAdapter::new("localhost:6379").unwrap_err().to_string();
+    assert!(error.contains("redis://localhost:6379"), "{error}");
 }

@@ -73,8 +73,22 @@ pub struct RedisAdapter {
 
 /// An address of a Redis server that is none, or a certificate that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("no address of a Redis server, or no certificate: {0}")]
-pub struct RedisError(#[from] redis::RedisError);
+#[error("{what}: {source}")]
+pub struct RedisError {
+    what: &'static str,
+    source: redis::RedisError,
+}
+
+impl RedisError {
+    fn address(source: redis::RedisError) -> Self {
+        Self { what: "not the address of a Redis server, such as redis://localhost:6379", source }
+    }
+
+    #[cfg(feature = "redis-tls")]
+    fn certificate(source: redis::RedisError) -> Self {
+        Self { what: "not a certificate in PEM", source }
+    }
+}
 
 impl RedisAdapter {
     /// An adapter for the Redis at `url`: `redis://[user][:password@]host[:port][/database]`, or
