@@ -6,10 +6,12 @@
 //! ```
 //!
 //! Without arguments three nodes by the names of `a`, `b` and `c`, on the ports from 3001 on, over
-//! `redis://127.0.0.1:6379`; with `--port 0` the system chooses the ports. With `--nodes 1 --first b` each
-//! is a process of its own. `nginx.conf` and `haproxy.cfg` beside this file balance the load of
-//! three, with sticky sessions: `docs/cluster.md`. Each node is a server of its own and knows of the
-//! others by Redis alone, as if it were on another machine. The admin page is that of one node.
+//! `redis://127.0.0.1:6379`; with `--port 0` the system chooses the ports. A node serves its own clients
+//! also without Redis; it says why it does not reach it, and when it hears the others. With
+//! `--nodes 1 --first b` each is a process of its own. `nginx.conf` and `haproxy.cfg` beside this file
+//! balance the load of three, with sticky sessions: `docs/cluster.md`. Each node is a server of its own
+//! and knows of the others by Redis alone, as if it were on another machine. The admin page is that of
+//! one node.
 
 // The chat's own files.
 #[path = "../chat/files.rs"]
@@ -23,6 +25,9 @@ use actix_web::{App, HttpServer, dev::Server};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::future::try_join_all;
 use greenroom::{Drain, RedisAdapter, SocketIo};
+use tracing_subscriber::filter::LevelFilter;
+
+const USAGE: &str = "cluster [--nodes <number>] [--first <letter>] [--port <number>] [redis://...]";
 
 struct Options {
     nodes: u16,
@@ -47,7 +52,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
                 options.first = name.ok_or("--first: a letter from a to z")?;
             }
             "--port" => options.port = number(u16::MAX - 26)?,
-            unknown if unknown.starts_with("--") => return Err(format!("{unknown} is unknown")),
+            unknown if unknown.starts_with('-') => {
+                return Err(format!("{unknown} is unknown\nusage: {USAGE}"));
+            }
             _ => options.redis = argument,
         }
     }
@@ -66,8 +73,10 @@ fn node(name: char, port: u16, adapter: RedisAdapter) -> std::io::Result<Server>
         .start();
     rooms::open(&io, true);
     let drained = io.drain_on_signal(Drain::new());
+    let service = io.clone();
     let app = move || {
-        App::new().service(io.readiness("/readyz")).service(io.clone()).configure(files::serve)
+        let service = service.clone();
+        App::new().service(service.readiness("/readyz")).service(service).configure(files::serve)
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -76,6 +85,10 @@ fn node(name: char, port: u16, adapter: RedisAdapter) -> std::io::Result<Server>
         .shutdown_timeout(1)
         .shutdown_signal(drained)
         .bind(("127.0.0.1", port))?;
+    actix_web::rt::spawn(async move {
+        io.cluster_ready().await;
+        println!("node {name} hears the others");
+    });
     for address in server.addrs() {
         println!("node {name} listening on http://{address}");
     }
@@ -94,6 +107,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 #[actix_web::main]
 async fn main() -> ExitCode {
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN);
+    log.with_writer(std::io::stderr).init();
     let Err(error) = run().await else { return ExitCode::SUCCESS };
     eprintln!("{error}");
     ExitCode::FAILURE

@@ -19,6 +19,9 @@ use crate::{
 pub(crate) struct Uid(Arc<str>);
 
 impl Uid {
+    #[cfg(feature = "redis")]
+    pub(crate) const HEX_LENGTH: usize = 16;
+
     /// 16 hexadecimal digits, as in cluster messages.
     pub(crate) fn hex() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())

@@ -7,7 +7,13 @@ use greenroom::{
     SocketIo, prelude::*, testing::TestServer,
 };
 
-use crate::{redis::Redis, streams_recovery};
+use tracing::Level;
+
+use crate::{
+    lines::Lines,
+    redis::{Redis, until},
+    streams_recovery,
+};
 
 /// A Redis where a user has the rules of the documentation, and its address for that user.
 fn redis_with(user: &str) -> (Redis, String) {
@@ -46,6 +52,28 @@ async fn so_is_one_of_streams() {
     streams_recovery::recovers(&adapter).await;
     let log = redis.command(&["ACL", "LOG"]);
     assert!(log.trim().is_empty(), "{log}");
+}
+
+#[actix_rt::test]
+async fn why_redis_is_not_reached_is_in_the_log_once() {
+    let mut redis = Redis::start();
+    redis.command(&["CONFIG", "SET", "requirepass", "right"]);
+    let url = redis.url().replace("redis://", "redis://:wrong@");
+    let (log, _guard) = Lines::of_this_thread(Level::DEBUG);
+    let builder = SocketIo::builder().namespace(Namespace::new("/"));
+    let server = TestServer::workers(builder.adapter(RedisAdapter::new(&url).unwrap()), 1).await;
+    let said = |level: &str, what: &str| {
+        let is = |line: &&str| {
+            let subscriber = line.contains("greenroom::adapter::redis: no connection to Redis");
+            subscriber && line.contains(level) && line.contains(what)
+        };
+        log.text().lines().filter(is).count()
+    };
+    until("it is tried again", async || said("DEBUG", "WRONGPASS") >= 2).await;
+    assert_eq!(said("WARN", "WRONGPASS"), 1, "{}", log.text());
+    redis.kill();
+    until("another reason is said", async || said("WARN", "refused") == 1).await;
+    server.close().await;
 }
 
 async fn nothing_is_refused(redis: &Redis, adapter: impl Adapter + Clone, emitter: RedisEmitter) {

@@ -6,6 +6,10 @@
 mod support;
 
 #[cfg(feature = "redis")]
+#[path = "../support/lines.rs"]
+mod lines;
+
+#[cfg(feature = "redis")]
 mod access;
 #[cfg(feature = "redis")]
 mod emitter;

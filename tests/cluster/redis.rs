@@ -11,7 +11,7 @@ use std::{
 #[cfg(feature = "redis-tls")]
 use std::path::Path;
 
-use greenroom::{ClusterState, RedisAdapter, testing::TestServer};
+use greenroom::{ClusterState, RedisAdapter, SocketIo, testing::TestServer};
 
 use crate::{Driver, client, server, suite};
 
@@ -240,6 +240,27 @@ async fn a_server_that_hangs_is_named_and_one_that_comes_to_nothing_is_not_waite
     assert_eq!(main.try_fetch_sockets().await.unwrap().len(), 1);
 }
 
+/// Redis looks through the channels of everybody for that, and does nothing else meanwhile.
+pub(crate) async fn names_are_not_looked_for_at_each_request(redis: &Redis, io: &SocketIo) {
+    for _ in 0..50 {
+        assert_eq!(io.sockets().count_sockets().await.unwrap(), 1);
+    }
+    let stats = redis.command(&["INFO", "commandstats"]);
+    let searches = stats.lines().find_map(|line| {
+        let calls = line.split_once("channels:calls=").filter(|(name, _)| name.contains("pubsub"));
+        calls?.1.split(',').next()?.parse::<u32>().ok()
+    });
+    assert!(searches.is_some_and(|calls| calls <= 2), "{stats}");
+}
+
+#[actix_rt::test]
+async fn who_is_there_is_not_looked_for_at_each_request() {
+    let driver = classic();
+    let servers = driver.start(2).await;
+    let _b = client(&servers[1], "b", &[]).await;
+    names_are_not_looked_for_at_each_request(&driver.redis, servers[0].io()).await;
+}
+
 #[actix_rt::test]
 async fn what_nobody_should_publish_is_counted_and_dropped() {
     let driver = classic();
@@ -277,5 +298,6 @@ async fn a_server_starts_without_redis_and_takes_part_when_it_is_there() {
     assert!(redis.resume());
     server.io().cluster_ready().await;
     until("it counts", async || server.io().sockets().server_count().await == Some(1)).await;
-    assert!(RedisAdapter::new("no address").is_err());
+    let error = RedisAdapter::new("localhost:6379").unwrap_err().to_string();
+    assert!(error.contains("redis://localhost:6379"), "{error}");
 }

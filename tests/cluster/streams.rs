@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     Driver, client,
-    redis::{Redis, until},
+    redis::{Redis, names_are_not_looked_for_at_each_request, until},
     server, suite,
 };
 
@@ -188,6 +188,14 @@ async fn a_server_hears_nothing_that_was_added_before_it_came() {
     let b = client(&second[0], "b", &[]).await;
     first[0].io().emit("after", &()).unwrap();
     assert_eq!(b.next_event().await.name, "after");
+}
+
+#[actix_rt::test]
+async fn who_is_there_is_not_looked_for_at_each_request() {
+    let driver = streams();
+    let servers = driver.start(2).await;
+    let _b = client(&servers[1], "b", &[]).await;
+    names_are_not_looked_for_at_each_request(&driver.redis, servers[0].io()).await;
 }
 
 #[actix_rt::test]

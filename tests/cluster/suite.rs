@@ -170,6 +170,17 @@ pub(crate) async fn answers_come_from_everywhere(driver: &impl Driver) {
     let binary = |answer: &&greenroom::Answered| answer.answer.attachments() == ["b"];
     assert_eq!(answers.iter().filter(binary).count(), 1);
     assert!(answers.iter().any(|answered| answered.answer == json!(["c"])));
+    // To say null is to say something.
+    for says_null in [true, false] {
+        let asked = servers[0].io().sockets().except([a.id(), c.id()]);
+        let answers = asked.emit_with_ack("ask", &1).unwrap();
+        match (b.next_event().await, says_null) {
+            (event, true) => event.answer((json!(null),)),
+            (event, false) => event.answer(()),
+        }
+        let expected = if says_null { json!([null]) } else { json!([]) };
+        assert_eq!(answers.all().await.unwrap()[0].answer, expected);
+    }
     // Nobody is asked.
     let answers = servers[0].io().to("empty").emit_with_ack("ask", &1).unwrap();
     assert_eq!(answers.all().await.unwrap(), []);
@@ -205,6 +216,13 @@ pub(crate) async fn sockets_are_fetched_from_everywhere_with_all_that_is_known_o
     let without = servers[0].io().except("s").fetch_sockets().await;
     assert_eq!(without.len(), 1);
     assert!(servers[0].io().to("empty").fetch_sockets().await.is_empty());
+    // As deep as a client may nest what it says.
+    let deep: serde_json::Value =
+        serde_json::from_str(&format!("{}{}", "[".repeat(126), "]".repeat(126))).unwrap();
+    let deep = json!({ "name": "deep", "rooms": ["deep"], "x": deep });
+    let _deep = servers[1].connect("/", deep.clone()).await.unwrap();
+    let sockets = servers[0].io().to("deep").try_fetch_sockets().await.unwrap();
+    assert_eq!(sockets[0].handshake().auth, deep);
 }
 
 pub(crate) async fn sockets_rooms_and_servers_are_counted_everywhere(driver: &impl Driver) {

@@ -64,6 +64,16 @@ test("users of different nodes talk to each other, and are in each other's lists
   assert.match(await page.text(), /<html/);
 });
 
+test("without Redis it says why, and when it hears the others", { skip }, async (t) => {
+  const redis = await aRedis(t);
+  await redis.stop();
+  const { child } = await cluster(t, redis, "--nodes", "1");
+  await until(() => child.complained, (text) => /no connection to Redis .*refused/.test(text), "the reason");
+  assert.doesNotMatch(child.said, /hears the others/);
+  await redis.start();
+  await until(() => child.said, (text) => /^node a hears the others$/m.test(text), "it takes part", 20000);
+});
+
 test("what is wrong with the arguments is said", { skip }, () => {
   for (const args of [["--nodes"], ["--nodes", "x"], ["--what"], ["no address"], ["--first", "A"]]) {
     const { status, stderr } = spawnSync(processes.example("cluster"), args, { encoding: "utf8", timeout: 8000 });

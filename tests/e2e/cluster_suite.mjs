@@ -145,6 +145,15 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
         assert.equal(handshake.query.transport, "websocket");
         assert.ok(handshake.address && handshake.issued && handshake.time);
         assert.match(handshake.auth.data.user, /^t\d+-$/);
+        // In JavaScript rooms may be numbers.
+        if (there === "node") {
+          await ask(b, "join", { rooms: [42] });
+          const [{ rooms }] = await ask(a, "fetchSockets", { to: b.id });
+          assert.deepEqual(rooms.map(String).sort(), ["42", room].sort());
+        }
+        const nested = (depth) => (depth ? [nested(depth - 1)] : []);
+        const d = await client(t, two, "/cluster", { ...WS, auth: { data: { deep: nested(120) } } });
+        assert.deepEqual((await ask(a, "fetchSockets", { to: d.id })).map((s) => s.id), [d.id]);
       });
 
       test("sockets are moved and put out wherever they are", { skip: anyOrder }, async (t) => {

@@ -28,7 +28,7 @@ impl Actor for Link {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        for (_, request) in self.requests.drain() {
+        for request in self.requests.drain() {
             request.end();
         }
         if let Some(ended) = self.ended.take() {
@@ -64,7 +64,7 @@ impl Handler<Detach> for Link {
         if let Some(seated) = self.seats.remove(&number) {
             self.bus.unlink(&seated.seat);
         }
-        self.requests.retain(|_, request| request.seat != number);
+        self.requests.retain(|request| request.seat != number);
         self.check_ready();
     }
 }

@@ -14,6 +14,7 @@ mod handle;
 mod handlers;
 mod members;
 mod messages;
+mod pending;
 mod requests;
 
 use std::{sync::Arc, time::Duration};
@@ -32,7 +33,7 @@ pub(crate) use self::{
     },
     requests::{Gathered, Sink},
 };
-use self::{members::Members, requests::Request};
+use self::{members::Members, pending::Pending, requests::Request};
 use super::{
     bus::{Bus, Census, Membership, Permit, Seat, SeatNumber, Unsent},
     message::{Answer, Envelope, Message, Uid, Wanted},
@@ -48,7 +49,9 @@ pub(super) const CAPACITY: usize = 16_384;
 pub(crate) struct Link {
     bus: Box<dyn Bus>,
     seats: HashMap<SeatNumber, Seated>,
-    requests: HashMap<Uid, Request>,
+    requests: Pending,
+    /// Wakes when the time of the first of them is up.
+    timer: Option<SpawnHandle>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// Called when the actor has ended, however.
@@ -77,7 +80,8 @@ impl Link {
         Self {
             bus,
             seats: HashMap::new(),
-            requests: HashMap::new(),
+            requests: Pending::default(),
+            timer: None,
             metrics,
             health,
             ended: Some(ended),
@@ -154,23 +158,22 @@ impl Link {
         ctx: &mut Context<Self>,
     ) {
         let Some(seated) = self.seats.get(&number) else { return };
-        let seat = Arc::clone(&seated.seat);
+        let (seat, members) = (Arc::clone(&seated.seat), &seated.members);
+        // As they are known before the question is sent.
+        let heard = match self.bus.membership() {
+            Membership::Heartbeats { .. } => Some(members.census()),
+            Membership::Census => None,
+        };
         let uid = self.bus.uid();
         let took = self.metrics.meters.request(question.kind());
         let message = self.message(question, uid.clone());
-        self.requests.insert(uid.clone(), Request::new(number, sink, took));
-        ctx.run_later(timeout, {
-            let uid = uid.clone();
-            move |link, _| link.give_up(&uid)
-        });
-        match self.bus.membership() {
-            Membership::Heartbeats { .. } => {
-                let census = seated.members.census();
-                self.send(number, None, &message);
-                self.expect(&uid, census);
-            }
-            Membership::Census => {
-                self.send(number, None, &message);
+        let request = Request::new(number, sink, took);
+        self.requests.add(uid.clone(), request, timeout, Instant::now());
+        self.set_timer(ctx);
+        self.send(number, None, &message);
+        match heard {
+            Some(census) => self.expect(&uid, census),
+            None => {
                 let census = self.bus.census(&seat).into_actor(self);
                 ctx.spawn(census.map(move |census, link, _| {
                     if let Some(census) = census {
@@ -211,12 +214,21 @@ impl Link {
         }
     }
 
-    /// The time of a request is up.
-    fn give_up(&mut self, uid: &Uid) {
-        if let Some(request) = self.requests.remove(uid) {
-            let missing = request.end();
-            self.metrics.cluster_answers_missing.add(missing.count.unwrap_or(1) as u64);
+    /// Sees to it that requests end when their time is up.
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let Some(wait) = self.requests.arm(Instant::now()) else { return };
+        if let Some(late) = self.timer.take() {
+            ctx.cancel_future(late);
         }
+        self.timer = Some(ctx.run_later(wait, |link, ctx| {
+            link.timer = None;
+            let now = Instant::now();
+            while let Some(request) = link.requests.due(now) {
+                let missing = request.end();
+                link.metrics.cluster_answers_missing.add(missing.count.unwrap_or(1) as u64);
+            }
+            link.set_timer(ctx);
+        }));
     }
 
     /// Sends an answer to whoever asked. What was done for the request before has to be in effect.
@@ -284,7 +296,7 @@ impl Link {
     fn forget(&mut self, number: SeatNumber, uid: &Uid) {
         let Some(seated) = self.seats.get_mut(&number) else { return };
         seated.members.forget(uid);
-        self.requests.retain(|_, request| !(request.seat == number && request.forget(uid)));
+        self.requests.retain(|request| !(request.seat == number && request.forget(uid)));
     }
 
     // ---- heartbeats ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 //! What Redis says of who listens.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use redis::{Cmd, Value};
 
 use crate::adapter::message::Uid;
@@ -10,11 +10,6 @@ pub(super) fn command(which: &str, of: &str) -> Cmd {
     let mut command = redis::cmd("PUBSUB");
     command.arg(which).arg(of);
     command
-}
-
-/// The number in what each server answers to NUMSUB or SHARDNUMSUB of one channel, summed.
-pub(super) fn sum(answers: &[Value]) -> usize {
-    answers.iter().flat_map(numbers).map(|(_, number)| number).sum()
 }
 
 /// The numbers in what each server answers, by channel, summed.
@@ -61,13 +56,13 @@ fn named<'a>(name: &'a Value, number: &Value) -> Option<(&'a [u8], usize)> {
     }
 }
 
-/// The names in channels of the form `<prefix><name>#`, but for one's own.
-pub(super) fn names(answers: Vec<Value>, prefix: &str, own: &Uid) -> HashSet<Uid> {
-    let name = |channel: String| {
+/// The names in channels of the form `<prefix><name>#`.
+pub(super) fn names(answers: Vec<Value>, prefix: &str) -> impl Iterator<Item = Uid> {
+    let name = move |channel: String| {
         let name = channel.strip_prefix(prefix)?.strip_suffix('#')?;
         Some(Uid::from(name))
     };
-    answers.into_iter().flat_map(texts).filter_map(name).filter(|name| name != own).collect()
+    answers.into_iter().flat_map(texts).filter_map(name)
 }
 
 fn texts(value: Value) -> Vec<String> {

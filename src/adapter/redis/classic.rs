@@ -4,14 +4,13 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use tokio::sync::mpsc;
 
 use super::{
     Links, RedisAdapter, census,
     publisher::{Publish, Publisher},
+    recent::Recent,
+    roster::Roster,
     subscriber::{Heard, Subscriber},
     wants::Subscription,
 };
@@ -24,10 +23,6 @@ use crate::{
     engine::LocalFuture,
     room::Room,
 };
-
-/// How long a room counts as one that has members here, because others have said that some should
-/// join. By then the namespace has let them in, and said so.
-const TENTATIVE: Duration = Duration::from_secs(10);
 
 /// See the module's description.
 pub(super) struct Classic {
@@ -58,7 +53,10 @@ struct Place {
     responses: Rc<str>,
     own_responses: Rc<str>,
     rooms: RefCell<HashSet<Room>>,
-    tentative: RefCell<HashMap<Room, Instant>>,
+    /// Where others have told this node to let sockets join. By the end of that time the namespace has
+    /// done it, and said so.
+    joining: RefCell<Recent>,
+    roster: Rc<Roster>,
 }
 
 impl Classic {
@@ -95,17 +93,19 @@ impl Classic {
 impl Place {
     fn new(key: &str, seat: &Arc<Seat>) -> Self {
         let namespace = &*seat.namespace;
-        let responses = format!("{key}-response#{namespace}#");
+        let requests: Rc<str> = format!("{key}-request#{namespace}#").into();
+        let responses: Rc<str> = format!("{key}-response#{namespace}#").into();
         let broadcasts = format!("{key}#{namespace}#");
         Self {
             pattern: format!("{}*", census::escaped(&broadcasts)).into(),
             broadcasts: broadcasts.into(),
-            requests: format!("{key}-request#{namespace}#").into(),
             own_responses: format!("{responses}{}#", seat.uid).into(),
-            responses: responses.into(),
+            roster: Roster::new(Publish::Ordinary, &seat.uid, &requests, &responses),
+            requests,
+            responses,
             seat: Arc::clone(seat),
             rooms: RefCell::default(),
-            tentative: RefCell::default(),
+            joining: RefCell::default(),
         }
     }
 
@@ -138,11 +138,14 @@ impl Place {
         if channel == &*self.requests {
             let read = classic::parse_request(&heard.message, namespace, max_bytes);
             if let Ok(Envelope { message: Message::Join { rooms, .. }, .. }) = &read {
-                self.expect(rooms);
+                self.joining.borrow_mut().add(rooms);
             }
+            self.roster.hear(&read);
             Some(read)
         } else if channel == &*self.responses || channel == &*self.own_responses {
-            Some(classic::parse_response(&heard.message, namespace, max_bytes))
+            let read = classic::parse_response(&heard.message, namespace, max_bytes);
+            self.roster.hear(&read);
+            Some(read)
         } else {
             None
         }
@@ -150,17 +153,7 @@ impl Place {
 
     /// Whether what is sent to a room, or to all, may reach somebody here.
     fn is_served(&self, room: &str) -> bool {
-        room.is_empty()
-            || self.rooms.borrow().contains(room)
-            || self.tentative.borrow().contains_key(room)
-    }
-
-    /// Rooms that somebody may have joined when the next message comes.
-    fn expect(&self, rooms: &[Room]) {
-        let mut tentative = self.tentative.borrow_mut();
-        let now = Instant::now();
-        tentative.retain(|_, since| now.duration_since(*since) < TENTATIVE);
-        tentative.extend(rooms.iter().map(|room| (room.clone(), now)));
+        room.is_empty() || self.rooms.borrow().contains(room) || self.joining.borrow_mut().has(room)
     }
 
     /// Whether a broadcast is this node's, told by its first bytes: a list of three whose first is a
@@ -276,17 +269,7 @@ impl Bus for Classic {
 
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        let count = census::command("NUMSUB", &place.requests);
-        let count = self.publisher.ask(count);
-        // Every node listens to a channel of its own name.
-        let names = format!("{}*#", census::escaped(&place.responses));
-        let names = self.publisher.ask(census::command("CHANNELS", &names));
-        Box::pin(async move {
-            let others = census::sum(&count.await?).saturating_sub(1);
-            let names = census::names(names.await?, &place.responses, &place.seat.uid);
-            let names = Some(names).filter(|names| names.len() == others);
-            Some(Census { others, names })
-        })
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
     }
 
     fn close(&mut self) -> LocalFuture<()> {
@@ -302,5 +285,32 @@ impl Bus for Classic {
 impl Drop for Classic {
     fn drop(&mut self) {
         self.subscriber.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::redis::recent::PERIOD;
+
+    #[actix_rt::test]
+    async fn a_room_that_others_were_told_to_join_is_served_for_a_while_also_if_nobody_comes() {
+        tokio::time::pause();
+        let seat = Seat { number: 1, namespace: "/".into(), uid: Uid::short() };
+        let place = Place::new("key", &Arc::new(seat));
+        let heard = |n: usize| Heard {
+            channel: "key-request#/#".to_owned(),
+            pattern: None,
+            message: format!(
+                r#"{{"type":2,"opts":{{"rooms":[],"except":[]}},"rooms":["room{n}"]}}"#
+            )
+            .into(),
+            size: 0,
+        };
+        assert!(!place.is_served("room0"));
+        assert!(matches!(place.read(&heard(0), 1000), Some(Ok(_))));
+        assert!(place.is_served("room0") && !place.is_served("room1"));
+        tokio::time::advance(PERIOD).await;
+        assert!(!place.is_served("room0"), "without another join");
     }
 }

@@ -17,26 +17,27 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn single(url: &str) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?;
+        let info = url.into_connection_info().map_err(RedisError::address)?;
         // Messages of subscriptions come beside the answers to commands.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(settings);
         prepare(&info);
-        let server = Server::Single(Client::open(info.clone())?);
+        let server = Client::open(info.clone()).map(Server::Single);
+        let server = server.map_err(RedisError::address)?;
         Ok(Self { nodes: vec![info], server })
     }
 
     pub(super) fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, RedisError> {
         let nodes: Result<Vec<_>, _> =
             urls.into_iter().map(IntoConnectionInfo::into_connection_info).collect();
-        let nodes = nodes?;
+        let nodes = nodes.map_err(RedisError::address)?;
         if nodes.is_empty() {
-            return Err(redis::RedisError::from((ErrorKind::Client, "no address")).into());
+            return Err(RedisError::address((ErrorKind::Client, "there is none").into()));
         }
         nodes.iter().for_each(prepare);
         let servers = Servers::new(nodes.clone());
         // Whether it can be used is found out now.
-        servers.builder().build()?;
+        servers.builder().build().map_err(RedisError::address)?;
         Ok(Self { nodes, server: Server::Cluster(servers) })
     }
 
@@ -45,18 +46,19 @@ impl Endpoint {
     pub(super) fn trust(&mut self, pem: Vec<u8>) -> Result<(), RedisError> {
         use rustls::pki_types::{CertificateDer, pem::PemObject};
         if !matches!(CertificateDer::pem_slice_iter(&pem).next(), Some(Ok(_))) {
-            return Err(redis::RedisError::from((ErrorKind::Client, "no certificate")).into());
+            return Err(RedisError::certificate((ErrorKind::Client, "there is none").into()));
         }
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
         match &mut self.server {
             Server::Single(client) => {
                 if let Some(info) = self.nodes.first().filter(|info| is_tls(info)) {
-                    *client = Client::build_with_tls(info.clone(), certificates)?;
+                    let trusting = Client::build_with_tls(info.clone(), certificates);
+                    *client = trusting.map_err(RedisError::certificate)?;
                 }
             }
             Server::Cluster(servers) => {
                 servers.certificates = Some(certificates);
-                servers.builder().build()?;
+                servers.builder().build().map_err(RedisError::certificate)?;
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ mod emitter;
 mod endpoint;
 mod publisher;
 mod recent;
+mod roster;
 mod server;
 mod sharded;
 mod state;
@@ -21,6 +22,7 @@ mod wants;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
 use self::{
     classic::Classic,
@@ -71,8 +73,22 @@ pub struct RedisAdapter {
 
 /// An address of a Redis server that is none, or a certificate that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("no address of a Redis server, or no certificate: {0}")]
-pub struct RedisError(#[from] redis::RedisError);
+#[error("{what}: {source}")]
+pub struct RedisError {
+    what: &'static str,
+    source: redis::RedisError,
+}
+
+impl RedisError {
+    fn address(source: redis::RedisError) -> Self {
+        Self { what: "not the address of a Redis server, such as redis://localhost:6379", source }
+    }
+
+    #[cfg(feature = "redis-tls")]
+    fn certificate(source: redis::RedisError) -> Self {
+        Self { what: "not a certificate in PEM", source }
+    }
+}
 
 impl RedisAdapter {
     /// An adapter for the Redis at `url`: `redis://[user][:password@]host[:port][/database]`, or
@@ -278,6 +294,21 @@ impl Links {
         let (subscriber, heard) =
             Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
         Self { state, publisher, subscriber, heard }
+    }
+}
+
+/// Says why there is no connection: once for each reason, not at each attempt.
+#[derive(Default)]
+struct Reason(String);
+
+impl Reason {
+    fn tell(&mut self, error: &redis::RedisError) {
+        let reason = error.to_string();
+        if self.0 == reason {
+            return debug!(%error, "no connection to Redis");
+        }
+        warn!(%error, "no connection to Redis");
+        self.0 = reason;
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use crate::room::Room;
 
 /// How long a room counts. By then all have subscribed, or Redis is away.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// Rooms that are remembered. With more in that time, every room counts.
 const MAX_ROOMS: usize = 16_384;

@@ -1,23 +1,17 @@
 //! The bus over sharded pub/sub: two channels for each namespace, and, depending on the mode, one
 //! for each room that has members.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use tokio::sync::mpsc;
 
 use super::{
-    Links, ShardedRedisAdapter, SubscriptionMode, census,
+    Links, ShardedRedisAdapter, SubscriptionMode,
     publisher::{Publish, Publisher},
     recent::Recent,
+    roster::Roster,
     subscriber::{Heard, Subscriber},
     wants::Subscription,
 };
@@ -33,12 +27,6 @@ use crate::{
 
 /// UTF-16 units of the ids of Node.js servers. A room of such a name counts as that of a socket.
 const ID_LENGTH: usize = 20;
-
-/// Nodes whose names are remembered. With more, nobody is named.
-const MAX_NAMES: usize = 1024;
-
-/// How often all channels may be looked through for names that are not known.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// See the module's description.
 pub(super) struct Sharded {
@@ -69,9 +57,7 @@ struct Place {
     channels: RefCell<HashSet<Rc<str>>>,
     /// Where this node has had others join.
     recent: RefCell<Recent>,
-    /// Nodes that have said something.
-    names: RefCell<HashSet<Uid>>,
-    searched: Cell<Option<Instant>>,
+    roster: Rc<Roster>,
 }
 
 impl Sharded {
@@ -137,13 +123,13 @@ fn has_channel(mode: SubscriptionMode, room: &str) -> bool {
 
 impl Place {
     fn new(prefix: &str, seat: &Arc<Seat>) -> Self {
+        let common = format!("{prefix}#{}#", seat.namespace).into();
         Self {
-            common: format!("{prefix}#{}#", seat.namespace).into(),
+            roster: Roster::new(Publish::Sharded, &seat.uid, &common, &common),
+            common,
             seat: Arc::clone(seat),
             channels: RefCell::default(),
             recent: RefCell::default(),
-            names: RefCell::default(),
-            searched: Cell::new(None),
         }
     }
 
@@ -162,23 +148,8 @@ impl Place {
 
     fn read(&self, heard: &Heard, max_bytes: usize) -> Result<Envelope, Rejected> {
         let read = envelope::parse(&heard.message, max_bytes);
-        if let Ok(Envelope { uid: Some(uid), .. }) = &read {
-            let mut names = self.names.borrow_mut();
-            if names.len() < MAX_NAMES && !uid.is_emitter() && *uid != self.seat.uid {
-                names.get_or_insert_with(uid, Uid::clone);
-            }
-        }
+        self.roster.hear(&read);
         read
-    }
-
-    /// Whether all channels may be looked through now.
-    fn may_search(&self) -> bool {
-        let now = Instant::now();
-        let due = self.searched.get().is_none_or(|at| now.duration_since(at) >= SEARCH_INTERVAL);
-        if due {
-            self.searched.set(Some(now));
-        }
-        due
     }
 }
 
@@ -301,27 +272,7 @@ impl Bus for Sharded {
 
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        let mut command = census::command("SHARDNUMSUB", &place.common);
-        // Every node listens to a channel of its own name.
-        for name in &*place.names.borrow() {
-            command.arg(&*place.channel(name.as_str()));
-        }
-        let counted = self.publisher.ask(command);
-        let publisher = self.publisher.clone();
-        Box::pin(async move {
-            let counts = census::by_channel(&counted.await?);
-            let count = |channel: &str| counts.get(channel.as_bytes()).copied().unwrap_or(0);
-            let others = count(&place.common).saturating_sub(1);
-            place.names.borrow_mut().retain(|name| count(&place.channel(name.as_str())) > 0);
-            if place.names.borrow().len() != others && others <= MAX_NAMES && place.may_search() {
-                let pattern = format!("{}{}#", census::escaped(&place.common), ANY_UID.repeat(16));
-                let found = publisher.ask(census::command("SHARDCHANNELS", &pattern)).await;
-                let found = census::names(found?, &place.common, &place.seat.uid);
-                place.names.borrow_mut().extend(found);
-            }
-            let names = place.names.borrow().clone();
-            Some(Census { others, names: Some(names).filter(|names| names.len() == others) })
-        })
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
     }
 
     fn close(&mut self) -> LocalFuture<()> {
@@ -333,9 +284,6 @@ impl Bus for Sharded {
         })
     }
 }
-
-/// A digit of a name, as a pattern.
-const ANY_UID: &str = "[0-9a-f]";
 
 impl Drop for Sharded {
     fn drop(&mut self) {

@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Backoff,
+    Backoff, Reason,
     server::{Connection, Server},
     state::{Side, State},
     wants::{Step, Subscription, Turn, Wants},
@@ -46,7 +46,7 @@ pub(super) struct Heard {
     /// Whether it came by a pattern.
     pub(super) pattern: Option<String>,
     pub(super) message: Bytes,
-    size: usize,
+    pub(super) size: usize,
 }
 
 /// See the module's description. Cheap to clone; the task ends with [`Subscriber::close`].
@@ -152,12 +152,13 @@ impl Task {
     }
 
     async fn run(self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut reason) = (Backoff::new(), Reason::default());
         while !self.inner().closed.get() {
             let (broken, mut breaks) = oneshot::channel();
             let ended = Arc::<Ended>::default();
             match self.server.connect(self.ears(broken, Arc::clone(&ended))).await {
                 Ok(connection) => {
+                    reason = Reason::default();
                     self.inner().wants.borrow_mut().connect();
                     match self.serve(connection, &mut breaks, &ended, &mut backoff).await {
                         Ok(()) => debug!("the subscriptions to Redis ended"),
@@ -166,7 +167,8 @@ impl Task {
                     ended.all.store(true, Ordering::Release);
                     self.inner().wants.borrow_mut().disconnect();
                 }
-                Err(error) => debug!(%error, "no connection to Redis"),
+                // The other connections would say the same.
+                Err(error) => reason.tell(&error),
             }
             if self.inner().closed.get() {
                 return;

@@ -9,8 +9,10 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Writer,
-    fields::{COUNT, EVENT, Opts, WirePacket, Written, part, rooms},
-    read, usual,
+    fields::{COUNT, EVENT, Opts, WirePacket, Written, part, present, rooms},
+    read,
+    sockets::sockets,
+    usual,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Rooms, Uid, Wanted},
@@ -237,9 +239,9 @@ struct Fields<'a> {
     uid: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "requestId")]
     request: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     packet: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     opts: Option<Opts>,
     #[serde(deserialize_with = "rooms")]
@@ -251,6 +253,7 @@ struct Fields<'a> {
     close: bool,
     #[serde(rename = "clientCount")]
     clients: Option<u64>,
+    #[serde(deserialize_with = "sockets")]
     sockets: Option<Vec<Value>>,
     count: Option<u64>,
     #[serde(rename = "countOnly")]

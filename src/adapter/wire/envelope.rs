@@ -9,8 +9,9 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Writer,
-    fields::{EVENT, Opts, WirePacket, Written, WrittenFlags, part, rooms},
+    fields::{EVENT, Opts, WirePacket, Written, WrittenFlags, part, present, rooms},
     read,
+    sockets::sockets,
 };
 use crate::{
     adapter::message::{Answer, Envelope, Message, Rejected, Rooms, Sending, Uid, Wanted},
@@ -178,6 +179,11 @@ struct Outer<'a> {
 pub(crate) fn parse(message: &Bytes, max_bytes: usize) -> Result<Envelope, Rejected> {
     let document = read(message, max_bytes)?;
     let outer: Outer<'_> = part(&document.text)?;
+    if outer.kind == FETCH_ANSWER && !document.attachments.is_empty() {
+        // Binary in the data of sockets becomes what it is in JSON, as in all other answers of this
+        // kind.
+        return parse(&document.to_json().into(), usize::MAX);
+    }
     let data = outer.data.map_or("{}", RawValue::get);
     Ok(Envelope {
         uid: Some(Uid::from(&*outer.uid)),
@@ -203,7 +209,7 @@ pub(crate) fn parse_data_only(
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Data<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
     packet: Option<&'a RawValue>,
     opts: Opts,
     #[serde(deserialize_with = "rooms")]
@@ -213,6 +219,7 @@ struct Data<'a> {
     request: Option<Cow<'a, str>>,
     #[serde(rename = "clientCount")]
     clients: Option<u64>,
+    #[serde(deserialize_with = "sockets")]
     sockets: Option<Vec<Value>>,
     count: Option<u64>,
 }

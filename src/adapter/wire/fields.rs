@@ -232,6 +232,13 @@ impl WirePacket<'_> {
 /// The type of an event. With binary it is the same here.
 pub(super) const EVENT: u64 = 2;
 
+/// A value that is there, also if it is null: that is an answer, and none is another one.
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
 /// Reads a part of a message.
 pub(super) fn part<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Rejected> {
     serde_json::from_str(text).map_err(|_| Rejected::Malformed)

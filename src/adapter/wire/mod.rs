@@ -8,6 +8,7 @@
 pub(crate) mod classic;
 pub(crate) mod envelope;
 mod fields;
+mod sockets;
 mod usual;
 
 #[cfg(test)]
@@ -16,6 +17,8 @@ mod tests;
 use bytes::Bytes;
 use serde::Serialize;
 
+#[cfg(feature = "redis")]
+pub(crate) use self::sockets::object;
 use super::message::Rejected;
 use crate::packet::{Args, Document, Payload};
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    hash::Hash,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 
 use hashbrown::HashMap;
 use redis::Cmd;
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -25,8 +27,9 @@ use crate::{
         message::{Message, Rejected, Uid},
         recovery::{Change, Offset, Pid, Recall, Recalled},
         redis::{
-            Links, PATIENCE, census,
+            Links, PATIENCE,
             publisher::{Publish, Publisher},
+            roster::Roster,
             server::Server,
             state::State,
             subscriber::{Heard, Subscriber},
@@ -60,8 +63,56 @@ struct Reading {
     handed: Rc<Cell<Option<Offset>>>,
 }
 
-/// The namespaces, in the order they were linked: a name may have a successor already.
-type Places = Rc<RefCell<HashMap<SeatNumber, Rc<Place>>>>;
+type Places = Rc<RefCell<Index>>;
+
+/// The namespaces, by their numbers, and by their names and channels: of these each has one, but
+/// for a namespace that has a successor already.
+#[derive(Default)]
+struct Index {
+    seats: HashMap<SeatNumber, Rc<Place>>,
+    names: HashMap<Arc<str>, Found>,
+    channels: HashMap<Rc<str>, Found>,
+}
+
+type Found = SmallVec<[Rc<Place>; 1]>;
+
+impl Index {
+    fn add(&mut self, place: Rc<Place>) {
+        let name = Arc::clone(&place.seat.namespace);
+        self.names.entry(name).or_default().push(Rc::clone(&place));
+        for channel in place.channels() {
+            self.channels.entry(Rc::clone(channel)).or_default().push(Rc::clone(&place));
+        }
+        self.seats.insert(place.seat.number, place);
+    }
+
+    /// Takes out a namespace, and returns the channels that nobody listens to any more.
+    fn remove(&mut self, number: SeatNumber) -> Vec<Rc<str>> {
+        let Some(place) = self.seats.remove(&number) else { return Vec::new() };
+        without(&mut self.names, &place.seat.namespace, number);
+        let channels = place.channels().into_iter().cloned();
+        channels.filter(|channel| without(&mut self.channels, channel, number)).collect()
+    }
+
+    fn of_name(&self, namespace: &str) -> Found {
+        self.names.get(namespace).cloned().unwrap_or_default()
+    }
+
+    fn of_channel(&self, channel: &str) -> Found {
+        self.channels.get(channel).cloned().unwrap_or_default()
+    }
+}
+
+/// Takes a namespace out, and says whether nothing is left of its name.
+fn without<K: Hash + Eq>(index: &mut HashMap<K, Found>, name: &K, number: SeatNumber) -> bool {
+    let Some(places) = index.get_mut(name) else { return false };
+    places.retain(|other| other.seat.number != number);
+    let nothing = places.is_empty();
+    if nothing {
+        index.remove(name);
+    }
+    nothing
+}
 
 struct Place {
     seat: Arc<Seat>,
@@ -69,11 +120,12 @@ struct Place {
     /// For all, and what the names of those of one begin with.
     channel: Rc<str>,
     own: Rc<str>,
+    roster: Rc<Roster>,
 }
 
 impl Place {
-    fn hears(&self, channel: &str) -> bool {
-        *self.channel == *channel || *self.own == *channel
+    fn channels(&self) -> [&Rc<str>; 2] {
+        [&self.own, &self.channel]
     }
 }
 
@@ -101,7 +153,7 @@ impl Streams {
     }
 
     fn place(&self, seat: &Seat) -> Option<Rc<Place>> {
-        self.places.borrow().get(&seat.number).cloned()
+        self.places.borrow().seats.get(&seat.number).cloned()
     }
 
     fn key(&self, pid: &Pid) -> String {
@@ -164,7 +216,8 @@ async fn hand_on(
 ) {
     while let Some(entry) = entries.recv().await {
         handed.set(Some(entry.id));
-        for place in found(&places, |place| *place.seat.namespace == *entry.namespace) {
+        let found = places.borrow().of_name(&entry.namespace);
+        for place in found {
             if !entry.is_of(&place.seat.uid) {
                 let read = entry.read(inbox.max_bytes);
                 inbox.receive_kept(&place.seat, read, Some(entry.id)).await;
@@ -183,16 +236,14 @@ async fn listen(
     inbox: Inbox,
 ) {
     while let Some(heard) = messages.recv().await {
-        for place in found(&places, |place| place.hears(&heard.channel)) {
+        let found = places.borrow().of_channel(&heard.channel);
+        for place in found {
             let read = envelope::parse(&heard.message, inbox.max_bytes);
+            place.roster.hear(&read);
             inbox.receive(&place.seat, read).await;
         }
         subscriber.handled(&heard);
     }
-}
-
-fn found(places: &Places, wanted: impl Fn(&Place) -> bool) -> Vec<Rc<Place>> {
-    places.borrow().values().filter(|place| wanted(place)).cloned().collect()
 }
 
 impl Bus for Streams {
@@ -207,17 +258,18 @@ impl Bus for Streams {
         if entry::is_unread(&stream, stream_name) {
             warn!(namespace, stream = &*stream, "Node.js servers do not read this stream");
         }
-        let channel = format!("{channel_prefix}#{namespace}#");
+        let channel: Rc<str> = format!("{channel_prefix}#{namespace}#").into();
         let place = Rc::new(Place {
+            roster: Roster::new(self.adapter.publish(), &seat.uid, &channel, &channel),
             own: format!("{channel}{}#", seat.uid).into(),
-            channel: channel.into(),
+            channel,
             stream: Rc::clone(&stream),
             seat: Arc::clone(seat),
         });
-        for channel in [&place.own, &place.channel] {
+        for channel in place.channels() {
             self.listen_to(channel, true);
         }
-        self.places.borrow_mut().insert(seat.number, place);
+        self.places.borrow_mut().add(place);
         let reading = self.read(&stream);
         let (ready, handed) = (reading.reader.ready(), reading.handed.get());
         let settled = self.subscriber.settled();
@@ -235,11 +287,9 @@ impl Bus for Streams {
 
     fn unlink(&mut self, seat: &Arc<Seat>) {
         // Streams are few, and are read as long as the node is there.
-        let Some(place) = self.places.borrow_mut().remove(&seat.number) else { return };
-        let successor = !found(&self.places, |other| other.channel == place.channel).is_empty();
-        self.listen_to(&place.own, false);
-        if !successor {
-            self.listen_to(&place.channel, false);
+        let less = self.places.borrow_mut().remove(seat.number);
+        for channel in less {
+            self.listen_to(&channel, false);
         }
     }
 
@@ -306,21 +356,7 @@ impl Bus for Streams {
 
     fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        let (numbers, channels) = match self.adapter.publish() {
-            Publish::Ordinary => ("NUMSUB", "CHANNELS"),
-            Publish::Sharded => ("SHARDNUMSUB", "SHARDCHANNELS"),
-        };
-        let numbers = self.publisher.ask(census::command(numbers, &place.channel));
-        // Every node listens to a channel of its own name.
-        let pattern = format!("{}*#", census::escaped(&place.channel));
-        let channels = self.publisher.ask(census::command(channels, &pattern));
-        Box::pin(async move {
-            let others = census::sum(&numbers.await?).saturating_sub(1);
-            let names = channels
-                .await
-                .map(|channels| census::names(channels, &place.channel, &place.seat.uid));
-            Some(Census { others, names: names.filter(|names| names.len() == others) })
-        })
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
     }
 
     fn close(&mut self) -> LocalFuture<()> {
@@ -337,5 +373,41 @@ impl Bus for Streams {
 impl Drop for Streams {
     fn drop(&mut self) {
         self.subscriber.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: SeatNumber, namespace: &str) -> Rc<Place> {
+        let seat = Seat { number, namespace: namespace.into(), uid: Uid::hex() };
+        let channel: Rc<str> = format!("p#{namespace}#").into();
+        Rc::new(Place {
+            stream: "s".into(),
+            own: format!("{channel}{}#", seat.uid).into(),
+            roster: Roster::new(Publish::Ordinary, &seat.uid, &channel, &channel),
+            channel,
+            seat: Arc::new(seat),
+        })
+    }
+
+    #[test]
+    fn a_namespace_is_found_by_its_name_and_its_channels_until_it_is_gone() {
+        let mut index = Index::default();
+        let (first, other, successor) = (place(1, "/a"), place(2, "/b"), place(3, "/a"));
+        for place in [&first, &other, &successor] {
+            index.add(Rc::clone(place));
+        }
+        let numbers = |found: Found| found.iter().map(|p| p.seat.number).collect::<Vec<_>>();
+        assert_eq!(numbers(index.of_name("/a")), [1, 3]);
+        assert_eq!(numbers(index.of_channel("p#/a#")), [1, 3]);
+        assert_eq!(numbers(index.of_channel(&first.own)), [1]);
+        assert_eq!(index.remove(1), [Rc::clone(&first.own)], "its successor listens to the other");
+        assert_eq!(numbers(index.of_name("/a")), [3]);
+        assert_eq!(index.remove(3).len(), 2);
+        assert!(index.of_name("/a").is_empty() && index.of_channel("p#/a#").is_empty());
+        assert_eq!(numbers(index.of_name("/b")), [2]);
+        assert!(index.remove(3).is_empty());
     }
 }

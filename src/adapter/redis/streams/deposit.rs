@@ -4,12 +4,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use redis::Cmd;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     adapter::{
         message::{Rejected, Uid},
         recovery::{Deposit, Over, Pid},
+        wire,
     },
     packet::Document,
     room::{Room, SocketId},
@@ -66,11 +67,12 @@ pub(super) fn write(owner: &Uid, namespace: &str, deposit: &Deposit) -> Vec<u8> 
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct Written<'a> {
     sid: String,
     pid: String,
     rooms: Vec<Value>,
-    data: Value,
+    #[serde(borrow)]
+    data: &'a RawValue,
     // Node.js servers write none of these.
     #[serde(default)]
     expires: bool,
@@ -90,8 +92,8 @@ pub(super) fn read(text: &[u8], namespace: &str, max_bytes: usize) -> Result<Dep
     let bytes: Bytes = STANDARD.decode(text).map_err(malformed)?.into();
     let document = Document::from_msgpack(&bytes).map_err(|_| Rejected::Malformed)?;
     // Binary in the data becomes what it is in JSON.
-    let written: Written =
-        serde_json::from_slice(&document.to_json()).map_err(|_| Rejected::Malformed)?;
+    let json = document.to_json();
+    let written: Written<'_> = serde_json::from_slice(&json).map_err(|_| Rejected::Malformed)?;
     let room = |room| match room {
         Value::String(name) => Some(Room::from(name)),
         Value::Number(number) => Some(Room::from(number.to_string())),
@@ -109,7 +111,7 @@ pub(super) fn read(text: &[u8], namespace: &str, max_bytes: usize) -> Result<Dep
             .map(room)
             .collect::<Option<_>>()
             .ok_or(Rejected::Malformed)?,
-        data: match written.data {
+        data: match wire::object(written.data) {
             Value::Object(data) => data,
             _ => Map::new(),
         },
@@ -187,6 +189,14 @@ mod tests {
             assert!(is_of(&text, &uid) && !is_of(&text, &other));
             assert_eq!(beginning(&uid).len(), 32, "as many characters as the scripts compare");
         }
+    }
+
+    #[test]
+    fn data_is_read_as_deep_as_a_server_has_taken_it_from_a_client() {
+        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        let data = Map::from_iter([("x".to_owned(), serde_json::from_str(&deep).unwrap())]);
+        let deposit = Deposit { data, ..deposit() };
+        assert_eq!(read(&write(&Uid::hex(), "/", &deposit), "/", 1000), Ok(deposit));
     }
 
     #[test]
