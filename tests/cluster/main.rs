@@ -8,6 +8,8 @@ mod support;
 #[cfg(feature = "redis")]
 mod access;
 #[cfg(feature = "redis")]
+mod away;
+#[cfg(feature = "redis")]
 mod emitter;
 mod faults;
 #[cfg(feature = "redis")]

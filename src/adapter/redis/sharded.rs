@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        bus::{Bus, Census, Inbox, Patience, Seat, SeatNumber, Unsent},
         message::{Envelope, Message, Rejected, Uid},
         wire::envelope,
     },
@@ -78,7 +78,7 @@ impl Sharded {
     pub(super) fn new(adapter: &ShardedRedisAdapter, inbox: Inbox) -> Self {
         let server = adapter.endpoint.server();
         let Links { publisher, subscriber, heard, .. } =
-            Links::start(&server, Publish::Sharded, &inbox);
+            Links::start(&server, Publish::Sharded, adapter.publish_within, &inbox);
         let places = Places::default();
         actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (prefix, mode) = (Arc::clone(&adapter.prefix), adapter.mode);
@@ -238,6 +238,7 @@ impl Bus for Sharded {
         for channel in place.own_channels() {
             self.listen_to(&place, channel, true);
         }
+        self.publisher.audience().watch(&place.common);
         self.places.borrow_mut().seats.insert(seat.number, place);
         super::say_when_linked(&self.subscriber, &self.inbox, seat);
     }
@@ -245,6 +246,7 @@ impl Bus for Sharded {
     fn unlink(&mut self, seat: &Arc<Seat>) {
         let place = self.places.borrow_mut().seats.remove(&seat.number);
         let Some(place) = place else { return };
+        self.publisher.audience().unwatch(&place.common);
         let channels: Vec<_> = place.channels.borrow().iter().cloned().collect();
         for channel in channels {
             self.listen_to(&place, channel, false);
@@ -256,6 +258,7 @@ impl Bus for Sharded {
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let document =
@@ -265,8 +268,12 @@ impl Bus for Sharded {
         {
             place.recent.borrow_mut().add(rooms);
         }
+        if !self.publisher.is_open() {
+            // It comes later, behind joins that take effect still later: where all hear it.
+            place.recent.borrow_mut().add_all();
+        }
         let channel = self.channel(&place, to, message);
-        self.publisher.publish(channel, envelope::mixed(&document))
+        self.publisher.publish(channel, &envelope::mixed(&document), patience)
     }
 
     fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {
@@ -299,14 +306,14 @@ impl Bus for Sharded {
         }))
     }
 
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+    fn census(&mut self, seat: &Arc<Seat>, patience: Patience) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
         let mut command = census::command("SHARDNUMSUB", &place.common);
         // Every node listens to a channel of its own name.
         for name in &*place.names.borrow() {
             command.arg(&*place.channel(name.as_str()));
         }
-        let counted = self.publisher.ask(command);
+        let counted = self.publisher.ask(command, patience);
         let publisher = self.publisher.clone();
         Box::pin(async move {
             let counts = census::by_channel(&counted.await?);
@@ -315,7 +322,8 @@ impl Bus for Sharded {
             place.names.borrow_mut().retain(|name| count(&place.channel(name.as_str())) > 0);
             if place.names.borrow().len() != others && others <= MAX_NAMES && place.may_search() {
                 let pattern = format!("{}{}#", census::escaped(&place.common), ANY_UID.repeat(16));
-                let found = publisher.ask(census::command("SHARDCHANNELS", &pattern)).await;
+                let found =
+                    publisher.ask(census::command("SHARDCHANNELS", &pattern), patience).await;
                 let found = census::names(found?, &place.common, &place.seat.uid);
                 place.names.borrow_mut().extend(found);
             }
