@@ -6,10 +6,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use hashbrown::HashSet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     message::{Envelope, Message, Rejected, Uid},
+    node::Health,
     recovery::{Change, Offset, Recall, Recalled},
 };
 use crate::{
@@ -60,8 +64,45 @@ pub(crate) struct Census {
 pub(crate) enum Unsent {
     /// The engine is away, or so slow that too much waits for it already.
     Away,
+    /// The engine is away, and this must not wait.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "no other bus waits"))]
+    Unawaited,
     /// This bus has no such message.
     Unknown,
+}
+
+/// How long a message may wait for an engine that is away, with a bus that keeps what it is given
+/// meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It is of no use later.
+    None,
+    /// As long as the bus keeps anything.
+    Kept,
+    /// As long as others wait for an answer, if nothing else was said to them.
+    Brief,
+    /// Until those who want an answer to it do not wait any more.
+    Until(Instant),
+}
+
+impl Patience {
+    /// That of what nobody answers.
+    pub(crate) fn of(message: &Message) -> Self {
+        match message {
+            Message::Heartbeat { .. } | Message::Close => Self::None,
+            Message::Broadcast { sending, .. } if sending.volatile => Self::None,
+            Message::Answer { .. } => Self::Brief,
+            _ => Self::Kept,
+        }
+    }
+
+    /// That of a request to which answers are awaited till then.
+    pub(crate) fn of_request(message: &Message, until: Instant) -> Self {
+        match Self::of(message) {
+            Self::None => Self::None,
+            _ => Self::Until(until),
+        }
+    }
 }
 
 /// The connection of one node, owned by its link. No method waits; what takes time is a future, or
@@ -96,8 +137,13 @@ pub(crate) trait Bus {
     ///
     /// # Errors
     /// If it is known already that it will not be sent.
-    fn send(&mut self, seat: &Arc<Seat>, to: Option<&Uid>, message: &Message)
-    -> Result<(), Unsent>;
+    fn send(
+        &mut self,
+        seat: &Arc<Seat>,
+        to: Option<&Uid>,
+        message: &Message,
+        patience: Patience,
+    ) -> Result<(), Unsent>;
 
     /// Whether it keeps broadcasts for a while, and gives them names by which clients can take up
     /// what they missed, see [`Bus::keep`].
@@ -140,8 +186,9 @@ pub(crate) trait Bus {
         None
     }
 
-    /// Which other nodes there are; `None` if the engine does not say.
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>>;
+    /// Which other nodes there are when all that was sent before has left; `None` if the engine does
+    /// not say.
+    fn census(&mut self, seat: &Arc<Seat>, patience: Patience) -> LocalFuture<Option<Census>>;
 
     /// Done when all that was sent has left this node, and it has no connection any more.
     fn close(&mut self) -> LocalFuture<()>;
@@ -190,14 +237,27 @@ pub(crate) struct Inbox {
     link: Recipient<BusEvent>,
     underway: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     /// Bytes of the largest message that is taken.
     pub(crate) max_bytes: usize,
 }
 
 impl Inbox {
-    pub(super) fn new(link: Recipient<BusEvent>, metrics: &Arc<Metrics>, max_bytes: usize) -> Self {
+    pub(super) fn new(
+        link: Recipient<BusEvent>,
+        metrics: &Arc<Metrics>,
+        health: &Arc<Health>,
+        max_bytes: usize,
+    ) -> Self {
         let underway = Arc::new(Semaphore::new(UNDERWAY));
-        Self { link, underway, metrics: Arc::clone(metrics), max_bytes }
+        let (metrics, health) = (Arc::clone(metrics), Arc::clone(health));
+        Self { link, underway, metrics, health, max_bytes }
+    }
+
+    /// So much waits for an engine that is away.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "no other bus keeps anything"))]
+    pub(crate) fn waiting(&self, count: usize) {
+        self.health.set_waiting(count);
     }
 
     /// Hands on a message, or counts why not. Waits while too many are on their way: then nothing

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Adapter, BoxedAdapter,
-    bus::{Bus, Census, Connect, Inbox, Membership, Seat, SeatNumber, Unsent},
+    bus::{Bus, Census, Connect, Inbox, Membership, Patience, Seat, SeatNumber, Unsent},
     message::{Message, Uid},
     wire::envelope,
 };
@@ -245,6 +245,7 @@ impl Bus for Connected {
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
+        _: Patience,
     ) -> Result<(), Unsent> {
         let document =
             envelope::write(message, &seat.uid, &seat.namespace).ok_or(Unsent::Unknown)?;
@@ -301,7 +302,7 @@ impl Bus for Connected {
         (last > Instant::now()).then(|| Box::pin(tokio::time::sleep_until(last)) as LocalFuture<()>)
     }
 
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+    fn census(&mut self, seat: &Arc<Seat>, _: Patience) -> LocalFuture<Option<Census>> {
         let hub = self.hub();
         let away = hub.nodes.get(&self.node.name).is_some_and(|state| state.away);
         let others = hub.seats.iter().filter(|subscriber| {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,7 @@ pub(crate) struct Health {
     away: AtomicBool,
     unready: AtomicBool,
     failed: AtomicBool,
+    waiting: AtomicUsize,
 }
 
 /// How a server's place in its cluster is.
@@ -68,8 +69,9 @@ pub enum ClusterState {
     Joining,
     /// All is well.
     Linked,
-    /// The engine (the Redis server, say) cannot be reached. The server serves its own clients, and
-    /// takes part again when it can.
+    /// The engine (the Redis server, say) cannot be reached, or has only just come back and the other
+    /// servers may not be there yet. The server serves its own clients, and takes part again when it
+    /// can. With Redis, what it sends to others waits meanwhile.
     Away,
     /// The driver has failed too often in a short time and is not started any more.
     Failed,
@@ -86,6 +88,15 @@ impl Health {
 
     pub(super) fn is_away(&self) -> bool {
         self.away.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_waiting(&self, count: usize) {
+        self.waiting.store(count, Ordering::Release);
+    }
+
+    /// Messages that wait for an engine that is away.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     pub(crate) fn state(&self) -> ClusterState {
@@ -176,7 +187,7 @@ fn start_link(
     let mut traits = (false, false);
     let link = Link::create(|ctx| {
         ctx.set_mailbox_capacity(CAPACITY);
-        let inbox = Inbox::new(ctx.address().recipient(), metrics, max_bytes);
+        let inbox = Inbox::new(ctx.address().recipient(), metrics, health, max_bytes);
         let bus = connect.connect(inbox);
         traits = (bus.wants_rooms(), bus.keeps());
         Link::new(bus, Arc::clone(metrics), Arc::clone(health), ended, generation)

@@ -214,8 +214,16 @@ counters! {
     cluster_messages_sent,
     /// Messages of other nodes of the cluster.
     cluster_messages_received,
-    /// Messages to other nodes that were not sent: the engine is away, or too much waited for it.
+    /// Messages to other nodes that were not sent: too much waited, or Redis refused them; without
+    /// Redis, the engine was away.
     cluster_messages_dropped = ("greenroom_cluster_messages_dropped_total", "unsent"),
+    /// Messages to other nodes that waited for an engine that was away longer than they may.
+    cluster_messages_expired = ("greenroom_cluster_messages_dropped_total", "expired"),
+    /// Volatile messages to other nodes that would have had to wait for the engine.
+    cluster_messages_volatile = ("greenroom_cluster_messages_dropped_total", "volatile"),
+    /// Messages to other nodes that were on their way when the connection broke; some may have
+    /// arrived. They are not sent again.
+    cluster_messages_unconfirmed = ("greenroom_cluster_messages_dropped_total", "unconfirmed"),
     /// Messages of other nodes that were dropped because too many bytes waited to be read.
     cluster_messages_overrun = ("greenroom_cluster_messages_dropped_total", "overrun"),
     /// Messages of the cluster that could not be read; they are dropped.

@@ -184,7 +184,19 @@ pub(crate) const ROWS: &[Option<Row>] = &[
         "greenroom_cluster_messages_dropped_total",
         "Messages to or of other nodes that were lost.",
     )
-    .by(&[("reason", &["unsent", "overrun", "malformed", "too_large", "unknown_type"])]),
+    .by(&[(
+        "reason",
+        &[
+            "unsent",
+            "expired",
+            "volatile",
+            "unconfirmed",
+            "overrun",
+            "malformed",
+            "too_large",
+            "unknown_type",
+        ],
+    )]),
     Row::seconds(
         "greenroom_cluster_send_seconds",
         "Lag of what is sent to other nodes: from its namespace until the driver has it.",

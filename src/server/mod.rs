@@ -266,6 +266,12 @@ impl SocketIo {
         self.cluster().map(|cluster| cluster.health.state())
     }
 
+    /// Messages to other servers that wait because the cluster's engine is away; 0 without an
+    /// [`adapter`](SocketIoBuilder::adapter). How long they wait is said by the adapter.
+    pub fn cluster_messages_waiting(&self) -> usize {
+        self.cluster().map_or(0, |cluster| cluster.health.waiting())
+    }
+
     /// Waits until all namespaces hear what the other servers of the cluster send; at once without
     /// an [`adapter`](SocketIoBuilder::adapter). As long as the engine cannot be reached, it waits.
     pub async fn cluster_ready(&self) {

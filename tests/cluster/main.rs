@@ -12,6 +12,8 @@ mod lines;
 #[cfg(feature = "redis")]
 mod access;
 #[cfg(feature = "redis")]
+mod away;
+#[cfg(feature = "redis")]
 mod emitter;
 mod faults;
 #[cfg(feature = "redis")]

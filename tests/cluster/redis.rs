@@ -197,6 +197,7 @@ async fn without_redis_local_clients_are_served_and_afterwards_all_are() {
         assert_eq!(server.metrics().cluster_disconnections, 1);
     }
     io.to("r").emit("again", &()).unwrap();
+    assert_eq!(b.next_event().await.name, "here", "it has waited");
     assert_eq!(b.next_event().await.name, "again");
     assert_eq!(a.next_event().await.name, "again");
     assert_eq!(io.sockets().server_count().await, Some(2));

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) struct Sharded {
-    redis: Redis,
+    pub(crate) redis: Redis,
     mode: SubscriptionMode,
 }
 
@@ -169,6 +169,7 @@ async fn without_redis_local_clients_are_served_and_no_join_counts_as_confirmed(
         servers.iter().all(|server| server.io().cluster_state() == Some(ClusterState::Linked))
     })
     .await;
+    assert_eq!(b.next_event().await.name, "here", "it has waited");
     for room in ["r", "later"] {
         io.to(room).emit("again", &room).unwrap();
         assert_eq!(b.next_event().await.data::<String>(), room);

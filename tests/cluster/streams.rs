@@ -23,7 +23,7 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    fn adapter(&self) -> RedisStreamsAdapter {
+    pub(crate) fn adapter(&self) -> RedisStreamsAdapter {
         let adapter = RedisStreamsAdapter::new(&self.redis.url()).unwrap();
         let adapter = adapter.stream_count(self.count).max_len(1000).read_count(7);
         adapter.use_sharded_pub_sub(self.sharded)
@@ -134,13 +134,14 @@ async fn without_redis_local_clients_are_served_and_streams_go_on_afterwards() {
             let linked = async || server.io().cluster_state() == Some(ClusterState::Linked);
             until("it takes part again", linked).await;
         }
-        // The stream is another one: it was kept nowhere.
+        // The stream is another one: it was kept nowhere. What was sent meanwhile has waited.
+        assert_eq!(b.next_event().await.name, "here");
         io.to("r").emit("again", &round).unwrap();
         assert_eq!(b.next_event().await.data::<u64>(), round);
         assert_eq!(a.next_event().await.name, "again");
         assert_eq!(io.sockets().server_count().await, Some(2));
     }
-    assert!(servers[0].metrics().cluster_messages_dropped >= 2, "they are counted");
+    assert_eq!(servers[0].metrics().cluster_messages_dropped, 0);
 }
 
 #[actix_rt::test]

@@ -315,9 +315,15 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
     await ask(b, "join", { rooms: ["room"] });
     await hears(b, a, { to: "room" });
     await redis.stop();
+    // What is on its way when Redis goes may be lost; afterwards it waits.
+    await until(async () => (await call(a, "serverCount")).ok ?? 0, (n) => n === 0, "it is noticed", 20000);
     await ask(a, "emit", { event: "here", args: [1] });
     assert.deepEqual(await next(a, "here"), [1]);
+    for (let i = 0; i < 100; i++) await ask(a, "emit", { to: i % 2 ? "room" : undefined, event: "n", args: [i] });
     await redis.start();
+    for (let i = 100; i < 120; i++) await ask(a, "emit", { to: i % 2 ? "room" : undefined, event: "n", args: [i] });
+    assert.deepEqual(await next(b, "here", 30000), [1]);
+    for (let i = 0; i < 120; i++) assert.deepEqual(await next(b, "n"), [i]);
     for (const [listener, by, to] of [[b, a], [a, b], [b, a, "room"]]) await hears(listener, by, { to });
     await until(async () => (await call(a, "serverCount")).ok, (n) => n === 2, "both are back", 20000);
     const [onB] = await fence(a, b);

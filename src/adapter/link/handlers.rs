@@ -12,7 +12,7 @@ use super::{
     WhenReady, members::Members,
 };
 use crate::adapter::{
-    bus::{BusEvent, Membership, Seat, SeatNumber},
+    bus::{BusEvent, Membership, Patience, Seat, SeatNumber},
     message::Message,
 };
 
@@ -102,7 +102,8 @@ impl Handler<Outgoing> for Link {
                     let _ = answer.send(Some(seated.members.census().others));
                 }
                 Membership::Census => {
-                    let census = self.bus.census(&Arc::clone(&seated.seat)).into_actor(self);
+                    let seat = Arc::clone(&seated.seat);
+                    let census = self.bus.census(&seat, Patience::None).into_actor(self);
                     ctx.spawn(census.map(|census, _, _| {
                         // As above.
                         let _ = answer.send(census.map(|census| census.others));

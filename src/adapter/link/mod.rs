@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 use self::{members::Members, pending::Pending, requests::Request};
 use super::{
-    bus::{Bus, Census, Membership, Permit, Seat, SeatNumber, Unsent},
+    bus::{Bus, Census, Membership, Patience, Permit, Seat, SeatNumber, Unsent},
     message::{Answer, Envelope, Message, Uid, Wanted},
     node::Health,
     recovery::{Change, Offset},
@@ -96,9 +96,19 @@ impl Link {
     }
 
     fn send(&mut self, number: SeatNumber, to: Option<&Uid>, message: &Message) {
+        self.send_patiently(number, to, message, Patience::of(message));
+    }
+
+    fn send_patiently(
+        &mut self,
+        number: SeatNumber,
+        to: Option<&Uid>,
+        message: &Message,
+        patience: Patience,
+    ) {
         let now = self.now();
         let Some(seated) = self.seats.get_mut(&number) else { return };
-        match self.bus.send(&seated.seat, to, message) {
+        match self.bus.send(&seated.seat, to, message, patience) {
             Ok(()) => {
                 if to.is_none() {
                     seated.members.said = now;
@@ -106,6 +116,7 @@ impl Link {
                 self.metrics.cluster_messages_sent.increment();
             }
             Err(Unsent::Away) => self.metrics.cluster_messages_dropped.increment(),
+            Err(Unsent::Unawaited) => self.metrics.cluster_messages_volatile.increment(),
             Err(Unsent::Unknown) => {}
         }
     }
@@ -124,7 +135,7 @@ impl Link {
                 seated.members.said = now;
                 self.metrics.cluster_messages_sent.increment();
             }
-            Err(Unsent::Away | Unsent::Unknown) => {
+            Err(Unsent::Away | Unsent::Unawaited | Unsent::Unknown) => {
                 self.metrics.cluster_messages_dropped.increment();
                 seated.inbox.do_send(Incoming::Unkept(event));
             }
@@ -140,7 +151,8 @@ impl Link {
             Change::Renew { .. } | Change::Withdraw(_) => None,
         };
         // While the engine is away nothing is deposited; afterwards all is, again.
-        if self.bus.deposit(&seated.seat, change) == Err(Unsent::Away)
+        let deposited = self.bus.deposit(&seated.seat, change);
+        if matches!(deposited, Err(Unsent::Away | Unsent::Unawaited))
             && !self.health.is_away()
             && let Some(id) = id
         {
@@ -167,14 +179,16 @@ impl Link {
         let uid = self.bus.uid();
         let took = self.metrics.meters.request(question.kind());
         let message = self.message(question, uid.clone());
+        // Nobody would take the answer later.
+        let patience = Patience::of_request(&message, Instant::now() + timeout);
         let request = Request::new(number, sink, took);
         self.requests.add(uid.clone(), request, timeout, Instant::now());
         self.set_timer(ctx);
-        self.send(number, None, &message);
+        self.send_patiently(number, None, &message, patience);
         match heard {
             Some(census) => self.expect(&uid, census),
             None => {
-                let census = self.bus.census(&seat).into_actor(self);
+                let census = self.bus.census(&seat, patience).into_actor(self);
                 ctx.spawn(census.map(move |census, link, _| {
                     if let Some(census) = census {
                         link.expect(&uid, census);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        bus::{Bus, Census, Inbox, Patience, Seat, SeatNumber, Unsent},
         message::{Answer, Envelope, Message, Rejected, Uid},
         wire::classic::{self, Channel},
     },
@@ -63,7 +63,7 @@ impl Classic {
     pub(super) fn new(adapter: &RedisAdapter, inbox: Inbox) -> Self {
         let server = adapter.endpoint.server();
         let Links { publisher, subscriber, heard, .. } =
-            Links::start(&server, Publish::Ordinary, &inbox);
+            Links::start(&server, Publish::Ordinary, adapter.publish_within, &inbox);
         let places = Places::default();
         actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (key, answers_to_one) = (Arc::clone(&adapter.key), adapter.answers_to_one);
@@ -228,11 +228,15 @@ impl Bus for Classic {
         for subscription in place.subscriptions() {
             self.subscriber.want(&subscription, true);
         }
+        self.publisher.audience().watch(&place.requests);
         self.places.borrow_mut().add(place);
         super::say_when_linked(&self.subscriber, &self.inbox, seat);
     }
 
     fn unlink(&mut self, seat: &Arc<Seat>) {
+        if let Some(place) = self.place(seat) {
+            self.publisher.audience().unwatch(&place.requests);
+        }
         let less = self.places.borrow_mut().remove(seat.number);
         for subscription in less {
             self.subscriber.want(&subscription, false);
@@ -244,12 +248,13 @@ impl Bus for Classic {
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let written = classic::write(message, &seat.uid, &seat.namespace);
         let (channel, bytes) = written.ok_or(Unsent::Unknown)?;
         let value = matches!(message, Message::Answer { answer: Answer::Value(_), .. });
-        self.publisher.publish(self.channel(&place, channel, to, value), bytes)
+        self.publisher.publish(self.channel(&place, channel, to, value), &bytes, patience)
     }
 
     fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {
@@ -267,9 +272,9 @@ impl Bus for Classic {
         }
     }
 
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+    fn census(&mut self, seat: &Arc<Seat>, patience: Patience) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone(), patience))
     }
 
     fn close(&mut self) -> LocalFuture<()> {

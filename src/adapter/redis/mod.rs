@@ -5,11 +5,14 @@
 //! channels of sharded pub/sub, [`streams`] that over streams. [`emitter`] sends without being a
 //! server.
 
+mod audience;
 mod census;
 mod classic;
 mod emitter;
 mod endpoint;
 mod publisher;
+mod publishing;
+mod queue;
 mod recent;
 mod roster;
 mod server;
@@ -17,6 +20,7 @@ mod sharded;
 mod state;
 mod streams;
 mod subscriber;
+mod unanswered;
 mod wants;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -46,6 +50,9 @@ use super::{
 /// given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long what is sent while Redis is away waits for it, if nothing else was said.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(60);
+
 /// How long to wait before a connection is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -54,8 +61,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// `createAdapter` of `@socket.io/redis-adapter` 8 and with emitters of `@socket.io/redis-emitter` 5,
 /// where key and Redis are the same.
 ///
-/// Every broadcast goes to every server. What is sent while Redis is away reaches the clients of this
-/// server only; it goes on by itself, and takes part again when Redis is back.
+/// Every broadcast goes to every server. While Redis is away this server goes on by itself; what it
+/// sends to others waits until it is back, see [`publish_within`](Self::publish_within).
 ///
 /// ```no_run
 /// use greenroom::{RedisAdapter, SocketIo};
@@ -69,6 +76,7 @@ pub struct RedisAdapter {
     endpoint: Endpoint,
     key: Arc<str>,
     answers_to_one: bool,
+    publish_within: Duration,
 }
 
 /// An address of a Redis server that is none, or a certificate that is none.
@@ -111,7 +119,8 @@ impl RedisAdapter {
     }
 
     fn at(endpoint: Endpoint) -> Self {
-        Self { endpoint, key: "socket.io".into(), answers_to_one: false }
+        let key = "socket.io".into();
+        Self { endpoint, key, answers_to_one: false, publish_within: PUBLISH_WITHIN }
     }
 
     /// Whom to trust with `rediss://`: the certificate of an authority, or of the server itself, in
@@ -136,6 +145,15 @@ impl RedisAdapter {
     /// 7.1. Default `false`, as there.
     pub fn publish_on_specific_response_channel(mut self, specific: bool) -> Self {
         self.answers_to_one = specific;
+        self
+    }
+
+    /// How long what is sent to other servers while Redis is away waits for it, at most 16,384 messages
+    /// and 64 MiB; what waits longer is dropped and counted. Zero: nothing waits. Default 60 s.
+    ///
+    /// Volatile events never wait, and requests not longer than somebody waits for their answers.
+    pub fn publish_within(mut self, time: Duration) -> Self {
+        self.publish_within = time;
         self
     }
 }
@@ -180,6 +198,7 @@ pub struct ShardedRedisAdapter {
     endpoint: Endpoint,
     prefix: Arc<str>,
     mode: SubscriptionMode,
+    publish_within: Duration,
 }
 
 /// Which rooms have a channel of their own; the same on all servers.
@@ -216,7 +235,8 @@ impl ShardedRedisAdapter {
     }
 
     fn at(endpoint: Endpoint) -> Self {
-        Self { endpoint, prefix: "socket.io".into(), mode: SubscriptionMode::default() }
+        let (prefix, mode) = ("socket.io".into(), SubscriptionMode::default());
+        Self { endpoint, prefix, mode, publish_within: PUBLISH_WITHIN }
     }
 
     /// See [`RedisAdapter::root_certificate`].
@@ -239,6 +259,12 @@ impl ShardedRedisAdapter {
     /// [`SubscriptionMode::Dynamic`].
     pub fn subscription_mode(mut self, mode: SubscriptionMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// See [`RedisAdapter::publish_within`].
+    pub fn publish_within(mut self, time: Duration) -> Self {
+        self.publish_within = time;
         self
     }
 }
@@ -287,10 +313,11 @@ struct Links {
 }
 
 impl Links {
-    fn start(server: &Server, how: Publish, inbox: &Inbox) -> Self {
+    /// What is given while Redis is away is kept for `keep`.
+    fn start(server: &Server, how: Publish, keep: Duration, inbox: &Inbox) -> Self {
         let state = State::new(inbox.clone());
         let metrics = inbox.metrics();
-        let publisher = Publisher::start(server.clone(), how, state.clone(), Arc::clone(metrics));
+        let publisher = Publisher::start(server.clone(), how, keep, state.clone(), inbox.clone());
         let (subscriber, heard) =
             Subscriber::start(server.clone(), state.clone(), Arc::clone(metrics));
         Self { state, publisher, subscriber, heard }

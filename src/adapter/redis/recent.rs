@@ -34,6 +34,11 @@ impl Recent {
         }
     }
 
+    /// From now on every room counts.
+    pub(super) fn add_all(&mut self) {
+        *self = Self { all: Some(Instant::now() + PERIOD), ..Self::default() };
+    }
+
     pub(super) fn has(&mut self, room: &str) -> bool {
         if self.order.is_empty() && self.all.is_none() {
             return false;

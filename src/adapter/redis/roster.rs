@@ -18,7 +18,7 @@ use super::{
     publisher::{Publish, Publisher},
 };
 use crate::adapter::{
-    bus::Census,
+    bus::{Census, Patience},
     message::{Envelope, Message, Rejected, Uid},
 };
 
@@ -78,14 +78,18 @@ impl Roster {
     }
 
     /// See [`Bus::census`](crate::adapter::bus::Bus::census).
-    pub(super) async fn census(self: Rc<Self>, publisher: Publisher) -> Option<Census> {
-        let counted = publisher.ask(self.counting()).await?;
+    pub(super) async fn census(
+        self: Rc<Self>,
+        publisher: Publisher,
+        patience: Patience,
+    ) -> Option<Census> {
+        let counted = publisher.ask(self.counting(), patience).await?;
         let counts = census::by_channel(&counted);
         let count = |channel: &str| counts.get(channel.as_bytes()).copied().unwrap_or(0);
         let others = count(&self.common).saturating_sub(1);
         self.names.borrow_mut().retain(|name| count(&self.channel(name)) > 0);
         if self.may_search(others, Instant::now())
-            && let Some(found) = publisher.ask(self.searching()).await
+            && let Some(found) = publisher.ask(self.searching(), patience).await
         {
             let found = census::names(found, &self.prefix);
             self.names.borrow_mut().extend(found.filter(|name| self.is_name(name)));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{join_all, try_join, try_join_all};
 use indexmap::IndexMap;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion,
@@ -21,7 +21,8 @@ use redis::{
 
 use super::{
     PATIENCE,
-    publisher::{Publication, Publish},
+    publisher::Publish,
+    queue::{Kind, Publication},
     wants::{Step, Subscription},
 };
 
@@ -139,42 +140,70 @@ impl Connection {
         }
     }
 
-    /// Publishes messages. All keep their order with one server, or by ordinary pub/sub, otherwise
-    /// those to one place of the cluster, see [`place`]. How many were refused.
+    /// Publishes messages; what Redis answers to each, nil if it does not, and why not. All keep their
+    /// order with one server, or by ordinary pub/sub, otherwise those to one place of the cluster, see
+    /// [`place`]. Their commands are used up, but for what was refused by one server, and for entries
+    /// that were not answered.
     pub(super) async fn publish(
         &mut self,
         how: Publish,
-        publications: Vec<Publication>,
-    ) -> RedisResult<usize> {
-        let answers = match self {
+        publications: &mut [Publication],
+    ) -> (Vec<Value>, RedisResult<()>) {
+        let count = publications.len();
+        match self {
             Self::Single(connection) => {
-                let count = publications.len();
-                let pipeline = pipeline(how, publications);
-                connection.send_packed_commands(&pipeline, 0, count).await?
+                let pipeline = pipeline(publications.iter_mut());
+                let answers = connection.send_packed_commands(&pipeline, 0, count).await;
+                restore(&pipeline, &answers, publications.iter_mut());
+                match answers {
+                    Ok(answers) => (answers, Ok(())),
+                    Err(error) => (vec![Value::Nil; count], Err(error)),
+                }
             }
             Self::Cluster(connection) => {
-                let mut places = IndexMap::<_, Vec<_>>::new();
-                for publication in publications {
-                    places.entry(place_of(how, &publication)).or_default().push(publication);
+                type Part<'a> = (Vec<usize>, Vec<&'a mut Publication>);
+                let mut places = IndexMap::<_, Part<'_>>::new();
+                for (n, publication) in publications.iter_mut().enumerate() {
+                    let place = places.entry(place_of(how, publication)).or_default();
+                    place.0.push(n);
+                    place.1.push(publication);
                 }
-                let send = |(place, publications): (Place, Vec<Publication>)| {
-                    let (mut connection, count) = (connection.clone(), publications.len());
-                    let pipeline = pipeline(how, publications);
-                    async move {
-                        match place {
+                let mut parts = Vec::with_capacity(places.len());
+                for (place, (numbers, mut publications)) in places {
+                    let mut connection = connection.clone();
+                    let pipeline = pipeline(publications.iter_mut().map(|each| &mut **each));
+                    parts.push(async move {
+                        let count = pipeline.len();
+                        let answers = match place {
+                            // These are messages; of them nothing is restored.
                             Place::Any => {
                                 connection.route_pipeline(pipeline, 0, count, one_place()).await
                             }
                             Place::Of(_) => {
-                                connection.req_packed_commands(&pipeline, 0, count).await
+                                let answers =
+                                    connection.req_packed_commands(&pipeline, 0, count).await;
+                                restore(&pipeline, &answers, publications.into_iter());
+                                answers
                             }
+                        };
+                        (numbers, answers)
+                    });
+                }
+                let (mut all, mut result) = (vec![Value::Nil; count], Ok(()));
+                for (numbers, answers) in join_all(parts).await {
+                    match answers {
+                        Ok(answers) => {
+                            numbers
+                                .into_iter()
+                                .zip(answers)
+                                .for_each(|(n, answer)| all[n] = answer);
                         }
+                        Err(error) => result = Err(error),
                     }
-                };
-                try_join_all(places.into_iter().map(send)).await?.concat()
+                }
+                (all, result)
             }
-        };
-        Ok(answers.iter().filter(|answer| matches!(answer, Value::ServerError(_))).count())
+        }
     }
 
     /// Carries out one command. A cluster's server for it is the one that has its key, or, if that
@@ -240,10 +269,9 @@ enum Place {
 }
 
 fn place_of(how: Publish, publication: &Publication) -> Place {
-    match (publication, how) {
-        (Publication::Message { .. }, Publish::Ordinary) => Place::Any,
-        (Publication::Message { channel: key, .. }, Publish::Sharded)
-        | (Publication::Command { key, .. }, _) => Place::Of(ByPlace(Rc::clone(key))),
+    match (publication.kind, how) {
+        (Kind::Message, Publish::Ordinary) => Place::Any,
+        _ => Place::Of(ByPlace(Rc::clone(&publication.key))),
     }
 }
 
@@ -284,19 +312,33 @@ fn masters_of(slots: &Value) -> usize {
     masters.len()
 }
 
-fn pipeline(how: Publish, publications: Vec<Publication>) -> Pipeline {
+/// Takes the commands of publications.
+fn pipeline<'a>(publications: impl Iterator<Item = &'a mut Publication>) -> Pipeline {
     let mut pipeline = redis::pipe();
     for publication in publications {
-        match publication {
-            Publication::Message { channel, message } => {
-                pipeline.cmd(how.command()).arg(&*channel).arg(message);
-            }
-            Publication::Command { command, .. } => {
-                pipeline.add_command(command);
-            }
-        }
+        pipeline.add_command(std::mem::take(&mut publication.command));
     }
     pipeline
+}
+
+/// Gives entries their commands back, unless they are known to have been added.
+fn restore<'a>(
+    pipeline: &Pipeline,
+    answers: &RedisResult<Vec<Value>>,
+    publications: impl Iterator<Item = &'a mut Publication>,
+) {
+    let refused = |answer: &Value| matches!(answer, Value::ServerError(_));
+    let all = match answers {
+        Ok(answers) if !answers.iter().any(refused) => return,
+        Ok(answers) => answers.as_slice(),
+        Err(_) => &[],
+    };
+    for (n, (publication, command)) in publications.zip(pipeline.cmd_iter()).enumerate() {
+        // Of a message that was not answered nobody knows whether it was sent.
+        if all.get(n).map_or(publication.kind == Kind::Entry, refused) {
+            publication.command = command.clone();
+        }
+    }
 }
 
 fn command(subscription: &Subscription, add: bool) -> &'static str {

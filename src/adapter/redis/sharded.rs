@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        bus::{Bus, Census, Inbox, Patience, Seat, SeatNumber, Unsent},
         message::{Envelope, Message, Rejected, Uid},
         wire::envelope,
     },
@@ -64,7 +64,7 @@ impl Sharded {
     pub(super) fn new(adapter: &ShardedRedisAdapter, inbox: Inbox) -> Self {
         let server = adapter.endpoint.server();
         let Links { publisher, subscriber, heard, .. } =
-            Links::start(&server, Publish::Sharded, &inbox);
+            Links::start(&server, Publish::Sharded, adapter.publish_within, &inbox);
         let places = Places::default();
         actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
         let (prefix, mode) = (Arc::clone(&adapter.prefix), adapter.mode);
@@ -209,6 +209,7 @@ impl Bus for Sharded {
         for channel in place.own_channels() {
             self.listen_to(&place, channel, true);
         }
+        self.publisher.audience().watch(&place.common);
         self.places.borrow_mut().seats.insert(seat.number, place);
         super::say_when_linked(&self.subscriber, &self.inbox, seat);
     }
@@ -216,6 +217,7 @@ impl Bus for Sharded {
     fn unlink(&mut self, seat: &Arc<Seat>) {
         let place = self.places.borrow_mut().seats.remove(&seat.number);
         let Some(place) = place else { return };
+        self.publisher.audience().unwatch(&place.common);
         let channels: Vec<_> = place.channels.borrow().iter().cloned().collect();
         for channel in channels {
             self.listen_to(&place, channel, false);
@@ -227,6 +229,7 @@ impl Bus for Sharded {
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let document =
@@ -236,8 +239,12 @@ impl Bus for Sharded {
         {
             place.recent.borrow_mut().add(rooms);
         }
+        if !self.publisher.is_open() {
+            // It comes later, behind joins that take effect still later: where all hear it.
+            place.recent.borrow_mut().add_all();
+        }
         let channel = self.channel(&place, to, message);
-        self.publisher.publish(channel, envelope::mixed(&document))
+        self.publisher.publish(channel, &envelope::mixed(&document), patience)
     }
 
     fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {
@@ -270,9 +277,9 @@ impl Bus for Sharded {
         }))
     }
 
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+    fn census(&mut self, seat: &Arc<Seat>, patience: Patience) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone(), patience))
     }
 
     fn close(&mut self) -> LocalFuture<()> {

@@ -2,7 +2,7 @@
 //! in a queue, so that a change costs the same however many there are, and whoever wants to know
 //! when something is in effect waits for a place in that queue.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{cmp::Reverse, collections::VecDeque, rc::Rc};
 
 use hashbrown::HashMap;
 
@@ -95,6 +95,12 @@ impl Wants {
             // Before everything that anybody waits for.
             self.queue.push_back((0, subscription.clone()));
         }
+        // A server counts as present with the channels that others begin with: they come last.
+        let last = |(_, subscription): &(Turn, Subscription)| {
+            let is_pattern = matches!(subscription, Subscription::Pattern(_));
+            (!is_pattern, Reverse(subscription.name().len()))
+        };
+        self.queue.make_contiguous().sort_unstable_by_key(last);
     }
 
     /// Up to `limit` steps, in the order of their turns. [`Wants::told`] has to follow.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        bus::{Bus, Census, Inbox, Seat, SeatNumber, Unsent},
+        bus::{Bus, Census, Inbox, Patience, Seat, SeatNumber, Unsent},
         link::Question,
         message::{Message, Rejected, Uid},
         recovery::{Change, Offset, Pid, Recall, Recalled},
@@ -133,7 +133,7 @@ impl Streams {
     pub(super) fn new(adapter: &RedisStreamsAdapter, inbox: Inbox) -> Self {
         let adapter = adapter.clone();
         let server = adapter.endpoint.server();
-        let links = Links::start(&server, adapter.publish(), &inbox);
+        let links = Links::start(&server, adapter.publish(), adapter.publish_within, &inbox);
         let Links { state, publisher, subscriber, heard } = links;
         let places = Places::default();
         actix::spawn(listen(heard, subscriber.clone(), Rc::clone(&places), inbox.clone()));
@@ -161,13 +161,19 @@ impl Streams {
     }
 
     /// Adds a message to the stream of its namespace.
-    fn add(&self, seat: &Seat, number: Option<u64>, message: &Message) -> Result<(), Unsent> {
+    fn add(
+        &self,
+        seat: &Seat,
+        number: Option<u64>,
+        message: &Message,
+        patience: Patience,
+    ) -> Result<(), Unsent> {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let RedisStreamsAdapter { max_len, only_plaintext, .. } = self.adapter;
         let written = entry::write(only_plaintext, &seat.uid, &seat.namespace, message);
         let written = written.ok_or(Unsent::Unknown)?;
         let (command, size) = written.into_command(&place.stream, max_len, number);
-        self.publisher.carry_out(Rc::clone(&place.stream), command, size)
+        self.publisher.add(Rc::clone(&place.stream), command, size, patience)
     }
 
     /// Starts to read a stream, if nobody does.
@@ -269,6 +275,7 @@ impl Bus for Streams {
         for channel in place.channels() {
             self.listen_to(channel, true);
         }
+        self.publisher.audience().watch(&place.channel);
         self.places.borrow_mut().add(place);
         let reading = self.read(&stream);
         let (ready, handed) = (reading.reader.ready(), reading.handed.get());
@@ -287,6 +294,9 @@ impl Bus for Streams {
 
     fn unlink(&mut self, seat: &Arc<Seat>) {
         // Streams are few, and are read as long as the node is there.
+        if let Some(place) = self.place(seat) {
+            self.publisher.audience().unwatch(&place.channel);
+        }
         let less = self.places.borrow_mut().remove(seat.number);
         for channel in less {
             self.listen_to(&channel, false);
@@ -298,7 +308,7 @@ impl Bus for Streams {
     }
 
     fn keep(&mut self, seat: &Arc<Seat>, number: u64, message: &Message) -> Result<(), Unsent> {
-        self.add(seat, Some(number), message)
+        self.add(seat, Some(number), message, Patience::Kept)
     }
 
     fn deposit(&mut self, seat: &Arc<Seat>, change: Change) -> Result<(), Unsent> {
@@ -340,9 +350,10 @@ impl Bus for Streams {
         seat: &Arc<Seat>,
         to: Option<&Uid>,
         message: &Message,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         if to.is_none() && is_kept(message) {
-            return self.add(seat, None, message);
+            return self.add(seat, None, message, patience);
         }
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let written = envelope::write(message, &seat.uid, &seat.namespace);
@@ -351,12 +362,12 @@ impl Bus for Streams {
             Some(to) => format!("{}{to}#", place.channel).into(),
             None => Rc::clone(&place.channel),
         };
-        self.publisher.publish(channel, bytes)
+        self.publisher.publish(channel, &bytes, patience)
     }
 
-    fn census(&mut self, seat: &Arc<Seat>) -> LocalFuture<Option<Census>> {
+    fn census(&mut self, seat: &Arc<Seat>, patience: Patience) -> LocalFuture<Option<Census>> {
         let Some(place) = self.place(seat) else { return Box::pin(std::future::ready(None)) };
-        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone()))
+        Box::pin(Rc::clone(&place.roster).census(self.publisher.clone(), patience))
     }
 
     fn close(&mut self) -> LocalFuture<()> {

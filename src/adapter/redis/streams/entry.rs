@@ -7,6 +7,7 @@ use redis::{Cmd, Value};
 use crate::adapter::{
     message::{Envelope, Message, Rejected, Uid},
     recovery::Offset,
+    redis::queue::LATE,
     wire::envelope,
 };
 
@@ -23,9 +24,16 @@ pub(super) struct Entry {
     data: Option<Bytes>,
     /// Of whoever added it.
     pub(super) number: Option<u64>,
+    /// Whether it was added after its server's own clients had got it.
+    late: bool,
 }
 
 impl Entry {
+    /// Whether those who were clients of whoever added it have got it before, without its name.
+    pub(super) fn is_late_of(&self, is_owner: impl Fn(&Uid) -> bool) -> bool {
+        self.late && is_owner(&Uid::from(&*self.uid))
+    }
+
     /// What it says.
     pub(super) fn read(&self, max_bytes: usize) -> Result<Envelope, Rejected> {
         let kind = self.kind.parse().map_err(|_| Rejected::UnknownType)?;
@@ -153,6 +161,7 @@ fn entry(value: Value) -> Option<Entry> {
         kind: String::new(),
         data: None,
         number: None,
+        late: false,
     };
     let fields: Vec<Value> = match pair.next()? {
         Value::Array(list) => list,
@@ -165,6 +174,7 @@ fn entry(value: Value) -> Option<Entry> {
             (Some("data"), Value::BulkString(bytes)) => entry.data = Some(bytes.into()),
             (Some("nsp"), value) => entry.namespace = text(value).unwrap_or_default(),
             (Some("uid"), value) => entry.uid = text(value).unwrap_or_default(),
+            (Some(LATE), _) => entry.late = true,
             (Some("type"), value) => entry.kind = text(value).unwrap_or_default(),
             (Some(NUMBER), value) => entry.number = text(value).and_then(|text| text.parse().ok()),
             _ => {}

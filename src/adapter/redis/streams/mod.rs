@@ -10,7 +10,7 @@ mod recall;
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::bus::Streams;
-use super::{RedisError, endpoint::Endpoint, publisher::Publish};
+use super::{PUBLISH_WITHIN, RedisError, endpoint::Endpoint, publisher::Publish};
 use crate::adapter::{
     Adapter, BoxedAdapter,
     bus::{Bus, Connect, Inbox},
@@ -24,8 +24,8 @@ pub(super) const MAX_LEN: usize = 10_000;
 /// `@socket.io/redis-streams-emitter`, where the options are the same.
 ///
 /// Every broadcast goes to every server. A server that has lost its connection to Redis reads what it
-/// missed when it is back, as far as the stream still has it. What is sent while Redis is away
-/// reaches the clients of this server only.
+/// missed when it is back, as far as the stream still has it. What it sends to others while Redis is
+/// away waits until it is back, see [`publish_within`](Self::publish_within).
 ///
 /// ```no_run
 /// use greenroom::{RedisStreamsAdapter, SocketIo};
@@ -47,6 +47,7 @@ pub struct RedisStreamsAdapter {
     block_time: Duration,
     pub(super) only_plaintext: bool,
     sharded_pub_sub: bool,
+    publish_within: Duration,
 }
 
 impl RedisStreamsAdapter {
@@ -80,6 +81,7 @@ impl RedisStreamsAdapter {
             block_time: Duration::from_secs(5),
             only_plaintext: false,
             sharded_pub_sub: false,
+            publish_within: PUBLISH_WITHIN,
         }
     }
 
@@ -155,6 +157,12 @@ impl RedisStreamsAdapter {
     /// cheaper in a Redis Cluster. Default `false`.
     pub fn use_sharded_pub_sub(mut self, sharded: bool) -> Self {
         self.sharded_pub_sub = sharded;
+        self
+    }
+
+    /// See [`RedisAdapter::publish_within`](super::RedisAdapter::publish_within).
+    pub fn publish_within(mut self, time: Duration) -> Self {
+        self.publish_within = time;
         self
     }
 

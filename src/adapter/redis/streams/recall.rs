@@ -12,7 +12,7 @@ use super::{
 use crate::{
     adapter::{
         bus::{Inbox, Seat},
-        message::{Message, Rejected},
+        message::{Message, Rejected, Uid},
         recovery::{Deposit, Failure, Missed, Offset, Recall, Recalled},
         redis::{PATIENCE, publisher::Publisher},
     },
@@ -80,7 +80,10 @@ impl Recaller {
             }
         };
         let missed = match recall.offset.or(deposit.since) {
-            Some(offset) => self.missed(place, &deposit, &recall, offset).await?,
+            Some(offset) => {
+                let is_owner = |uid: &Uid| deposit::is_of(&text, uid);
+                self.missed(place, &deposit, &recall, offset, is_owner).await?
+            }
             None => Err(Failure::Offset),
         };
         Ok(Recalled::Found { deposit: Box::new(deposit), missed })
@@ -93,6 +96,7 @@ impl Recaller {
         deposit: &Deposit,
         recall: &Recall,
         offset: Offset,
+        is_owner: impl Fn(&Uid) -> bool,
     ) -> Result<Result<Missed, Failure>, Away> {
         let mut missed = Missed { events: Vec::new(), end: offset };
         let (mut bytes, mut begin) = (0, offset);
@@ -115,6 +119,9 @@ impl Recaller {
             }
             for entry in entries {
                 missed.end = entry.id;
+                if entry.is_late_of(&is_owner) {
+                    continue;
+                }
                 let Some(payload) = self.event(&entry, &place.seat.namespace, &deposit.rooms)
                 else {
                     continue;
