@@ -53,6 +53,20 @@ async fn numbers(client: &TestSocket, range: std::ops::Range<u64>) {
     }
 }
 
+/// Starts two servers, each of which knows that there are two.
+async fn two(driver: &mut impl Mortal) -> Vec<TestServer> {
+    let servers = driver.start(2).await;
+    let counts = |redis: &Redis| {
+        let stats = redis.command(&["INFO", "commandstats"]);
+        let counts = stats.split_once("numsub:calls=").map_or("", |(_, rest)| rest);
+        counts.split(',').next().and_then(|calls| calls.parse().ok()).unwrap_or(0_u32)
+    };
+    let before = counts(driver.redis());
+    // They count once a second, and one that is new a few times more.
+    until("both have counted", async || counts(driver.redis()) >= before + 8).await;
+    servers
+}
+
 macro_rules! for_driver {
     ($name:ident, $driver:expr) => {
         mod $name {
@@ -69,6 +83,12 @@ macro_rules! for_driver {
             }
 
             #[actix_rt::test]
+            async fn what_is_sent_while_all_subscriptions_are_broken_waits_for_them() {
+                super::what_is_sent_while_all_subscriptions_are_broken_waits_for_them($driver)
+                    .await;
+            }
+
+            #[actix_rt::test]
             async fn a_join_from_elsewhere_comes_before_what_is_sent_to_the_room() {
                 super::a_join_from_elsewhere_comes_before_what_is_sent_to_the_room($driver).await;
             }
@@ -82,7 +102,7 @@ for_driver!(over_streams, streams());
 for_driver!(over_streams_with_recovery, recovering());
 
 async fn what_is_sent_meanwhile_arrives_afterwards_in_its_order_once(mut driver: impl Mortal) {
-    let servers = driver.start(2).await;
+    let servers = two(&mut driver).await;
     let a = client(&servers[0], "a", &["r"]).await;
     let b = client(&servers[1], "b", &["r", "far"]).await;
     handle(&servers[1], &b).await.join_confirmed("r").await.unwrap();
@@ -130,7 +150,7 @@ async fn what_is_sent_meanwhile_arrives_afterwards_in_its_order_once(mut driver:
 }
 
 async fn what_nobody_awaits_any_more_is_not_sent(mut driver: impl Mortal) {
-    let servers = driver.start(2).await;
+    let servers = two(&mut driver).await;
     let b = client(&servers[1], "b", &["r"]).await;
     let io = servers[0].io();
     driver.redis().kill();
@@ -153,8 +173,27 @@ async fn what_nobody_awaits_any_more_is_not_sent(mut driver: impl Mortal) {
     assert_eq!(servers[0].metrics().cluster_messages_expired, 2);
 }
 
+async fn what_is_sent_while_all_subscriptions_are_broken_waits_for_them(mut driver: impl Mortal) {
+    let servers = two(&mut driver).await;
+    let b = client(&servers[1], "b", &["r"]).await;
+    handle(&servers[1], &b).await.join_confirmed("r").await.unwrap();
+    for round in 0..3 {
+        driver.redis().command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        until("both have noticed", async || {
+            servers.iter().all(|server| server.metrics().cluster_disconnections > round)
+        })
+        .await;
+        for n in round * 20..round * 20 + 20 {
+            servers[0].io().to("r").emit("n", &n).unwrap();
+        }
+        numbers(&b, round * 20..round * 20 + 20).await;
+        all_are(&servers, ClusterState::Linked).await;
+    }
+    b.expect_silence().await;
+}
+
 async fn a_join_from_elsewhere_comes_before_what_is_sent_to_the_room(mut driver: impl Mortal) {
-    let servers = driver.start(2).await;
+    let servers = two(&mut driver).await;
     let b = client(&servers[1], "b", &["r"]).await;
     handle(&servers[1], &b).await.join_confirmed("r").await.unwrap();
     let io = servers[0].io();

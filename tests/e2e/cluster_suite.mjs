@@ -314,6 +314,11 @@ export function bothWays({ env, aRedis = () => new Redis(), ownRooms = false, un
     await known([a, b], 2);
     await ask(b, "join", { rooms: ["room"] });
     await hears(b, a, { to: "room" });
+    // Once a second a Greenroom server counts the others, for whom it waits afterwards.
+    const counts = () => masters.reduce((sum, master) => sum + Number(/numsub:calls=(\d+)/.exec(master.command("INFO", "commandstats"))?.[1] ?? 0), 0);
+    const masters = redis.masters ?? [redis];
+    const before = counts();
+    await until(counts, (n) => n >= before + (forgetful ? 8 : 2) * masters.length, "they have been counted", 20000);
     await redis.stop();
     // What is on its way when Redis goes may be lost; afterwards it waits.
     await until(async () => (await call(a, "serverCount")).ok ?? 0, (n) => n === 0, "it is noticed", 20000);

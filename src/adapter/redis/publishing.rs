@@ -23,9 +23,10 @@ const BATCH: usize = 256;
 /// or so, as the official clients do.
 const SETTLING: Duration = PATIENCE;
 
-/// How often it is looked whether they are there, and, later, how many are.
+/// How often it is looked whether they are there, and, later and then more and more seldom, how many
+/// are.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is given is dropped when a connection breaks.
 fn watch(broken: oneshot::Sender<()>) -> impl Fn(PushInfo) -> Result<(), SendError> {
@@ -60,6 +61,8 @@ pub(super) struct Task {
     state: State,
     /// Whether there has ever been no connection since the start.
     was_away: bool,
+    /// Whether the subscriptions were in effect when it was looked last.
+    hears: bool,
     last: Last,
     /// Entries that were on their way when the connection broke, and what has to be sent again.
     unanswered: VecDeque<Waiting>,
@@ -68,7 +71,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(shared: Rc<Shared>, server: Server, state: State) -> Self {
         let (last, unanswered) = (Last::default(), VecDeque::new());
-        Self { shared, server, state, was_away: false, last, unanswered }
+        Self { shared, server, state, was_away: false, hears: false, last, unanswered }
     }
 
     pub(super) async fn run(mut self) {
@@ -127,6 +130,18 @@ impl Task {
         self.shared.inbox.waiting(queue.len() + self.unanswered.len());
     }
 
+    /// Whether this server has just lost its subscriptions.
+    fn is_deaf(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.hears, self.state.is_up(Side::Subscriber));
+        before && !self.hears && self.shared.queue.borrow().is_open()
+    }
+
+    /// Others may have lost theirs in the same moment: what comes now would be lost for them.
+    fn hold(&mut self) {
+        self.leave();
+        self.shared.count(self.shared.queue.borrow_mut().hold(Instant::now()));
+    }
+
     fn open(&mut self) {
         let mut queue = self.shared.queue.borrow_mut();
         self.shared.count(queue.open(Instant::now()));
@@ -150,6 +165,7 @@ impl Task {
     ) -> End {
         let shared = Rc::clone(&self.shared);
         let begin = Instant::now();
+        let (mut held, mut pause) = (begin, LOOK_INTERVAL);
         let mut look = pin!(tokio::time::sleep(Duration::ZERO));
         if !shared.queue.borrow().is_open() {
             shared.count(shared.queue.borrow_mut().hold(begin));
@@ -159,6 +175,11 @@ impl Task {
         }
         let mut batch = VecDeque::with_capacity(BATCH);
         loop {
+            if self.is_deaf() {
+                self.hold();
+                held = Instant::now();
+                look.as_mut().reset(held);
+            }
             shared.queue.borrow_mut().take(BATCH, &mut batch);
             if batch.is_empty() && shared.closed.get() {
                 if shared.queue.borrow().is_open() {
@@ -175,9 +196,11 @@ impl Task {
                     return End::Broken;
                 }
                 () = &mut look => {
-                    let looked = self.look(&mut connection, begin).await;
-                    let open = shared.queue.borrow().is_open();
-                    let pause = if open { COUNT_INTERVAL } else { LOOK_INTERVAL };
+                    let looked = self.look(&mut connection, held).await;
+                    pause = match shared.queue.borrow().is_open() {
+                        true => (pause * 2).min(COUNT_INTERVAL),
+                        false => LOOK_INTERVAL,
+                    };
                     look.as_mut().reset(Instant::now() + pause);
                     looked
                 }
@@ -204,7 +227,7 @@ impl Task {
     }
 
     /// Looks who is there: after Redis was away, until all are, and then from time to time.
-    async fn look(&mut self, connection: &mut Connection, begin: Instant) -> RedisResult<Reached> {
+    async fn look(&mut self, connection: &mut Connection, held: Instant) -> RedisResult<Reached> {
         let counted = match self.shared.audience.question(self.shared.how) {
             Some(question) => match connection.ask(question).await {
                 Ok(counted) => Some(counted),
@@ -220,7 +243,7 @@ impl Task {
         if self.shared.queue.borrow().is_holding() {
             let is_back = counted.as_ref().is_some_and(|c| self.shared.audience.is_back(c));
             let settled = is_back && self.state.is_up(Side::Subscriber);
-            if !settled && begin.elapsed() < SETTLING {
+            if !settled && held.elapsed() < SETTLING {
                 return Ok(Reached::All);
             }
             self.open();
