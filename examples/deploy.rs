@@ -59,6 +59,7 @@ async fn main() -> std::io::Result<()> {
         HttpServer::new(move || App::new().service(io.readiness("/readyz")).service(io.clone()))
             .h1_allow_half_closed(false)
             .tcp_nodelay(true)
+            .on_connect(greenroom::close_unread_after(Duration::from_secs(30)))
             .shutdown_signal(drained)
             .shutdown_timeout(1)
             .bind(("127.0.0.1", u16::try_from(number("PORT", 3000)).unwrap_or(3000)))?;

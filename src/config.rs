@@ -51,8 +51,9 @@ pub struct Config {
     pub initial_packet: Option<Message>,
     /// Largest request body and largest WebSocket message, in bytes. Default 1,000,000.
     pub max_http_buffer_size: usize,
-    /// Time a session without waiting poll is kept so that it can still be told it was closed.
-    /// Default 30 s.
+    /// Time a session without waiting poll is kept so that it can still be told it was closed, and time
+    /// that a client has to take the end of its connection: after it the connection counts no more
+    /// among [`max_connections`](Self::max_connections). Default 30 s.
     pub close_timeout: Duration,
     /// Time a request body has to arrive completely. Default 30 s.
     pub body_timeout: Duration,

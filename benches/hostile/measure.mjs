@@ -33,7 +33,7 @@ async function measure([, command], { env = {}, run }) {
     server.start = () => startNode(server, { WORKERS: workers, ...env });
   }
   await server.start();
-  const probe = fork(here("probe.mjs"), [server.url, env.PARSER ?? ""]);
+  const probe = fork(here("probe.mjs"), [server.url, env.PARSER ?? "", server.child.pid]);
   let broken = null;
   probe.on("message", (m) => (broken ??= m.broken ?? null));
   const waits = async () => {
@@ -76,13 +76,14 @@ async function measure([, command], { env = {}, run }) {
   probe.kill();
   server.child.kill("SIGKILL");
   await server.exited;
-  measured.sort((a, b) => a - b);
-  const at = (share) => measured[Math.min(measured.length - 1, Math.floor(measured.length * share))];
+  measured.sort((a, b) => a.ms - b.ms);
+  const wait = (share) => measured[Math.min(measured.length - 1, Math.floor(measured.length * share))];
+  const at = (share) => wait(share)?.ms;
   const ms = (x) => (x === undefined ? "–" : x.toFixed(1));
   // An attack of milliseconds may be over before the first answer.
   const failure = died ? "the server died" : (broken ?? outcome) || null;
   const cells = [
-    `${(took / 1000).toFixed(1)} s`, String(measured.length), ms(at(0.5)), ms(at(0.99)), ms(at(1)), died ? "–" : `${((peak - before) / MB).toFixed(0)}`,
+    `${(took / 1000).toFixed(1)} s`, String(measured.length), ms(at(0.5)), ms(at(0.99)), ms(at(1)), ms(wait(1)?.starved), died ? "–" : `${((peak - before) / MB).toFixed(0)}`,
     after === null ? "–" : `${((after - before) / MB).toFixed(0)}`,
   ];
   return { cells, worst: at(1) ?? 0, failure };
@@ -105,8 +106,8 @@ async function startNode(server, env) {
 }
 
 const nothing = { name: "nothing, for 3 s", run: () => sleep(3000) };
-console.log("| attack | server | took | answers | p50 ms | p99 ms | worst ms | memory, peak MB | 1 s later MB | |");
-console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+console.log("| attack | server | took | answers | p50 ms | p99 ms | worst ms | of that without a core | memory, peak MB | 1 s later MB | median of the rounds' worst, ms | |");
+console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
 /** The longest wait of a healthy client that the issue allows, in ms: for an attack, for a flood. */
 const LIMITS = { attack: 100, flood: 250 };
 const missed = [];
@@ -116,11 +117,12 @@ for (const attack of [nothing, ...ATTACKS].filter(({ name }) => name.includes(on
     const results = [];
     for (let round = 0; round < rounds; round++) results.push(await measure(server, attack));
     results.sort((a, b) => a.worst - b.worst);
-    const median = results[(rounds - 1) >> 1];
+    const [median, longest] = [results[(rounds - 1) >> 1], results[rounds - 1]];
     const failure = results.find((result) => result.failure)?.failure;
-    const slow = median.worst > limit ? `over ${limit} ms` : null;
+    // Any answer, in any round.
+    const slow = longest.worst > limit ? `over ${limit} ms` : null;
     const verdict = failure ?? slow ?? "";
-    console.log(`| ${attack.name} | ${server[0]} | ${median.cells.join(" | ")} | ${verdict} |`);
+    console.log(`| ${attack.name} | ${server[0]} | ${longest.cells.join(" | ")} | ${median.worst.toFixed(1)} | ${verdict} |`);
     // The reference is there for comparison.
     if (verdict && server[1] !== null) missed.push(`${server[0]}, ${attack.name}: ${verdict}`);
   }

@@ -3,6 +3,7 @@ import net from "node:net";
 import { randomBytes } from "node:crypto";
 import { Server } from "./server.mjs";
 import { websocket } from "./client.mjs";
+import { FIGURES, expect } from "./figures.mjs";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** What each of them sends at most. */
@@ -84,6 +85,7 @@ export async function input(kinds) {
   for (const kind of kinds) {
     for (const [name, make] of Object.entries(INPUTS)) {
       const { taken, grown, end, worst } = await one(kind, make);
+      expect(kind, `input, ${name}`, grown / 1024 <= FIGURES.input, `${(grown / 1024).toFixed(1)} MiB of memory`);
       console.log(`| ${kind} | ${name} | ${(taken / 1e6).toFixed(1)} | ${(grown / 1024).toFixed(1)} | ${end} | ${worst.toFixed(0)} |`);
     }
   }

@@ -1,6 +1,7 @@
 // What one client that does not read costs the others in latency.
 import { Server } from "./server.mjs";
 import { websocket } from "./client.mjs";
+import { FIGURES, expect } from "./figures.mjs";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const FAST = 20;
@@ -60,7 +61,10 @@ export async function latency(kinds, rounds, policies) {
       }
       const figure = (stalled, q) => median(runs[stalled].map((run) => quantile(run.delays, q)));
       const [p50, p50s, p99, p99s] = [figure(false, 0.5), figure(true, 0.5), figure(false, 0.99), figure(true, 0.99)];
+      const row = `latency, ${policy}`;
+      expect(kind, row, p99s / p99 <= FIGURES.latency, `p99 is ${(p99s / p99).toFixed(2)} times as long`);
       const sum = (name) => [...runs.true, ...runs.false].reduce((total, run) => total + run[name], 0);
+      expect(kind, row, sum("lost") === 0, `${sum("lost")} lost`);
       console.log(
         `| ${kind} | ${policy} | ${p50.toFixed(2)} | ${p50s.toFixed(2)} | ${p99.toFixed(2)} | ${p99s.toFixed(2)} | ` +
           `${(p99s / p99).toFixed(2)} | ${sum("closed")} of ${rounds} | ${sum("lost")} |`,

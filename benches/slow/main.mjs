@@ -3,6 +3,7 @@ import { Server } from "./server.mjs";
 import { websocket, stalledPoller } from "./client.mjs";
 import { latency } from "./latency.mjs";
 import { input } from "./input.mjs";
+import { FIGURES, expect, missed } from "./figures.mjs";
 
 const args = process.argv.slice(2);
 const option = (name, fallback) => (args.includes(name) ? args[args.indexOf(name) + 1] : fallback);
@@ -116,6 +117,13 @@ async function memory() {
         for (const name of Object.keys(STALLS)) {
           const run = await memoryOf(kind, name, STALLED, load, env);
           const each = (figure) => ((run[figure] - floor[figure]) / STALLED / MIB).toFixed(2);
+          const row = `memory, ${name}, ${policy}, ${load.title}`;
+          expect(kind, row, each("peak") <= FIGURES.stalled, `${each("peak")} MiB each`);
+          expect(kind, row, run.lost + floor.lost === 0, `${run.lost + floor.lost} lost by those that read`);
+          if (policy === "close") {
+            expect(kind, row, run.closed === STALLED, `${run.closed} of ${STALLED} closed`);
+            expect(kind, row, run.longest <= FIGURES.dropped, `${run.longest.toFixed(1)} s above the bound`);
+          }
           console.log(
             `| ${kind} | ${name} | ${policy} | ${load.title} | ${each("peak")} | ${each("after")} | ${run.closed} of ${STALLED} | ` +
               `${run.closed ? run.longest.toFixed(1) : "-"} | ${run.took.toFixed(1)} | ${run.seen} | ${run.lost + floor.lost} |`,
@@ -130,4 +138,5 @@ process.setMaxListeners(0);
 if (wanted("memory")) await memory();
 if (wanted("latency")) await latency(kinds, rounds, policies);
 if (wanted("input")) await input(kinds);
-process.exit(0);
+for (const line of missed) console.error(`missed: ${line}`);
+process.exit(missed.length > 0 ? 1 : 0);

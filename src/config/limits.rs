@@ -10,7 +10,9 @@ use std::time::Duration;
 /// the reason "rate limit" (WebSocket close code 1008). Both are counted in
 /// [`Snapshot::rate_limited`](crate::Snapshot::rate_limited).
 ///
-/// Every packet counts as one event, also an ack or a CONNECT; heartbeats do not count.
+/// Everything that comes counts as one event: each packet of Socket.IO (with all of its attachments),
+/// also an ack or a CONNECT, and each of Engine.IO, as the answer to a heartbeat. On a WebSocket so do
+/// pings and pongs, and of a message in several frames each of them.
 ///
 /// ```
 /// use greenroom::{RateLimit, SocketIo};
@@ -44,7 +46,8 @@ impl RateLimit {
         self
     }
 
-    /// Bytes per second, of packets as they are after decompression. Default: any number.
+    /// Bytes per second, of packets as they are after decompression, and of what is in pings and pongs.
+    /// Default: any number.
     ///
     /// # Panics
     /// If it is zero.

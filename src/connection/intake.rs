@@ -37,8 +37,8 @@ struct Buckets {
 
 impl Buckets {
     /// Takes out what has come.
-    fn take(&mut self, packet: bool, bytes: usize) {
-        self.packets = self.packets.saturating_add(u32::from(packet));
+    fn take(&mut self, packets: u32, bytes: usize) {
+        self.packets = self.packets.saturating_add(packets);
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
@@ -93,7 +93,7 @@ impl Intake {
 pub(super) fn admit(link: &mut Connection, size: usize, ctx: &mut Context<Connection>) -> bool {
     let client = &mut link.upper;
     let (intake, limits) = (&mut client.intake, &client.shared.limits);
-    intake.buckets.take(intake.gathered == 0, size);
+    intake.buckets.take(u32::from(intake.gathered == 0), size);
     intake.gathered += size;
     let too_large = intake.gathered > limits.max_packet_bytes;
     if intake.buckets.are_overdrawn(limits.burst) && !pace(link, ctx) {
@@ -103,6 +103,20 @@ pub(super) fn admit(link: &mut Connection, size: usize, ctx: &mut Context<Connec
         inbound::refuse_excess(link, &"packet too large");
     }
     !too_large
+}
+
+/// Counts what came and is no message.
+pub(super) fn count(
+    link: &mut Connection,
+    packets: u32,
+    bytes: usize,
+    ctx: &mut Context<Connection>,
+) {
+    let client = &mut link.upper;
+    client.intake.buckets.take(packets, bytes);
+    if client.intake.buckets.are_overdrawn(client.shared.limits.burst) {
+        pace(link, ctx);
+    }
 }
 
 /// A bucket seems to be empty: fills it, and if it stays empty the client has to wait, or to go.

@@ -189,6 +189,10 @@ impl Protocol for Client {
         inbound::message(link, message, ctx);
     }
 
+    fn aside(link: &mut Link<Self>, count: u32, bytes: usize, ctx: &mut Context<Link<Self>>) {
+        intake::count(link, count, bytes, ctx);
+    }
+
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>) {
         let meters = &link.upper.shared.metrics.meters;
         match event {

@@ -247,6 +247,12 @@ impl<P: Protocol> Link<P> {
         );
         let lost = self.pipe.close_now(farewell, discard);
         self.sessions.remove(&self.sid);
+        // Where there is no runtime any more, there is no connection either.
+        if self.pipe.is_carried()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(self.pipe.clone().see_off(self.config.close_timeout));
+        }
         debug!(%reason, lost, "session closed");
         P::closed(self, reason, ctx);
     }
@@ -265,6 +271,12 @@ impl<P: Protocol> Link<P> {
                     // It may have begun since this turn did.
                     self.begin_probe(from);
                 }
+                if !matches!(packet, Packet::Message(_)) {
+                    P::aside(self, 1, packet.len(), ctx);
+                    if self.ended {
+                        return;
+                    }
+                }
                 let pong = matches!(packet, Packet::Pong(_)) && self.session.is_pinged();
                 let opened = self.opened;
                 let action = self.session.packet(|| opened.elapsed(), from, packet);
@@ -275,6 +287,11 @@ impl<P: Protocol> Link<P> {
                 self.act(action, ctx);
                 if heartbeat {
                     P::noticed(self, ConnectionEvent::Heartbeat, ctx);
+                }
+            }
+            Inbound::Aside { frames, bytes } => {
+                if !self.closing {
+                    P::aside(self, frames, bytes as usize, ctx);
                 }
             }
             Inbound::Closed(reason) => {

@@ -217,13 +217,17 @@ impl Outbox {
 
     fn append(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
         if volatile && !(writable && self.queue.is_empty()) {
-            self.dropped_volatile += 1;
-            return Came::Nowhere;
+            return self.drop_volatile();
         }
         self.newest = size(&frames);
         self.bytes += self.newest;
         self.queue.extend(frames);
         Came::Queue
+    }
+
+    fn drop_volatile(&mut self) -> Came {
+        self.dropped_volatile += 1;
+        Came::Nowhere
     }
 
     /// Moves frames out: at least one, and more as long as they are no more than `max` bytes together.

@@ -104,8 +104,9 @@ impl Timing {
     }
 }
 
-/// How often a session that is behind with its reading gives its client more time.
-const MAX_POSTPONED: u8 = 8;
+/// How often a session that is behind with its reading gives its client more time. Who sends more than
+/// is read in that time has had its pong lost among it.
+const MAX_POSTPONED: u8 = 2;
 
 /// How often a waiting poll is released while an upgrade is under way.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);

@@ -9,9 +9,9 @@ use tracing::debug;
 /// to be given to [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
 ///
 /// Without it such a connection, with its file descriptor and what waits in its buffers, is kept as
-/// long as the client's system keeps it. A client that is closed as slow, or by
-/// [`SocketIo::drain`](crate::SocketIo::drain), loses its session in time whatever it does. But actix-http
-/// has no limit for writing, and says nothing to a response of which it has enough to write.
+/// long as the client's system keeps it. A client that does not read loses its session in time whatever
+/// it does, and after [`close_timeout`](crate::SocketIoBuilder::close_timeout) its place. But actix-http has
+/// no limit for writing, and says nothing to a response of which it has enough to write.
 ///
 /// Nobody is hit who reads, however slowly: every byte that is taken starts the time anew. 30 seconds
 /// are a good value; zero is the default of the system (on Linux about a quarter of an hour without

@@ -150,6 +150,9 @@ counters! {
     upgrade_timeouts = ("greenroom_upgrades_failed_total", "timeout"),
     /// Request bodies that were not complete in time; their sessions ended.
     body_timeouts,
+    /// Connections that were left to themselves because their client took nothing more after the end of
+    /// its session.
+    unread_timeouts,
     /// Sockets put out of their namespace because their credentials had expired.
     credentials_expired,
     /// Sessions that ended because their client did not read what was sent to it.

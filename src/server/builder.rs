@@ -239,8 +239,9 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Time a session that nobody polls is kept so that it can still be told it was closed.
-    /// Default 30 s.
+    /// Time a session that nobody polls is kept so that it can still be told it was closed, and time
+    /// that a client has to take the end of its connection: after it the connection counts no more
+    /// among [`max_connections`](Self::max_connections). Default 30 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.config.close_timeout = timeout;
         self

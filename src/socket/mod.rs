@@ -1,6 +1,7 @@
 //! Layer 5: the handle that listeners get. One client in one namespace.
 
 mod ack;
+mod broadcast_acks;
 mod catch_all;
 mod cluster;
 mod codec;
@@ -20,6 +21,7 @@ mod outcome;
 mod outstanding;
 mod own_listeners;
 mod port;
+mod questions;
 mod recovery;
 pub(crate) mod remote;
 mod scope;
@@ -42,7 +44,8 @@ use actix::prelude::*;
 use tokio::sync::mpsc;
 
 pub use self::{
-    ack::{AckFuture, AckSender, Answered, BroadcastAcks, NoAnswer},
+    ack::{AckFuture, AckSender},
+    broadcast_acks::{Answered, BroadcastAcks, NoAnswer},
     data::Data,
     emit::Emitter,
     errors::{AckError, ConnectError, EmitError, EventError, EventErrorKind},
@@ -56,10 +59,10 @@ pub use self::{
     typed::{Returns, TypedAckSender, TypedListener},
 };
 pub(crate) use self::{
-    ack::{Questions, Waiting},
     codec::{Codec, Reader},
     expiry::Verdict,
     operator::OperatorBase,
+    questions::{Questions, Waiting},
     recovery::{DataChanged, Previous},
     scope::Scope,
 };

@@ -1,5 +1,5 @@
 // RFC 6455 and RFC 7692 on `/ws-echo`: the cases of the Autobahn test-suite by their numbers, with the behaviour it asks for in
-// its strict reading. The suite itself needs Python 2. Its timings (9.7, 9.8) are sizes here, its 1,000 messages of each
+// its strict reading. The suite itself needs Python 2.7: benches/autobahn/run. Its timings (9.7, 9.8) are sizes here, its 1,000 messages of each
 // compressed case (12, 13) are fewer. 6.5 to 6.23 are one sequence each in the suite, and one test each here.
 import { randomBytes } from "node:crypto";
 import { test as anyTest, assert, describe, useServer, isReference, Tcp, wsFrame, closePayload, until, upgradeRequest, http } from "./support.mjs";

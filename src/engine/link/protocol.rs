@@ -13,6 +13,9 @@ pub(crate) trait Protocol: Sized + Unpin + 'static {
     fn opened(link: &mut Link<Self>, ctx: &mut Context<Link<Self>>);
     /// A message came from the client.
     fn message(link: &mut Link<Self>, message: Message, ctx: &mut Context<Link<Self>>);
+    /// So many packets or frames came that are no messages: heartbeats, pings, parts of messages. They
+    /// only count. `bytes` are those that come with no message.
+    fn aside(_link: &mut Link<Self>, _count: u32, _bytes: usize, _ctx: &mut Context<Link<Self>>) {}
     /// Something happened to the session that is no message.
     fn noticed(link: &mut Link<Self>, event: ConnectionEvent, ctx: &mut Context<Link<Self>>);
     /// The session has ended, for whatever reason, exactly once. The protocol calls

@@ -48,6 +48,10 @@ impl Outbox {
     }
 
     /// Appends a packet that the client's own listener produced: behind what is in flight.
+    ///
+    /// A volatile one that could not be sent now, were nothing in flight, is dropped now. Else it waits for
+    /// the server itself, not for its client, which is asked once more when it is let go: what a
+    /// listener sends after a broadcast of its own would be lost in any case otherwise.
     pub(crate) fn push_own(
         &mut self,
         frames: Frames,
@@ -60,6 +64,10 @@ impl Outbox {
         }
         if let Some(refused) = self.refuses(frames.len()) {
             return refused;
+        }
+        let behind_others = || matches!(self.held.back(), Some(Held::Frames { .. }));
+        if volatile && !(writable && self.queue.is_empty() && !behind_others()) {
+            return self.drop_volatile();
         }
         self.newest = size(&frames);
         self.bytes += self.newest;

@@ -76,6 +76,26 @@ fn a_volatile_packet_never_waits() {
 }
 
 #[test]
+fn a_volatile_packet_waits_for_its_own_server_and_not_for_its_client() {
+    let mut outbox = outbox(1000, 10);
+    let one = outbox.begin(0);
+    outbox.push_own(frames("v0"), true, 0, false);
+    outbox.push_own(frames("v1"), true, 0, true);
+    // What is behind another packet comes when its client is busy with that one.
+    outbox.push_own(frames("v2"), true, 0, true);
+    assert_eq!(outbox.take_dropped(), 2);
+    outbox.confirm(one);
+    assert!(outbox.release(true).is_empty());
+    assert_eq!(sent(&mut outbox), ["v1"]);
+    let two = outbox.begin(0);
+    outbox.push_own(frames("v3"), true, 0, true);
+    outbox.confirm(two);
+    assert!(outbox.release(false).is_empty());
+    assert!(outbox.is_empty());
+    assert_eq!((outbox.take_dropped(), outbox.bytes), (1, 0));
+}
+
+#[test]
 fn one_packet_of_any_size_is_normal_and_more_are_not() {
     let mut outbox = outbox(100, 10);
     outbox.push(frames(&"x".repeat(1000)), false, true);

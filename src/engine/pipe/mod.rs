@@ -20,6 +20,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use self::bodies::Left;
+pub(crate) use self::bodies::SLICE;
 use super::{
     Transport,
     admission::Seat,
@@ -29,7 +31,6 @@ use super::{
     packet::{Packet, PacketError},
     queue::Queue,
     session::CloseReason,
-    transport::Partial,
 };
 use crate::metrics::Metrics;
 #[cfg(feature = "metrics")]
@@ -40,6 +41,9 @@ const INBOX_PACKETS: usize = 128;
 /// Bytes of them.
 const INBOX_BYTES: usize = 256 * 1024;
 
+/// Bytes of the smallest frame that a client can send.
+const MIN_FRAME: usize = 6;
+
 /// Which transport of the session speaks; 0 is the one that opened it.
 pub(crate) type Generation = u32;
 
@@ -48,6 +52,8 @@ pub(crate) type Generation = u32;
 pub(crate) enum Inbound {
     /// A packet came.
     Packet(Packet),
+    /// Frames came that complete no message: they only count.
+    Aside { frames: u32, bytes: u32 },
     /// The transport is at its end.
     Closed(CloseReason),
     /// All before this has been handled: the sender may go on.
@@ -67,7 +73,9 @@ impl Inbound {
     fn size(&self) -> usize {
         match self {
             Self::Packet(packet) => packet.len(),
-            _ => 0,
+            // As many as fit into a portion: each is worth its place.
+            Self::Aside { frames, bytes } => (*frames as usize) * MIN_FRAME + *bytes as usize,
+            Self::Closed(_) | Self::Barrier(_) => 0,
         }
     }
 }
@@ -121,7 +129,8 @@ struct State {
     inbox_bytes: usize,
     /// The session stopped reading and has not caught up since.
     behind: bool,
-    /// The session, waiting for the inbox or for a change of the outbox's fill.
+    /// The session, waiting for the inbox or for a change of the outbox's fill. When it has ended,
+    /// whoever waits for its bodies to go.
     session: Option<Waker>,
     /// A transport that waits for room in the inbox.
     stalled: Option<Waker>,
@@ -132,9 +141,9 @@ struct State {
     seat: Option<Seat>,
     /// WebSockets that carry the session, or have carried it and still hold their connection.
     bodies: u8,
-    /// What has come of an unfinished message on a WebSocket that nobody may look after any more: it is
-    /// polled only while its client reads.
-    parked: Option<Box<Partial>>,
+    /// Large answers to polls that their client has not taken yet.
+    answers: u8,
+    left: Option<Box<Left>>,
     phase: Phase,
     fill: Fill,
     crowded: bool,
@@ -244,7 +253,8 @@ impl Pipe {
             generations: 0,
             seat: None,
             bodies: 0,
-            parked: None,
+            answers: 0,
+            left: None,
             phase: Phase::Open,
             fill: Fill::Normal,
             crowded: false,

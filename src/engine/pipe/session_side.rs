@@ -143,9 +143,9 @@ impl Pipe {
     /// Ends the probe: the transport under test is closed, the session stays where it is.
     pub(crate) fn drop_probe(&self) {
         let mut state = self.lock();
-        let (probe, parked) = (state.probe.take(), state.parked.take());
+        let (probe, partial) = (state.probe.take(), state.take_partial());
         drop(state);
-        drop(parked);
+        drop(partial);
         wake(probe.and_then(|probe| probe.waker));
     }
 
@@ -184,7 +184,7 @@ impl Pipe {
             state.call_session(),
         ];
         let probe = state.probe.take();
-        let held = (state.parked.take(), state.free_seat());
+        let held = (state.take_partial(), state.free_seat());
         drop(state);
         drop(held);
         wakers.into_iter().for_each(wake);

@@ -150,7 +150,7 @@ impl Pipe {
         {
             return Err(Refused::Gone);
         }
-        if state.carrier.poll_waiting {
+        if state.carrier.poll_waiting || state.answers >= MAX_BODIES {
             return Err(Refused::Overlap);
         }
         state.carrier.poll_waiting = true;

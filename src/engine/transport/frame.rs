@@ -13,7 +13,7 @@ use super::deflate::InflateError;
 pub(crate) const MAX_HEADER: usize = 10;
 
 /// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
-const MAX_CONTROL: usize = 125;
+pub(super) const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;
 
@@ -146,9 +146,12 @@ pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     control(OpCode::Close, &payload)
 }
 
-/// The answer to a ping, with its payload (RFC 6455 §5.5.3).
-pub(crate) fn pong(payload: &[u8]) -> Bytes {
-    control(OpCode::Pong, &payload[..payload.len().min(MAX_CONTROL)])
+/// Appends the answer to a ping, with its payload (RFC 6455 §5.5.3).
+pub(crate) fn pong(payload: &[u8], out: &mut Vec<u8>) {
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    let (head, length) = header(OpCode::Pong, true, payload.len());
+    out.extend_from_slice(&head[..length]);
+    out.extend_from_slice(payload);
 }
 
 fn control(opcode: OpCode, payload: &[u8]) -> Bytes {

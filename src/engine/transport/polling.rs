@@ -1,9 +1,16 @@
 //! HTTP long-polling: one GET that waits, one POST that brings packets.
 
-use std::{future::poll_fn, pin::pin, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
     dev::Payload,
     http::{StatusCode, header},
     web,
@@ -20,7 +27,7 @@ use crate::engine::{
     Transport,
     compression::Encoding,
     frame::Frame,
-    pipe::{Generation, Inbound, Pipe, Refused, Taken},
+    pipe::{Generation, Inbound, Pipe, Refused, SLICE, Taken},
     session::CloseReason,
 };
 use crate::metrics::Metrics;
@@ -48,13 +55,53 @@ pub(crate) async fn receive(
     let content_type = body.content_type;
     let (body, encoding) = pack(req, body.bytes.into(), compression).await;
     waiting.completed = true;
+    drop(waiting);
     pipe.metrics().meters.sent(Transport::Polling, body.len());
     let mut response = respond(req, StatusCode::OK);
     response.insert_header((header::CONTENT_TYPE, content_type));
     if let Some(encoding) = encoding {
         response.insert_header((header::CONTENT_ENCODING, encoding.as_str()));
     }
-    response.body(body)
+    if body.len() <= SLICE {
+        return response.body(body);
+    }
+    let left = body.len();
+    response.body(Answer { number: pipe.begin_answer(body), left, pipe })
+}
+
+/// A large answer to a poll: the pipe has it, so that it can go if its client does not read it.
+struct Answer {
+    pipe: Pipe,
+    number: Generation,
+    left: usize,
+}
+
+impl MessageBody for Answer {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.left as u64)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let Some((bytes, _)) = self.pipe.next_slice(self.number) else {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        };
+        self.left -= bytes.len();
+        Poll::Ready(Some(Ok(bytes)))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.pipe.end_answer(self.number);
+    }
 }
 
 /// The bytes to send, and their coding if they were compressed.

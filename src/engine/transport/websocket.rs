@@ -15,7 +15,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_web::{
@@ -32,7 +32,7 @@ pub use self::bare::bare_websocket;
 pub(crate) use self::setup::Setup;
 use self::{
     goodbye::Goodbye,
-    wire::{Read, SIZE, Wire},
+    wire::{Aside, Read, SIZE, Wire, after_others},
 };
 use super::deflate::{Terms, Unacceptable};
 use crate::engine::{
@@ -41,7 +41,7 @@ use crate::engine::{
     frame::Frame,
     link::Turn,
     packet::Message,
-    pipe::{Generation, Inbound, Pipe},
+    pipe::{Generation, Inbound, Pipe, SLICE},
     queue::Queue,
     session::CloseReason,
 };
@@ -74,6 +74,7 @@ pub(crate) fn accept(
         session,
         ready: Queue::default(),
         parked: Parked::Nothing,
+        slicing: false,
         generation,
     }))
 }
@@ -169,6 +170,8 @@ struct Socket {
     /// In revision 3: its own request asks for binary data as text.
     base64: bool,
     parked: Parked,
+    /// The pipe has the rest of the frame that was handed out last.
+    slicing: bool,
     generation: Generation,
 }
 
@@ -216,7 +219,10 @@ impl Socket {
                 self.pipe.park(self.generation, partial);
             }
             match read {
-                Read::Messages { .. } => {}
+                Read::Messages { aside: Aside { frames: 0, .. }, .. } => {}
+                Read::Messages { aside: Aside { frames, bytes }, .. } => {
+                    inbound.push(Inbound::Aside { frames, bytes });
+                }
                 Read::Closed | Read::End => {
                     inbound.push(Inbound::Closed(CloseReason::TransportClose));
                 }
@@ -227,14 +233,22 @@ impl Socket {
             } else {
                 self.pipe.receive(self.generation, inbound.into_iter());
             }
-            if let Read::Messages { pause: true } = read {
-                cx.waker().wake_by_ref();
+            if let Read::Messages { pause: true, .. } = read {
+                after_others(cx);
                 break;
             }
         }
         if handed_in && !self.session.as_ref().is_some_and(|session| session.take()) {
             self.pipe.nudge();
         }
+    }
+
+    /// More of a large frame. Nothing if the rest was given up: the connection cannot go on.
+    fn next_slice(&mut self) -> Option<Bytes> {
+        let (bytes, more) = self.pipe.next_slice(self.generation)?;
+        self.slicing = more;
+        self.pipe.metrics().meters.sent(Transport::WebSocket, bytes.len());
+        Some(bytes)
     }
 }
 
@@ -250,14 +264,14 @@ impl MessageBody for Socket {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
-        if this.wire.has_had_its_turn() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if this.slicing {
+            return Poll::Ready(this.next_slice().map(Ok));
         }
+        ready!(this.wire.poll_turn(cx));
         if this.ready.is_empty() {
             this.read(cx);
         }
-        let Self { wire, pipe, base64, generation, ready, .. } = this;
+        let Self { wire, pipe, base64, generation, ready, slicing, .. } = this;
         let revision = pipe.dialect().revision;
         let next = |cx: &mut Context<'_>| {
             if ready.is_empty() {
@@ -272,8 +286,12 @@ impl MessageBody for Socket {
                 Revision::Four => frame,
             }))
         };
-        let written = wire.poll_write(cx, next);
-        if let Poll::Ready(Some(bytes)) = &written {
+        let mut written = wire.poll_write(cx, next);
+        if let Poll::Ready(Some(bytes)) = &mut written {
+            if bytes.len() > SLICE {
+                pipe.keep_rest(*generation, bytes.split_off(SLICE));
+                *slicing = true;
+            }
             pipe.metrics().meters.sent(Transport::WebSocket, bytes.len());
         }
         written.map(|bytes| bytes.map(Ok))

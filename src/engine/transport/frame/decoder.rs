@@ -39,6 +39,8 @@ pub(crate) struct Decoder {
     /// Only where compression was agreed on.
     inflation: Option<Box<Inflation>>,
     done: bool,
+    /// Frames that were complete and not the last of their message, since this was asked.
+    fragments: u32,
 }
 
 /// All that waits for more bytes.
@@ -65,7 +67,7 @@ struct FrameHead {
 impl Decoder {
     /// A decoder that refuses messages of more than `max_message` bytes.
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { max_message, partial: None, inflation: None, done: false }
+        Self { max_message, partial: None, inflation: None, done: false, fragments: 0 }
     }
 
     /// Takes compressed messages too; `takeover` says whether they may refer to those before.
@@ -111,6 +113,11 @@ impl Decoder {
     /// Puts back what [`Decoder::detach`] took out.
     pub(crate) fn attach(&mut self, partial: Box<Partial>) {
         self.partial = Some(partial);
+    }
+
+    /// Frames that have come since this was asked and have not completed a message.
+    pub(crate) fn take_fragments(&mut self) -> u32 {
+        std::mem::take(&mut self.fragments)
     }
 
     /// Bytes that wait for more to come.
@@ -261,6 +268,7 @@ impl Decoder {
             message.check()?;
             message.received += part.len();
             message.fragments += usize::from(complete);
+            self.fragments += u32::from(complete && !frame.fin);
             if complete && frame.fin {
                 let message = partial.message.take();
                 finished = message.map(|message| (message.opcode, message.bytes));

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_web::{
@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::{
     Setup, agree,
-    wire::{Read, SIZE, Wire},
+    wire::{Read, SIZE, Wire, after_others},
 };
 use crate::{
     config::Config,
@@ -72,8 +72,8 @@ impl Bare {
             && wire.poll_input(cx).is_ready()
         {
             let take = |message| answers.extend(answer(message).as_ref().map(frame));
-            if let Read::Messages { pause: true } = wire.read(take) {
-                cx.waker().wake_by_ref();
+            if let Read::Messages { pause: true, .. } = wire.read(take) {
+                after_others(cx);
                 return;
             }
         }
@@ -99,10 +99,7 @@ impl MessageBody for Bare {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
-        if this.wire.has_had_its_turn() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        ready!(this.wire.poll_turn(cx));
         this.read(cx);
         let Self { wire, answers, .. } = this;
         let open = wire.is_open();

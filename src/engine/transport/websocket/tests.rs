@@ -51,6 +51,7 @@ fn socket() -> (Pin<Box<Socket>>, Pipe, Input) {
         session: None,
         ready: Queue::default(),
         parked: Parked::Nothing,
+        slicing: false,
         generation: 0,
     };
     (Box::pin(socket), pipe, input)
@@ -111,6 +112,47 @@ fn what_came_of_a_message_goes_with_the_session_though_nobody_polls_its_websocke
 }
 
 #[test]
+fn a_large_frame_is_handed_out_in_slices_with_nothing_between() {
+    let (mut socket, pipe, input) = socket();
+    let text = "x".repeat(2 * SLICE);
+    pipe.send(SmallVec::from_elem(Frame::text_packet(&text), 1), false);
+    let mut whole = Vec::new();
+    for length in [SLICE, SLICE, 10] {
+        let Poll::Ready(Some(slice)) = poll(&mut socket) else { panic!("there is more") };
+        assert_eq!(slice.len(), length);
+        whole.extend(slice);
+        input.send(&[0x89, 0x80, 0, 0, 0, 0]);
+    }
+    assert_eq!(&whole[10..], text.as_bytes());
+    assert_eq!(poll(&mut socket), Poll::Ready(Some(Bytes::from_static(&[0x8a, 0]))));
+}
+
+#[cfg(feature = "testing")]
+#[actix_rt::test]
+async fn the_rest_of_a_large_frame_can_be_given_up_though_nobody_polls_its_websocket() {
+    let (mut socket, pipe, _input) = socket();
+    pipe.send(SmallVec::from_elem(Frame::text_packet(&"x".repeat(2 * SLICE)), 1), false);
+    assert!(poll(&mut socket).is_ready());
+    pipe.close_now(Farewell::Close(1000), true);
+    pipe.clone().see_off(std::time::Duration::ZERO).await;
+    assert_eq!(poll(&mut socket), Poll::Ready(None));
+}
+
+#[test]
+fn what_comes_at_once_is_read_a_portion_at_a_time() {
+    let (mut socket, _pipe, input) = socket();
+    input.send(&[0x89, 0x80, 0, 0, 0, 0].repeat(30_000));
+    let mut answered = Vec::new();
+    while answered.iter().sum::<usize>() < 30_000 {
+        // Between two portions it is the turn of others.
+        if let Poll::Ready(pongs) = poll(&mut socket) {
+            answered.push(pongs.unwrap().len() / 2);
+        }
+    }
+    assert_eq!(answered, [10_922, 10_923, 8_155]);
+}
+
+#[test]
 fn who_sends_nothing_but_pings_gives_others_their_turn() {
     let (mut socket, _pipe, input) = socket();
     let pings: Vec<u8> = [0x89, 0x80, 0, 0, 0, 0].repeat(3000);
@@ -122,8 +164,9 @@ fn who_sends_nothing_but_pings_gives_others_their_turn() {
     for _ in 0..4 {
         let mut written = 0;
         while let Poll::Ready(bytes) = poll(&mut socket) {
-            assert_eq!(bytes.as_deref(), Some(&[0x8a, 0][..]));
-            written += 1;
+            let bytes = bytes.unwrap();
+            assert!(bytes.chunks(2).all(|pong| *pong == [0x8a, 0]));
+            written += bytes.len() / 2;
         }
         turns.push(written);
     }

@@ -1,8 +1,8 @@
 //! The bytes of one WebSocket, whoever speaks on it: reading and inflating, answering pings, closing.
 
 use std::{
-    collections::VecDeque,
-    pin::Pin,
+    future::Future,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -10,6 +10,7 @@ use std::{
 use actix_web::{body::BodySize, dev::Payload};
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio::task::yield_now;
 use tracing::debug;
 
 use super::{NO_CODE, Setup, ending::Ending, outgoing::Outgoing};
@@ -35,6 +36,10 @@ pub(super) const SIZE: BodySize = BodySize::Sized(u64::MAX);
 /// anywhere, so nothing else holds up who sends nothing but those.
 const CONTROLS: u32 = 1024;
 
+/// Bytes that are read before others have their turn. actix-http hands over hundreds of kilobytes at once when
+/// it is behind, and a runtime looks for what has come for others only every 61 turns.
+const PORTION: usize = 64 * 1024;
+
 /// How many bytes a socket that the system has accepted takes at once, whatever its client reads.
 const CERTAIN: u32 = 4096;
 
@@ -48,8 +53,8 @@ pub(super) struct Wire {
     ended: bool,
     /// Only where compression was agreed on.
     outgoing: Option<Box<Outgoing>>,
-    /// Pongs, which go before what waits.
-    control: VecDeque<Bytes>,
+    /// Pongs, which go before what waits, all in one.
+    pongs: Vec<u8>,
     /// Control frames that came since others had their turn.
     controls: u32,
     drains: bool,
@@ -71,17 +76,37 @@ enum Phase {
     Done,
 }
 
+/// Frames that complete no message: pings, pongs, all but the last of a message in several.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Aside {
+    pub(super) frames: u32,
+    /// Of pings and pongs; those of messages come with the message.
+    pub(super) bytes: u32,
+}
+
+impl Aside {
+    fn control(&mut self, data: &Bytes) {
+        self.frames += 1;
+        self.bytes += data.len() as u32;
+    }
+}
+
 /// What has come of a client.
 pub(super) enum Read {
-    /// Messages, which were handed over. `pause` says that others should have their turn before more
-    /// is read.
-    Messages { pause: bool },
+    /// Messages, which were handed over, and what is none. `pause` says that others should have their
+    /// turn before more is read.
+    Messages { pause: bool, aside: Aside },
     /// Messages, and then the client's close frame.
     Closed,
     /// Messages, and then something that no client may send.
     Refused,
     /// The connection has ended.
     End,
+}
+
+/// Wakes this when the runtime has looked what has come for others.
+pub(super) fn after_others(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 impl Wire {
@@ -98,7 +123,7 @@ impl Wire {
             unread: Bytes::new(),
             ended: false,
             outgoing,
-            control: VecDeque::new(),
+            pongs: Vec::new(),
             controls: 0,
             drains: false,
             detached: false,
@@ -127,17 +152,18 @@ impl Wire {
 
     /// Whether its pongs have to be written before more is read.
     pub(super) fn owes_pongs(&self) -> bool {
-        !self.control.is_empty()
+        !self.pongs.is_empty()
     }
 
-    /// Whether others should have their turn before anything else is done, because of what came. It
-    /// is said once.
-    pub(super) fn has_had_its_turn(&mut self) -> bool {
-        let had = self.controls >= CONTROLS && self.control.is_empty();
-        if had {
-            self.controls = 0;
+    /// Pending, once, if others should have their turn before anything else is done, because of what
+    /// came.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.controls < CONTROLS || !self.pongs.is_empty() {
+            return Poll::Ready(());
         }
-        had
+        self.controls = 0;
+        after_others(cx);
+        Poll::Pending
     }
 
     /// Ready when there is something to [read](Self::read).
@@ -194,19 +220,26 @@ impl Wire {
     fn decode(&mut self, mut take: impl FnMut(Message)) -> Read {
         let chunk = std::mem::take(&mut self.unread);
         let mut closing = None;
-        let (control, controls) = (&mut self.control, &mut self.controls);
-        let fed = self.decoder.feed(&chunk, &mut |message| match message {
+        let mut aside = Aside::default();
+        let (pongs, controls) = (&mut self.pongs, &mut self.controls);
+        let portion = &chunk[..chunk.len().min(PORTION)];
+        let fed = self.decoder.feed(portion, &mut |message| match message {
             frame::Message::Text(text) => take(Message::Text(text)),
             frame::Message::Binary(data) => take(Message::Binary(data)),
             frame::Message::Ping(data) => {
                 *controls += 1;
-                control.push_back(frame::pong(&data));
+                aside.control(&data);
+                frame::pong(&data, pongs);
             }
-            frame::Message::Pong(_) => *controls += 1,
+            frame::Message::Pong(data) => {
+                *controls += 1;
+                aside.control(&data);
+            }
             frame::Message::Close(close) => {
                 closing = Some(frame::close(close.map_or(NO_CODE, |close| close.code), ""));
             }
         });
+        aside.frames += self.decoder.take_fragments();
         match (fed, closing) {
             (Err(error), _) => {
                 debug!(%error, "websocket refused");
@@ -223,7 +256,7 @@ impl Wire {
                 if taken < chunk.len() {
                     self.unread = chunk.slice(taken..);
                 }
-                Read::Messages { pause: !self.unread.is_empty() }
+                Read::Messages { pause: !self.unread.is_empty(), aside }
             }
         }
     }
@@ -254,8 +287,8 @@ impl Wire {
         cx: &mut Context<'_>,
         mut next: impl FnMut(&mut Context<'_>) -> Poll<Result<Frame, u16>>,
     ) -> Poll<Option<Bytes>> {
-        if let Some(pong) = self.control.pop_front() {
-            return Poll::Ready(Some(pong));
+        if !self.pongs.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.pongs).into()));
         }
         match &mut self.phase {
             Phase::Done => return Poll::Ready(None),
