@@ -305,6 +305,26 @@ fn the_slash_at_the_end_of_the_path_may_be_left_out() {
     assert_eq!(without.request("GET", "/other", b"").status, 404);
 }
 
+#[actix_rt::test]
+async fn under_normalize_path_the_slash_is_kept_or_not_waited_for() {
+    use actix_web::{
+        App,
+        middleware::{NormalizePath, TrailingSlash},
+        test,
+    };
+    for (add, slash, status) in [
+        (true, TrailingSlash::Trim, 404),
+        (true, TrailingSlash::MergeOnly, 200),
+        (false, TrailingSlash::Trim, 200),
+    ] {
+        let io = SocketIo::builder().add_trailing_slash(add).start();
+        let app = App::new().wrap(NormalizePath::new(slash)).service(io);
+        let app = test::init_service(app).await;
+        let get = test::TestRequest::get().uri(URL).to_request();
+        assert_eq!(test::call_service(&app, get).await.status(), status, "{add} {slash:?}");
+    }
+}
+
 #[test]
 fn upgrades_that_are_not_allowed_are_not_announced() {
     let server = server(|io| io.allow_upgrades(false));

@@ -149,9 +149,9 @@ overTransports("a socket", (transport, name) => {
     const order = [];
     await Promise.all([
       call(socket, "ack-later", 120, "late").then((v) => order.push(v)), call(socket, "ack-later", 1, "early").then((v) => order.push(v)),
-      call(socket, "echo", "now").then((v) => order.push(v)),
+      call(socket, "echo", "now").then((v) => assert.equal(v, "now")),
     ]);
-    assert.deepEqual(order, ["now", "early", "late"]);
+    assert.deepEqual(order, ["early", "late"], "when the timers of the server are due, whoever asked first");
     assert.equal(calls, 1);
   });
 
