@@ -68,7 +68,8 @@ impl Whom {
 
     pub(super) fn emit(&self, io: &SocketIo, event: &str, args: &Args) -> Result<(), CommandError> {
         let operator = self.operator(io)?;
-        info!(namespace = self.namespace, rooms = ?self.rooms, event, "admin: emit");
+        let Self { namespace, rooms: whom, except } = self;
+        info!(namespace, ?whom, ?except, event, "admin: emit");
         Ok(operator.emit(event, args)?)
     }
 
@@ -77,7 +78,8 @@ impl Whom {
         if rooms.is_empty() {
             return Err(CommandError::NoRoom);
         }
-        info!(namespace = self.namespace, whom = ?self.rooms, ?rooms, "admin: join");
+        let Self { namespace, rooms: whom, except } = self;
+        info!(namespace, ?whom, ?except, ?rooms, "admin: join");
         operator.join(rooms);
         Ok(())
     }
@@ -87,7 +89,8 @@ impl Whom {
         if rooms.is_empty() {
             return Err(CommandError::NoRoom);
         }
-        info!(namespace = self.namespace, whom = ?self.rooms, ?rooms, "admin: leave");
+        let Self { namespace, rooms: whom, except } = self;
+        info!(namespace, ?whom, ?except, ?rooms, "admin: leave");
         operator.leave(rooms);
         Ok(())
     }
@@ -99,7 +102,8 @@ impl Whom {
         close: bool,
     ) -> Result<impl Future<Output = usize> + use<>, CommandError> {
         let operator = self.operator(io)?;
-        info!(namespace = self.namespace, rooms = ?self.rooms, close, "admin: disconnect");
+        let Self { namespace, rooms: whom, except } = self;
+        info!(namespace, ?whom, ?except, close, "admin: disconnect");
         Ok(operator.disconnect(close))
     }
 }

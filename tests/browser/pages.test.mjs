@@ -217,7 +217,7 @@ describe("the upload", () => {
       const files = [["a long name of a file with many words in it.bin", 300_000], ["small.txt", 10]];
       await page.getByLabel("Files of at most").setInputFiles(
         files.map(([name, size]) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.alloc(size, 7) })));
-      await page.locator("#files li[data-state=done]").nth(1).waitFor();
+      await page.locator("#files li[data-state=done]").nth(1).filter({ hasText: "Uploaded, 10 bytes" }).waitFor();
       for (const [name] of files) await other.locator("#others li").filter({ hasText: name }).waitFor();
       assert.equal(await page.getByRole("progressbar", { name: "small.txt" }).evaluate((bar) => bar.value), 10);
       assert.deepEqual(await faults(page), []);
