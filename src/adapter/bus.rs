@@ -62,6 +62,8 @@ pub(crate) enum Unsent {
     Away,
     /// This bus has no such message.
     Unknown,
+    /// Others take no message of this size.
+    TooLarge,
 }
 
 /// The connection of one node, owned by its link. No method waits; what takes time is a future, or
@@ -244,6 +246,17 @@ impl Inbox {
     #[cfg(feature = "redis")]
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether others take a message of this size. One that is sent nevertheless may cost all who
+    /// listen their connections: Redis gives up those for whom 32 MB wait.
+    pub(crate) fn may_send(&self, bytes: usize) -> Result<(), Unsent> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let limit = self.max_bytes;
+        tracing::warn!(bytes, limit, "a message is too large for the cluster and was not sent");
+        Err(Unsent::TooLarge)
     }
 
     /// Counts a message that was dropped.

@@ -105,7 +105,9 @@ impl Link {
                 }
                 self.metrics.cluster_messages_sent.increment();
             }
-            Err(Unsent::Away) => self.metrics.cluster_messages_dropped.increment(),
+            Err(Unsent::Away | Unsent::TooLarge) => {
+                self.metrics.cluster_messages_dropped.increment();
+            }
             Err(Unsent::Unknown) => {}
         }
     }
@@ -124,7 +126,7 @@ impl Link {
                 seated.members.said = now;
                 self.metrics.cluster_messages_sent.increment();
             }
-            Err(Unsent::Away | Unsent::Unknown) => {
+            Err(_) => {
                 self.metrics.cluster_messages_dropped.increment();
                 seated.inbox.do_send(Incoming::Unkept(event));
             }

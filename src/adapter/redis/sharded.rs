@@ -236,8 +236,9 @@ impl Bus for Sharded {
         {
             place.recent.borrow_mut().add(rooms);
         }
-        let channel = self.channel(&place, to, message);
-        self.publisher.publish(channel, envelope::mixed(&document))
+        let bytes = envelope::mixed(&document);
+        self.inbox.may_send(bytes.len())?;
+        self.publisher.publish(self.channel(&place, to, message), bytes)
     }
 
     fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {
