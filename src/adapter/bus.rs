@@ -69,6 +69,8 @@ pub(crate) enum Unsent {
     Unawaited,
     /// This bus has no such message.
     Unknown,
+    /// Others take no message of this size.
+    TooLarge,
 }
 
 /// How long a message may wait for an engine that is away, with a bus that keeps what it is given
@@ -304,6 +306,17 @@ impl Inbox {
     #[cfg(feature = "redis")]
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether others take a message of this size. One that is sent nevertheless may cost all who
+    /// listen their connections: Redis gives up those for whom 32 MB wait.
+    pub(crate) fn may_send(&self, bytes: usize) -> Result<(), Unsent> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let limit = self.max_bytes;
+        tracing::warn!(bytes, limit, "a message is too large for the cluster and was not sent");
+        Err(Unsent::TooLarge)
     }
 
     /// Counts a message that was dropped.

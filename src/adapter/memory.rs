@@ -250,6 +250,7 @@ impl Bus for Connected {
         let document =
             envelope::write(message, &seat.uid, &seat.namespace).ok_or(Unsent::Unknown)?;
         let bytes = Bytes::from(envelope::mixed(&document));
+        self.inbox.may_send(bytes.len())?;
         let hub = self.hub();
         if hub.nodes.get(&self.node.name).is_some_and(|state| state.away) {
             return Err(Unsent::Away);

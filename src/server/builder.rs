@@ -108,7 +108,7 @@ impl Default for SocketIoBuilder {
             codec: Codec::default(),
             recovery: None,
             adapter: BoxedAdapter(None),
-            max_cluster_message: 32 << 20,
+            max_cluster_message: 24 << 20,
             propagation: Propagation::default(),
             #[cfg(feature = "metrics")]
             sink: crate::metrics::sink::Sink::Process,
@@ -339,8 +339,11 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Bytes of the largest message that is taken from another server of the cluster; larger ones
-    /// are dropped and counted. Default 32 MiB.
+    /// Bytes of the largest message that is sent to other servers of the cluster, and taken from them;
+    /// larger ones are dropped and counted. Default 24 MiB.
+    ///
+    /// Redis gives up the connections of those who listen when more than 32 MB wait for them
+    /// (`client-output-buffer-limit pubsub`), which a single message may be.
     pub fn max_cluster_message(mut self, bytes: usize) -> Self {
         self.max_cluster_message = bytes;
         self

@@ -71,6 +71,7 @@ fn server(name: String) -> SocketIoBuilder {
     SocketIo::builder()
         .namespace(namespace("/"))
         .namespace(namespace("/other"))
+        .max_cluster_message(400_000)
         .parent(Parent::matching("^/born-[0-9]+$"))
         .cleanup_empty_child_namespaces(true)
 }

@@ -94,6 +94,12 @@ impl Redis {
         }
     }
 
+    /// Stops the process as it is (`-STOP`), or lets it go on (`-CONT`).
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// What redis-cli says to a command.
     pub(crate) fn command(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
@@ -226,6 +232,27 @@ async fn connections_that_are_killed_come_back_with_their_subscriptions() {
         assert_eq!(b.next_event().await.data::<u64>(), n);
         assert_eq!(servers[0].io().sockets().server_count().await, Some(2));
     }
+}
+
+#[actix_rt::test]
+async fn a_redis_that_falls_silent_is_noticed_by_who_sends() {
+    let driver = classic();
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &[]).await;
+    let b = client(&servers[1], "b", &[]).await;
+    let io = servers[0].io();
+    driver.redis.signal("-STOP");
+    io.emit("lost", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "lost");
+    until("it is noticed", async || io.cluster_state() == Some(ClusterState::Away)).await;
+    driver.redis.signal("-CONT");
+    for server in &servers {
+        let linked = async || server.io().cluster_state() == Some(ClusterState::Linked);
+        until("it takes part again", linked).await;
+    }
+    io.emit("again", &()).unwrap();
+    // What was on its way may come, or not.
+    while b.next_event().await.name != "again" {}
 }
 
 #[actix_rt::test]

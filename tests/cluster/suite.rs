@@ -17,6 +17,7 @@ macro_rules! for_driver {
             binary_and_numbers_arrive_as_they_were,
             what_one_sends_arrives_elsewhere_in_its_order,
             answers_come_from_everywhere,
+            what_is_too_large_for_the_cluster_stays_here,
             an_answer_that_does_not_come_is_missed_when_the_time_is_up,
             sockets_are_fetched_from_everywhere_with_all_that_is_known_of_them,
             sockets_rooms_and_servers_are_counted_everywhere,
@@ -184,6 +185,26 @@ pub(crate) async fn answers_come_from_everywhere(driver: &impl Driver) {
     // Nobody is asked.
     let answers = servers[0].io().to("empty").emit_with_ack("ask", &1).unwrap();
     assert_eq!(answers.all().await.unwrap(), []);
+}
+
+pub(crate) async fn what_is_too_large_for_the_cluster_stays_here(driver: &impl Driver) {
+    let servers = driver.start(2).await;
+    let a = client(&servers[0], "a", &[]).await;
+    let b = client(&servers[1], "b", &[]).await;
+    let large = "x".repeat(500_000);
+    let dropped = |n: usize| servers[n].metrics().cluster_messages_dropped;
+    servers[0].io().emit("large", &large).unwrap();
+    servers[0].io().emit("small", &()).unwrap();
+    assert_eq!(a.next_event().await.name, "large");
+    assert_eq!(a.next_event().await.name, "small");
+    assert_eq!(b.next_event().await.name, "small");
+    assert_eq!((dropped(0), dropped(1)), (1, 0));
+    let asked = servers[0].io().to(b.id()).timeout(SECOND).emit_with_ack("ask", &()).unwrap();
+    b.next_event().await.answer(&large);
+    assert_eq!(asked.all().await.unwrap_err().missing, Some(1));
+    assert_eq!((dropped(0), dropped(1)), (1, 1));
+    let silent = servers.iter().map(|server| server.metrics().cluster_disconnections);
+    assert_eq!(silent.sum::<u64>(), 0);
 }
 
 pub(crate) async fn an_answer_that_does_not_come_is_missed_when_the_time_is_up(

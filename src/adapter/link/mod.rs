@@ -115,7 +115,9 @@ impl Link {
                 }
                 self.metrics.cluster_messages_sent.increment();
             }
-            Err(Unsent::Away) => self.metrics.cluster_messages_dropped.increment(),
+            Err(Unsent::Away | Unsent::TooLarge) => {
+                self.metrics.cluster_messages_dropped.increment();
+            }
             Err(Unsent::Unawaited) => self.metrics.cluster_messages_volatile.increment(),
             Err(Unsent::Unknown) => {}
         }
@@ -135,7 +137,7 @@ impl Link {
                 seated.members.said = now;
                 self.metrics.cluster_messages_sent.increment();
             }
-            Err(Unsent::Away | Unsent::Unawaited | Unsent::Unknown) => {
+            Err(_) => {
                 self.metrics.cluster_messages_dropped.increment();
                 seated.inbox.do_send(Incoming::Unkept(event));
             }

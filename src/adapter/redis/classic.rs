@@ -253,6 +253,7 @@ impl Bus for Classic {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let written = classic::write(message, &seat.uid, &seat.namespace);
         let (channel, bytes) = written.ok_or(Unsent::Unknown)?;
+        self.inbox.may_send(bytes.len())?;
         let value = matches!(message, Message::Answer { answer: Answer::Value(_), .. });
         self.publisher.publish(self.channel(&place, channel, to, value), &bytes, patience)
     }

@@ -239,12 +239,14 @@ impl Bus for Sharded {
         {
             place.recent.borrow_mut().add(rooms);
         }
+        let bytes = envelope::mixed(&document);
+        self.inbox.may_send(bytes.len())?;
         if !self.publisher.is_open() {
             // It comes later, behind joins that take effect still later: where all hear it.
             place.recent.borrow_mut().add_all();
         }
         let channel = self.channel(&place, to, message);
-        self.publisher.publish(channel, &envelope::mixed(&document), patience)
+        self.publisher.publish(channel, &bytes, patience)
     }
 
     fn interest(&mut self, seat: &Arc<Seat>, room: &Room, wanted: bool) {

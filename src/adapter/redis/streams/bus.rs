@@ -173,6 +173,7 @@ impl Streams {
         let written = entry::write(only_plaintext, &seat.uid, &seat.namespace, message);
         let written = written.ok_or(Unsent::Unknown)?;
         let (command, size) = written.into_command(&place.stream, max_len, number);
+        self.inbox.may_send(size)?;
         self.publisher.add(Rc::clone(&place.stream), command, size, patience)
     }
 
@@ -358,6 +359,7 @@ impl Bus for Streams {
         let place = self.place(seat).ok_or(Unsent::Away)?;
         let written = envelope::write(message, &seat.uid, &seat.namespace);
         let bytes = written.ok_or(Unsent::Unknown)?.to_msgpack();
+        self.inbox.may_send(bytes.len())?;
         let channel = match to {
             Some(to) => format!("{}{to}#", place.channel).into(),
             None => Rc::clone(&place.channel),
