@@ -71,6 +71,7 @@ test("what is beside a name is seen with it, and pictures can be read on a phone
   after(() => browser.close());
   const open = async (viewport, name) => {
     const page = await browser.newPage({ viewport });
+    page.setDefaultTimeout(2 * 60_000); // the machine may be busy
     await page.goto(`file://${book}/${name}.html`);
     return page;
   };
