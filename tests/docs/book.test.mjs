@@ -16,6 +16,7 @@ import { run } from "./processes.mjs";
 
 const { chromium } = createRequire(`${root}tests/browser/`)("playwright-core");
 
+const BUSY_MS = 2 * 60_000; // the machine may be busy
 const book = mkdtempSync(`${tmpdir()}/greenroom-book-`);
 after(() => rmSync(book, { recursive: true, force: true }));
 
@@ -67,10 +68,11 @@ test("files of the repository that are not in the book are named, not linked", (
 
 test("what is beside a name is seen with it, and pictures can be read on a phone", async () => {
   const args = ["--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"];
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args, timeout: BUSY_MS });
   after(() => browser.close());
   const open = async (viewport, name) => {
     const page = await browser.newPage({ viewport });
+    page.setDefaultTimeout(BUSY_MS);
     await page.goto(`file://${book}/${name}.html`);
     return page;
   };
