@@ -136,7 +136,7 @@ mod tests {
             .args_iter()
             .filter_map(|arg| match arg {
                 Arg::Simple(bytes) => Some(bytes.to_vec()),
-                Arg::Cursor => None,
+                _ => None,
             })
             .collect();
         assert_eq!(all[FIRST_FIELD - 1], b"*");
