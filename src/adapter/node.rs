@@ -11,8 +11,9 @@ use std::{
 };
 
 use actix::prelude::*;
+use futures_util::stream::{Stream, unfold};
 use hashbrown::HashMap;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tracing::error;
 
 use super::{
@@ -40,12 +41,14 @@ pub(crate) struct Node {
 }
 
 /// How it is with a node; read by anybody.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Health {
     away: AtomicBool,
     unready: AtomicBool,
     failed: AtomicBool,
     waiting: AtomicUsize,
+    /// For those who want to know when it changes.
+    states: watch::Sender<ClusterState>,
 }
 
 /// How a server's place in its cluster is.
@@ -78,12 +81,40 @@ pub enum ClusterState {
 }
 
 impl Health {
+    /// That of a node which has just been started.
+    fn new() -> Self {
+        Self {
+            away: AtomicBool::new(false),
+            unready: AtomicBool::new(true),
+            failed: AtomicBool::new(false),
+            states: watch::Sender::new(ClusterState::Joining),
+        }
+    }
+
     pub(super) fn set_ready(&self, ready: bool) {
-        self.unready.store(!ready, Ordering::Release);
+        self.set(&self.unready, !ready);
     }
 
     pub(super) fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::Release);
+        self.set(&self.away, away);
+    }
+
+    fn set(&self, flag: &AtomicBool, value: bool) {
+        flag.store(value, Ordering::Release);
+        let now = self.state();
+        self.states.send_if_modified(|state| std::mem::replace(state, now) != now);
+    }
+
+    /// How it is now, and each time that changes.
+    pub(crate) fn states(&self) -> impl Stream<Item = ClusterState> + Send + Unpin + use<> {
+        let mut states = self.states.subscribe();
+        states.mark_changed();
+        Box::pin(unfold(states, |mut states| async {
+            // The node is gone if it does not say so any more.
+            states.changed().await.ok()?;
+            let state = *states.borrow_and_update();
+            Some((state, states))
+        }))
     }
 
     pub(super) fn is_away(&self) -> bool {
@@ -134,8 +165,7 @@ impl Cluster {
         max_bytes: usize,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let health = Arc::<Health>::default();
-        health.set_ready(false);
+        let health = Arc::new(Health::new());
         let mut started = None;
         let node = Node::create(|ctx| {
             let ended = ctx.address().recipient();
@@ -235,7 +265,7 @@ impl Handler<Ended> for Node {
         self.restarts.retain(|restart| now.duration_since(*restart) < PERIOD);
         if self.restarts.len() >= RESTARTS {
             error!("the link to the cluster died too often and is given up");
-            self.health.failed.store(true, Ordering::Release);
+            self.health.set(&self.health.failed, true);
             return;
         }
         error!("the link to the cluster died and is started again");

@@ -22,6 +22,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use actix::prelude::*;
 use actix_web::dev::{AppService, HttpServiceFactory};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use self::catalog::Catalog;
 #[cfg(feature = "admin")]
@@ -270,6 +271,26 @@ impl SocketIo {
     /// [`adapter`](SocketIoBuilder::adapter). How long they wait is said by the adapter.
     pub fn cluster_messages_waiting(&self) -> usize {
         self.cluster().map_or(0, |cluster| cluster.health.waiting())
+    }
+
+    /// The same as [`cluster_state`](Self::cluster_state), now and each time that it changes; what lasts
+    /// shorter than it takes to read may be passed over. Ends at once without an
+    /// [`adapter`](SocketIoBuilder::adapter).
+    ///
+    /// ```no_run
+    /// # use greenroom::{ClusterState, SocketIo, EmitError};
+    /// # async fn tell(io: SocketIo) -> Result<(), EmitError> {
+    /// use futures_util::StreamExt;
+    ///
+    /// let mut states = io.cluster_states();
+    /// while let Some(state) = states.next().await {
+    ///     // To the clients of this server, who are served meanwhile.
+    ///     io.sockets().local().emit("others are heard", &(state == ClusterState::Linked))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn cluster_states(&self) -> impl Stream<Item = ClusterState> + Send + Unpin + use<> {
+        stream::iter(self.cluster().map(|cluster| cluster.health.states())).flatten()
     }
 
     /// Waits until all namespaces hear what the other servers of the cluster send; at once without

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use greenroom::{ClusterState, prelude::*, testing::TestServer};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{Driver, Memory, client, heartbeats, memory, rooms_on_demand};
+use crate::{Driver, Memory, client, heartbeats, memory, rooms_on_demand, server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,6 +105,23 @@ async fn without_the_engine_local_clients_are_served_and_afterwards_all_are() {
     io.to("r").emit("again", &()).unwrap();
     assert_eq!(a.next_event().await.name, "again");
     assert_eq!(b.next_event().await.name, "again");
+}
+
+#[actix_rt::test]
+async fn an_application_is_told_how_it_is_with_the_cluster() {
+    let driver = memory();
+    let server = TestServer::start(server("node0".into()).adapter(driver.0.node("node0")));
+    let mut states = server.io().cluster_states();
+    assert_eq!(states.next().await, Some(ClusterState::Joining));
+    assert_eq!(states.next().await, Some(ClusterState::Linked));
+    for (away, expected) in [(true, ClusterState::Away), (false, ClusterState::Linked)] {
+        driver.0.disconnect("node0", away);
+        assert_eq!(states.next().await, Some(expected));
+    }
+    // Who comes later hears first how it is, and without an adapter there is nothing to hear.
+    assert_eq!(server.io().cluster_states().next().await, Some(ClusterState::Linked));
+    let alone = TestServer::start(SocketIo::builder());
+    assert_eq!(alone.io().cluster_states().next().await, None);
 }
 
 #[actix_rt::test]
