@@ -87,6 +87,7 @@ impl Health {
             away: AtomicBool::new(false),
             unready: AtomicBool::new(true),
             failed: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             states: watch::Sender::new(ClusterState::Joining),
         }
     }
