@@ -225,10 +225,26 @@ impl Connection {
 
     /// What each server says to a command: one, or all masters. An error if one of them is not reached.
     pub(super) async fn ask(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        match self.ask_those_reached(command).await? {
+            (answers, 0) => Ok(answers),
+            _ => {
+                let reason = "not all masters are reached";
+                Err((ErrorKind::ClusterConnectionNotFound, reason).into())
+            }
+        }
+    }
+
+    /// Tries the connection. How many masters of a cluster are not reached.
+    pub(super) async fn ping(&mut self) -> RedisResult<usize> {
+        self.ask_those_reached(redis::cmd("PING")).await.map(|(_, missing)| missing)
+    }
+
+    /// The answers, and how many masters have not been asked.
+    async fn ask_those_reached(&mut self, command: Cmd) -> RedisResult<(Vec<Value>, usize)> {
         match self {
             Self::Single(connection) => {
                 let answer = connection.send_packed_command(&command).await?;
-                Ok(vec![answer.extract_error()?])
+                Ok((vec![answer.extract_error()?], 0))
             }
             Self::Cluster(connection) => {
                 let masters = (MultipleNodeRoutingInfo::AllMasters, None);
@@ -245,11 +261,8 @@ impl Connection {
                     }
                     answer => Ok(vec![answer]),
                 }?;
-                if answers.len() < masters_of(&slots.extract_error()?) {
-                    let reason = "not all masters are reached";
-                    return Err((ErrorKind::ClusterConnectionNotFound, reason).into());
-                }
-                Ok(answers)
+                let missing = masters_of(&slots.extract_error()?).saturating_sub(answers.len());
+                Ok((answers, missing))
             }
         }
     }

@@ -217,9 +217,7 @@ impl Task {
         ended: &Ended,
         backoff: &mut Backoff,
     ) -> redis::RedisResult<()> {
-        // All masters of a cluster have to be reached. To one that is not, each of many subscriptions makes a
-        // connection of its own, and all but the last are given up, with what was subscribed to on them.
-        connection.ask(redis::cmd("PING")).await?;
+        let mut missing = connection.ping().await?;
         let mut restored = false;
         loop {
             loop {
@@ -243,6 +241,15 @@ impl Task {
                     _ = &mut *breaks => return Ok(()),
                     told = connection.tell(&steps) => told?,
                 }
+                if missing > 0 {
+                    // To a master that is missing each of several subscriptions makes a connection of its
+                    // own. If it comes back meanwhile, all but one of these are given up, with what was
+                    // subscribed to on them.
+                    let still = connection.ping().await?;
+                    if still < missing {
+                        return Ok(());
+                    }
+                }
                 self.inner().wants.borrow_mut().told(&steps);
             }
             let changed = self.inner().changed.notified();
@@ -250,7 +257,7 @@ impl Task {
                 _ = &mut *breaks => return Ok(()),
                 () = changed => {}
                 () = tokio::time::sleep(PING_INTERVAL) => {
-                    connection.ask(redis::cmd("PING")).await?;
+                    missing = connection.ping().await?;
                 }
             }
             if self.inner().closed.get() {
