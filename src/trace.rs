@@ -12,6 +12,31 @@ use tracing::Span;
 /// Both methods are called on the server's own threads and have to be quick. They are told
 /// [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header) as the W3C writes it,
 /// in version 00: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
+///
+/// ```
+/// # #[cfg(feature = "tracing")]
+/// # mod example {
+/// use greenroom::TracePropagation;
+/// use opentelemetry::propagation::TextMapPropagator;
+/// use opentelemetry_sdk::propagation::TraceContextPropagator;
+/// use tracing_opentelemetry::OpenTelemetrySpanExt;
+///
+/// struct W3c(TraceContextPropagator);
+///
+/// impl TracePropagation for W3c {
+///     fn traceparent(&self, span: &tracing::Span) -> Option<String> {
+///         let mut headers = std::collections::HashMap::new();
+///         self.0.inject_context(&span.context(), &mut headers);
+///         headers.remove("traceparent")
+///     }
+///
+///     fn set_parent(&self, span: &tracing::Span, traceparent: &str) {
+///         let headers = [("traceparent".to_owned(), traceparent.to_owned())];
+///         let _ = span.set_parent(self.0.extract(&std::collections::HashMap::from(headers)));
+///     }
+/// }
+/// # }
+/// ```
 #[cfg_attr(not(feature = "tracing"), allow(unreachable_pub, reason = "nobody implements it then"))]
 pub trait TracePropagation: Send + Sync + 'static {
     /// The trace and the id of a span; `None` if it is not recorded.

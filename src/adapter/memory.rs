@@ -154,6 +154,8 @@ impl MemoryBus {
 }
 
 /// One node of a [`MemoryBus`].
+///
+/// It is the adapter of one server; [`MemoryBus`] shows two.
 #[derive(Clone, Debug)]
 pub struct MemoryNode {
     bus: MemoryBus,

@@ -39,6 +39,16 @@ pub use self::{node::ClusterState, recovery::Recovery};
 ///
 /// The drivers of this crate implement it: [`Local`], which connects nothing, and with the feature
 /// `redis` `RedisAdapter`, `ShardedRedisAdapter` and `RedisStreamsAdapter`.
+///
+/// ```
+/// use greenroom::{Adapter, Local, Namespace, SocketIo, SocketIoBuilder};
+///
+/// /// The same application, alone or in a cluster.
+/// fn application(adapter: impl Adapter) -> SocketIoBuilder {
+///     SocketIo::builder().adapter(adapter).namespace(Namespace::new("/chat"))
+/// }
+/// let on_my_machine = application(Local);
+/// ```
 pub trait Adapter: fmt::Debug {
     #[doc(hidden)]
     fn into_boxed(self) -> BoxedAdapter;

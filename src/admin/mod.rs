@@ -32,6 +32,13 @@ use self::{
 use crate::{server::SocketIo, socket::tap::Tap};
 
 /// How much the Admin UI is shown.
+///
+/// ```
+/// use greenroom::admin::{Admin, Mode};
+///
+/// let mode = if cfg!(debug_assertions) { Mode::Development } else { Mode::Production };
+/// let admin = Admin::new().mode(mode);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Every socket, room and event, as they come and go. While nobody is logged in it costs next to
@@ -185,6 +192,19 @@ impl Admin {
 }
 
 /// Why there is no admin interface.
+///
+/// ```
+/// use greenroom::{SocketIo, admin::{Admin, AdminError}};
+///
+/// # actix::System::new().block_on(async {
+/// # let (io, hash) = (SocketIo::builder().start(), "changeit");
+/// match io.admin(Admin::new().basic_auth("admin", hash)) {
+///     Ok(_) => println!("open https://admin.socket.io"),
+///     Err(AdminError::InvalidHash) => eprintln!("not a password, but its hash is needed"),
+///     Err(error) => eprintln!("there is no admin interface: {error}"),
+/// }
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
@@ -219,6 +239,8 @@ fn check(method: &Method) -> Result<(), AdminError> {
 }
 
 /// A running admin interface. Cloning is cheap; it goes on when this is dropped.
+///
+/// [`routes`](Self::routes) shows one in a server.
 #[derive(Clone, Debug)]
 pub struct AdminInterface {
     desk: Arc<Desk>,

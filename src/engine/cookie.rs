@@ -31,6 +31,8 @@ pub struct Cookie {
 }
 
 /// When a browser sends a cookie along with requests of pages of other sites.
+///
+/// [`Cookie`] shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.

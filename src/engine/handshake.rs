@@ -97,6 +97,15 @@ pub(crate) fn random_socket_id() -> String {
 }
 
 /// The headers of the opening request, copied into one allocation.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// fn token(socket: &Socket) -> Option<String> {
+///     let headers = &socket.handshake().request.headers;
+///     Some(headers.get("authorization")?.strip_prefix("Bearer ")?.to_owned())
+/// }
+/// ```
 #[derive(Clone, Default)]
 pub struct Headers {
     text: Box<[u8]>,
@@ -143,6 +152,16 @@ impl fmt::Debug for Headers {
 
 /// The facts of an HTTP request: of the one that opened a session, or the one that a function of
 /// [`Hooks`](super::Hooks) is asked about.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/").on_connect(|socket: Socket| async move {
+///     let request = &socket.handshake().request;
+///     let language = request.query("lang").unwrap_or("en");       // io({ query: { lang: "de" } })
+///     println!("{:?} at {:?}, in {language}", request.address, request.time);
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {

@@ -54,6 +54,26 @@ pub struct ConnectionError {
 /// [`Snapshot::connection_errors_lost`](crate::Snapshot::connection_errors_lost) of a Socket.IO
 /// server, as a client may cause as many of them as it likes. Actors set the size of their mailbox
 /// with `ctx.set_mailbox_capacity`.
+///
+/// A function is shown at [`ConnectionError`]. An actor:
+///
+/// ```
+/// use actix::prelude::*;
+/// use greenroom::{ConnectionError, SocketIo};
+///
+/// struct Refused(u64);
+/// impl Actor for Refused { type Context = Context<Self>; }
+/// impl Handler<ConnectionError> for Refused {
+///     type Result = ();
+///     fn handle(&mut self, error: ConnectionError, _: &mut Context<Self>) {
+///         self.0 += 1;
+///         println!("{} so far, now {}", self.0, error.message);
+///     }
+/// }
+/// # actix::System::new().block_on(async {
+/// SocketIo::builder().on_connection_error(Refused(0).start().recipient::<ConnectionError>());
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot listen to connection errors",
     note = "write a closure `|error: ConnectionError| ..`, or give `addr.recipient::<ConnectionError>()`"

@@ -79,6 +79,18 @@ pub(crate) mod unharmed;
 mod unread;
 
 /// The application refuses a handshake: status 403, code 4.
+///
+/// ```
+/// use greenroom::{Refusal, SocketIo};
+///
+/// SocketIo::builder().allow_request(|request| async move {
+///     match request.query("token") {
+///         Some("secret") => Ok(()),
+///         Some(_) => Err(Refusal::message("wrong token")),    // {"code":4,"message":"wrong token"}
+///         None => Err(Refusal::new()),                        // {"code":4,"message":"Forbidden"}
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal(pub(crate) Option<String>);
 

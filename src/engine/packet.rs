@@ -37,6 +37,17 @@ pub(crate) enum Packet {
 }
 
 /// What the layer above sends.
+///
+/// ```
+/// use greenroom::engine::{Config, EngineIo, Message, Opened};
+///
+/// EngineIo::new(Config::default(), |socket| {
+///     Opened::new(move |message| match message {
+///         Message::Text(text) => socket.send(Message::Text(text.to_uppercase().into())),
+///         Message::Binary(bytes) => println!("{} bytes", bytes.len()),
+///     })
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A text.

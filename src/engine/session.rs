@@ -11,6 +11,16 @@ use super::{
 };
 
 /// Why a session ended, in the words the reference reports to `disconnect` listeners.
+///
+/// ```
+/// use greenroom::{CloseReason, prelude::*};
+///
+/// Namespace::new("/").on_disconnect(|socket: Socket, reason: DisconnectReason| async move {
+///     if let DisconnectReason::Session(CloseReason::SlowClient | CloseReason::RateLimit) = reason {
+///         println!("{} met a bound: {reason}", socket.id());
+///     }
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {

@@ -54,6 +54,16 @@ impl fmt::Debug for EngineIo {
 }
 
 /// What to do with a session that was just opened: its listeners.
+///
+/// ```
+/// use greenroom::engine::{Config, EngineIo, Opened};
+///
+/// let engine = EngineIo::new(Config::default(), |socket| {
+///     let address = socket.request().address;
+///     Opened::new(move |message| socket.send(message))
+///         .on_close(move |reason| println!("{address:?} has gone: {reason}"))
+/// });
+/// ```
 #[must_use]
 pub struct Opened {
     on_message: Box<dyn FnMut(Data)>,
@@ -262,6 +272,19 @@ impl Link<Raw> {
 }
 
 /// One session: a cheap handle that may be sent anywhere.
+///
+/// ```
+/// use greenroom::engine::{Config, EngineIo, EngineSocket, Message, Opened};
+///
+/// fn greet(socket: EngineSocket) -> Opened {
+///     socket.send(Message::Text("welcome".into()));
+///     Opened::new(move |message| match message {
+///         Message::Text(text) if &*text == "bye" => socket.close(),
+///         other => socket.send(other),
+///     })
+/// }
+/// let engine = EngineIo::new(Config::default(), greet);
+/// ```
 #[derive(Clone, Debug)]
 pub struct EngineSocket {
     pipe: Pipe,

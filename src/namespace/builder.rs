@@ -209,11 +209,47 @@ impl Namespace {
 }
 
 /// A client asks to join; the actor's result decides.
+///
+/// ```
+/// use std::{collections::HashSet, net::IpAddr};
+///
+/// use actix::prelude::*;
+/// use greenroom::{CloseReason, Connecting, Disconnected, prelude::*};
+///
+/// struct Bans(HashSet<IpAddr>);
+/// impl Actor for Bans { type Context = Context<Self>; }
+/// impl Handler<Connecting> for Bans {
+///     type Result = Result<(), ConnectError>;
+///     fn handle(&mut self, Connecting(socket): Connecting, _: &mut Context<Self>) -> Self::Result {
+///         let banned = address(&socket).is_some_and(|address| self.0.contains(&address));
+///         if banned { Err(ConnectError::new("come back tomorrow")) } else { Ok(()) }
+///     }
+/// }
+/// impl Handler<Disconnected> for Bans {
+///     type Result = ();
+///     fn handle(&mut self, Disconnected { socket, reason }: Disconnected, _: &mut Context<Self>) {
+///         if reason == DisconnectReason::Session(CloseReason::RateLimit) {
+///             self.0.extend(address(&socket));
+///         }
+///     }
+/// }
+/// # fn address(socket: &Socket) -> Option<IpAddr> {
+/// #     socket.handshake().request.address.map(|address| address.ip())
+/// # }
+/// # actix::System::new().block_on(async {
+/// let bans = Bans(HashSet::new()).start();
+/// Namespace::new("/chat")
+///     .before_connect(bans.clone().recipient::<Connecting>())
+///     .on_disconnect(bans.recipient::<Disconnected>());
+/// # });
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), ConnectError>")]
 pub struct Connecting(pub Socket);
 
 /// A socket is about to leave, or has left.
+///
+/// [`Connecting`] shows an actor that gets both.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
@@ -224,6 +260,8 @@ pub struct Disconnected {
 }
 
 /// A middleware: an async fn of a [`Socket`], or a [`Recipient`](actix::Recipient) of [`Connecting`].
+///
+/// [`ConnectError`] shows the one, [`Connecting`] the other.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
     note = "write an async fn of one `Socket` that returns `Result<(), ConnectError>`, or give `addr.recipient::<Connecting>()`"

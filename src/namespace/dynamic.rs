@@ -26,6 +26,18 @@ pub(crate) enum Rule {
 
 /// What the function of a [`Parent`] answers: `bool`, or a `Result` of it. An error refuses, as
 /// `false` does.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// # async fn is_customer(_: &str) -> std::io::Result<bool> { Ok(true) }
+/// let tenants = Parent::accepting("tenants", |name: String, _: Handshake| async move {
+///     match name.strip_prefix("/tenant-") {
+///         Some(tenant) => is_customer(tenant).await,      // what fails lets nobody in
+///         None => Ok(false),
+///     }
+/// });
+/// ```
 pub trait Acceptance {
     #[doc(hidden)]
     fn accepted(self) -> bool;

@@ -13,6 +13,16 @@ use crate::{
 };
 
 /// The handles of the connected sockets that are selected, in no particular order.
+///
+/// ```no_run
+/// # use actix::{Addr, MailboxError};
+/// # use greenroom::{Sockets, prelude::*};
+/// # async fn look(chat: &Addr<Namespace>) -> Result<(), MailboxError> {
+/// for socket in chat.send(Sockets(Target::room("lobby"))).await? {
+///     println!("{} by {}", socket.id(), socket.transport());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<Socket>")]
 pub struct Sockets(pub crate::room::Target);
@@ -35,6 +45,8 @@ pub struct Sockets(pub crate::room::Target);
 pub struct FindSocket(pub SocketId);
 
 /// What happens to the rooms of a namespace, in order. Sockets' own rooms are rooms too.
+///
+/// [`SubscribeRooms`] shows an actor that gets them.
 #[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub enum RoomEvent {
@@ -65,6 +77,8 @@ pub enum RoomEvent {
 }
 
 /// What happens to the sockets of a namespace, in order.
+///
+/// [`SubscribeSockets`] shows an actor that gets them.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum SocketEvent {
@@ -173,6 +187,18 @@ impl std::fmt::Debug for SubscribeSockets {
 pub struct Stop;
 
 /// The namespace dies of a real panic, to show that it is rebuilt.
+///
+/// ```
+/// # use greenroom::{prelude::*, testing::{KillNamespace, TestServer}};
+/// # actix_rt::System::new().block_on(async {
+/// # let server = TestServer::start(SocketIo::builder());
+/// let client = server.connect("/", ()).await.unwrap();
+/// server.io().namespace("/").unwrap().do_send(KillNamespace::Now);
+/// server.settle().await;
+/// server.io().emit("still there?", &()).unwrap();
+/// assert_eq!(client.next_event().await.name, "still there?");
+/// # });
+/// ```
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
@@ -192,12 +218,26 @@ pub enum KillNamespace {
 
 /// The room actors of the namespace die, each of a real panic, in the middle of the next broadcast
 /// or move, when so many members have had it. Those with fewer members go on.
+///
+/// [`KillRooms`] shows how it is sent.
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct BreakRooms(pub usize);
 
 /// The room actors of the namespace die, each of a real panic, to show that they are rebuilt.
+///
+/// ```
+/// # use greenroom::{prelude::*, testing::{KillRooms, TestServer}};
+/// # actix_rt::System::new().block_on(async {
+/// # let server = TestServer::start(SocketIo::builder());
+/// let client = server.connect("/", ()).await.unwrap();
+/// server.io().namespace("/").unwrap().send(KillRooms).await.unwrap();
+/// server.settle().await;
+/// server.io().emit("still there?", &()).unwrap();
+/// assert_eq!(client.next_event().await.name, "still there?");
+/// # });
+/// ```
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -53,6 +53,17 @@ impl PartialEq for Args {
 }
 
 /// Why arguments are not of the type that was asked for. Positions count from 0.
+///
+/// ```
+/// use greenroom::{Args, ArgsError};
+///
+/// fn page(args: &Args) -> Result<u32, ArgsError> {
+///     match args.get(0) {
+///         Err(ArgsError::Missing { .. }) => Ok(1),        // nothing was said
+///         page => page,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgsError {

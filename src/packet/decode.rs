@@ -11,6 +11,20 @@ use super::{Args, Event, Packet, Payload, is_reserved, number, scan};
 
 /// Why a message is no packet, in the words of the reference where it has some. The connection has
 /// to be closed: what comes after cannot be trusted to be in step.
+///
+/// A parser that knows text alone refuses the rest, and its client:
+///
+/// ```
+/// use greenroom::{engine::Message, packet::DecodeError};
+///
+/// fn text_of(message: Message) -> Result<String, DecodeError> {
+///     match message {
+///         Message::Text(text) if text.is_empty() => Err(DecodeError::Empty),
+///         Message::Text(text) => Ok(text.to_string()),
+///         Message::Binary(_) => Err(DecodeError::Parser("text only, please".into())),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -68,6 +82,18 @@ pub enum DecodeError {
 /// and the time until the last one has come, are for the owner to bound:
 /// [`is_waiting`](Self::is_waiting) says when that clock runs.
 /// After an error it is of no more use.
+///
+/// ```
+/// use greenroom::packet::{Decoder, Packet};
+///
+/// # fn main() -> Result<(), greenroom::packet::DecodeError> {
+/// let mut decoder = Decoder::new(10);
+/// let text = r#"51-["photo","me.png",{"_placeholder":true,"num":0}]"#;
+/// assert_eq!(decoder.text(text.into())?, None);               // its attachment is still to come
+/// let packet = decoder.binary("PNG".into())?;
+/// assert!(matches!(packet, Some(Packet::Event { event, .. }) if event.args.len() == 2));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     max_attachments: u32,

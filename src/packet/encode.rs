@@ -11,6 +11,18 @@ use super::is_reserved;
 use super::original::Originals;
 
 /// Why data cannot be sent.
+///
+/// ```
+/// use greenroom::{EncodeError, prelude::*};
+///
+/// fn forward(socket: &Socket, event: &Event) {
+///     match socket.emit(&event.name, &event.args) {
+///         Err(EmitError::Encode(EncodeError::Reserved(name))) => println!("{name:?} is the protocol's"),
+///         Err(error) => println!("{error}"),
+///         Ok(()) => {}
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -36,6 +48,17 @@ impl From<serde_json::Error> for EncodeError {
 /// attachments.
 ///
 /// A clone shares both. How data becomes arguments is the rule of the [module](super).
+///
+/// ```
+/// use bytes::Bytes;
+/// use greenroom::Payload;
+///
+/// # fn main() -> Result<(), greenroom::EncodeError> {
+/// let photo = Payload::event("photo", &("me.png", Bytes::from_static(b"PNG")))?;
+/// assert_eq!(photo.json(), r#"["photo","me.png",{"_placeholder":true,"num":0}]"#);
+/// assert_eq!(photo.attachments(), ["PNG"]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Payload {
     json: ByteString,
@@ -144,6 +167,17 @@ impl Payload {
 }
 
 /// One packet to be sent.
+///
+/// ```
+/// use greenroom::{Payload, packet::Outgoing};
+///
+/// # fn main() -> Result<(), greenroom::EncodeError> {
+/// let payload = Payload::event("hello", &1)?;
+/// let mut text = Vec::new();
+/// Outgoing::Event { namespace: "/chat", id: Some(12), payload: &payload }.write(&mut text);
+/// assert_eq!(text, br#"2/chat,12["hello",1]"#);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Outgoing<'a> {

@@ -71,6 +71,19 @@ pub fn is_reserved(name: &str) -> bool {
 ///
 /// `namespace` is `/` when the packet names none, and otherwise verbatim: revision 5 gives no
 /// meaning to a query in it.
+///
+/// ```
+/// use greenroom::packet::Packet;
+///
+/// fn describe(packet: &Packet) -> String {
+///     match packet {
+///         Packet::Connect { namespace, .. } => format!("somebody wants into {namespace}"),
+///         Packet::Event { event, id: Some(id), .. } => format!("{} wants answer {id}", event.name),
+///         Packet::Event { event, .. } => format!("{} {}", event.name, event.args.to_json()),
+///         other => format!("something else for {}", other.namespace()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Packet {
     /// A client asks to join a namespace.

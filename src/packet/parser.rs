@@ -9,6 +9,14 @@ use crate::engine::Message;
 ///
 /// Bytes and time are bounded before: `max_http_buffer_size`, `max_packet_bytes` and
 /// `attachment_timeout` of the server.
+///
+/// ```
+/// use greenroom::packet::{DecodeError, DefaultParser, Parser, ParserLimits};
+///
+/// let mut decoder = DefaultParser.decoder(ParserLimits::default().with_max_depth(2));
+/// let deep = greenroom::engine::Message::Text(r#"2["deep",[[[]]]]"#.into());
+/// assert_eq!(decoder.decode(deep), Err(DecodeError::TooDeep));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParserLimits {
@@ -114,6 +122,8 @@ pub trait Parser: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Makes packets of the messages of one connection.
+///
+/// [`Parser`] shows one.
 pub trait Decode: Send {
     /// Takes the next message. Answers a packet, or `None` when more messages belong to it.
     ///
@@ -125,6 +135,13 @@ pub trait Decode: Send {
 
 /// The parser that servers and clients use unless they are told otherwise: JSON text, and binary
 /// as attachments behind it.
+///
+/// ```
+/// use greenroom::{engine::Message, packet::{DefaultParser, Outgoing, Parser}};
+///
+/// let left = DefaultParser.encode(&Outgoing::Disconnect { namespace: "/chat" });
+/// assert_eq!(left, Ok(vec![Message::Text("1/chat,".into())]));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultParser;
 

@@ -153,6 +153,21 @@ several!(A B C D E F G H I J K L);
 /// other, both may be sent).
 ///
 /// It is read as [`Bytes`] are: a JSON string passes too.
+///
+/// ```
+/// use greenroom::{contract, prelude::*, typed::Binary};
+///
+/// contract! {
+///     struct Files;
+///     client { "upload" => Upload(name: String, content: Binary) -> usize; }
+///     server {}
+/// }
+///
+/// Namespace::new("/files").on_typed(Upload, |_: Socket, (name, content): (String, Binary)| async move {
+///     println!("{name} begins with {:?}", content.first());
+///     Ack(content.len())
+/// });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Binary(pub Bytes);

@@ -143,6 +143,18 @@ impl From<&SocketId> for Room {
 }
 
 /// One room or several: what the methods that take rooms accept.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// fn sit_down(socket: &Socket, table: Room, neighbour: &SocketId, topics: Vec<String>) {
+///     socket.join("seated");
+///     socket.join(["red", "blue"]);
+///     socket.join(topics);
+///     socket.join(&table);
+///     let _ = socket.to(vec![table, neighbour.into()]).emit("hello", &());
+/// }
+/// ```
 pub trait IntoRooms {
     /// The rooms, in order.
     fn into_rooms(self) -> impl Iterator<Item = Room>;

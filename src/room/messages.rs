@@ -141,6 +141,15 @@ pub struct Broadcast {
 }
 
 /// A [`Broadcast`] without its event.
+///
+/// ```no_run
+/// # use actix::Addr;
+/// # use greenroom::{EncodeError, prelude::*};
+/// # fn tell(chat: &Addr<Namespace>) -> Result<(), EncodeError> {
+/// let target = Broadcast::to(["sport", "live"]).except("muted").volatile();
+/// chat.do_send(target.event("clock", &"89:59")?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct BroadcastTarget {

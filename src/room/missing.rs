@@ -3,6 +3,17 @@
 use std::fmt;
 
 /// The nodes of a cluster that have not answered in time.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn seats(io: &SocketIo) -> Result<usize, String> {
+///     io.to("seated").count_sockets().await.map_err(|incomplete| match incomplete.missing.count {
+///         Some(1) => format!("not heard of: {:?}", incomplete.missing.nodes),
+///         _ => "the cluster is in trouble".into(),
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {

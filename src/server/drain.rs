@@ -92,6 +92,18 @@ impl Drain {
 }
 
 /// What became of the clients of a server that was drained.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn leave(io: &SocketIo) {
+///     let report = io.drain(Drain::new()).await;
+///     println!("{} clients have gone elsewhere", report.closed);
+///     if report.cut > 0 || !report.complete {
+///         eprintln!("{} were cut off: is the deadline too short?", report.cut);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
@@ -227,7 +239,8 @@ async fn empty(engine: &Engine<Door>, drain: Drain, deadline: Instant) -> DrainR
     report
 }
 
-/// See [`SocketIo::readiness`].
+/// Tells load balancers whether the server takes clients: [`SocketIo::readiness`] makes one, and shows
+/// it in an application.
 #[derive(Clone)]
 pub struct Readiness {
     engine: Arc<Engine<Door>>,

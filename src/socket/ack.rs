@@ -142,6 +142,22 @@ impl Drop for Pending {
 }
 
 /// The answer of one client. The event has been sent already; dropping this gives up the answer.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use greenroom::{AckFuture, prelude::*};
+///
+/// Namespace::new("/shop").on("order", |socket: Socket, dish: String| async move {
+///     let waiter = socket.timeout(Duration::from_secs(10));
+///     let sure: AckFuture<bool> = waiter.emit_with_ack("really?", &dish);     // it is on its way
+///     match sure.await {
+///         Ok(true) => Ok(Ack("ordered")),
+///         Ok(false) | Err(AckError::Timeout) => Ok(Ack("cancelled")),
+///         Err(error) => Err(error),                                           // it has left
+///     }
+/// });
+/// ```
 #[must_use = "the answer is lost if nobody awaits it"]
 pub struct AckFuture<R> {
     answer: Result<oneshot::Receiver<Args>, Option<EmitError>>,

@@ -19,6 +19,16 @@ use crate::{
 };
 
 /// The answer of one receiver of a broadcast.
+///
+/// ```no_run
+/// use greenroom::{Answered, prelude::*};
+///
+/// async fn for_it(io: &SocketIo) -> Result<Vec<SocketId>, EventError> {
+///     let answers = io.to("council").emit_with_ack("for it?", &())?.all().await?;
+///     let yes = |one: &Answered| one.answer.get(0).unwrap_or(false);
+///     Ok(answers.into_iter().filter(yes).filter_map(|one| one.socket).collect())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered<R = Args> {
     /// Who answered; `None` for a client of another server of the cluster, as servers do not tell
@@ -29,6 +39,20 @@ pub struct Answered<R = Args> {
 }
 
 /// Not all receivers of a broadcast answered.
+///
+/// ```no_run
+/// use greenroom::{NoAnswer, prelude::*};
+///
+/// async fn all_ready(io: &SocketIo) -> Result<bool, EmitError> {
+///     match io.to("game 7").emit_with_ack("ready?", &())?.all().await {
+///         Ok(_) => Ok(true),
+///         Err(NoAnswer { answers, missing, .. }) => {
+///             println!("{} are ready, {missing:?} are not", answers.len());
+///             Ok(false)
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("operation has timed out")]
 #[non_exhaustive]

@@ -13,6 +13,14 @@ use crate::{
 };
 
 /// How one event is sent to one client: made by [`Socket::volatile`] and [`Socket::timeout`].
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/game").on("where am i?", |socket: Socket, (): ()| async move {
+///     socket.volatile().compress(false).emit("at", &(3.5, 7.25))      // of no use later
+/// });
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct Emitter {

@@ -85,6 +85,15 @@ impl actix_web::ResponseError for AckError {
 }
 
 /// What an error of a listener is about.
+///
+/// ```
+/// use greenroom::{EventErrorKind, prelude::*};
+///
+/// Namespace::new("/").on_error(|_: &Socket, event: &str, error: &EventError| match error.kind() {
+///     EventErrorKind::Refused | EventErrorKind::Payload => {}     // the client has been told
+///     _ => eprintln!("{event}: {error}"),
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventErrorKind {

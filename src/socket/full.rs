@@ -10,6 +10,17 @@ use crate::{
 };
 
 /// How a client keeps up with what is sent to it, see [`Namespace::on_pace`](crate::Namespace::on_pace).
+///
+/// ```
+/// use greenroom::{Pace, prelude::*};
+///
+/// Namespace::new("/prices").on_pace(|socket: Socket, pace: Pace| async move {
+///     match pace {
+///         Pace::Slow => socket.leave("every change"),
+///         _ => socket.join("every change"),
+///     }
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pace {

@@ -50,6 +50,22 @@ pub(crate) type ErrorHook = Arc<dyn Fn(&Socket, &str, &EventError) + Send + Sync
 ///
 /// `M` only tells the three forms apart and is never written out.
 ///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// async fn say(socket: Socket, text: String) -> Result<(), EmitError> {
+///     socket.to("lobby").emit("said", &text)
+/// }
+///
+/// async fn add(_: Socket, (a, b): (i64, i64), ack: AckSender) -> Result<(), EmitError> {
+///     ack.send(&(a + b))
+/// }
+///
+/// Namespace::new("/").on("say", say).on("add", add);
+/// ```
+///
+/// [`FromSocket`] shows an actor.
+///
 /// [`Ack`]: super::Ack
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",
@@ -237,6 +253,19 @@ pub(crate) struct Listeners {
 }
 
 /// Names one listener of one socket, so that it can be taken away again.
+///
+/// ```
+/// use greenroom::prelude::*;
+///
+/// Namespace::new("/draw").on_connect(|socket: Socket| async move {
+///     let line = socket.on("line", |socket: Socket, line: Args| async move {
+///         socket.to("drawing").emit("line", &line)
+///     });
+///     socket.once("enough", move |socket: Socket, (): ()| async move {
+///         socket.off(line);
+///     });
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub(crate) u64);
 

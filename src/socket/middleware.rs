@@ -16,6 +16,26 @@ pub(crate) type EventMiddleware =
     Arc<dyn Fn(Call) -> LocalFuture<Result<(), EventError>> + Send + Sync>;
 
 /// An event of a client; the actor's result decides whether its listeners get it.
+///
+/// ```
+/// use actix::prelude::*;
+/// use greenroom::{Receiving, prelude::*};
+///
+/// struct Censor(Vec<String>);
+/// impl Actor for Censor { type Context = Context<Self>; }
+/// impl Handler<Receiving> for Censor {
+///     type Result = Result<(), EventError>;
+///     fn handle(&mut self, Receiving { event, .. }: Receiving, _: &mut Context<Self>) -> Self::Result {
+///         let text: String = event.args.get(0).unwrap_or_default();
+///         let rude = self.0.iter().any(|word| text.contains(word));
+///         if rude { Err(EventError::new("calm down")) } else { Ok(()) }
+///     }
+/// }
+/// # actix::System::new().block_on(async {
+/// let censor = Censor(vec!["dash it".into()]).start();
+/// Namespace::new("/chat").before_event(censor.recipient::<Receiving>());
+/// # });
+/// ```
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), EventError>")]
 pub struct Receiving {

@@ -25,6 +25,20 @@ use crate::packet::Payload;
 pub struct Ack<T>(pub T);
 
 /// The end of an event.
+///
+/// Listeners seldom name it, see [`IntoOutcome`]. With it one can answer with what was encoded before:
+///
+/// ```
+/// use greenroom::{Outcome, Payload, prelude::*};
+///
+/// # fn main() -> Result<(), greenroom::EncodeError> {
+/// let rules = Payload::ack("a long text")?;
+/// Namespace::new("/").on("rules", move |_: Socket, (): ()| {
+///     let rules = rules.clone();                      // shared by all who ask
+///     async move { Outcome::Answered(rules) }
+/// });
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub enum Outcome {
     /// No answer.

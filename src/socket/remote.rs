@@ -44,6 +44,17 @@ pub(crate) struct Found {
 ///
 /// It holds what the client sent to get in, tokens and cookies included: do not show it to others
 /// as it is.
+///
+/// ```no_run
+/// use actix_web::web;
+/// use greenroom::prelude::*;
+///
+/// async fn who_is_where(io: web::Data<SocketIo>) -> web::Json<Vec<(SocketId, Vec<Room>)>> {
+///     let sockets = io.fetch_sockets().await;
+///     let details = sockets.iter().map(|socket| socket.details());
+///     web::Json(details.map(|known| (known.id.clone(), known.rooms.clone())).collect())
+/// }
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SocketDetails {
@@ -231,6 +242,21 @@ impl RemoteSocket {
 
 /// The answer of one client, wherever it is. The event has been sent already; dropping this gives up
 /// the answer.
+///
+/// ```no_run
+/// use greenroom::prelude::*;
+///
+/// async fn find_helper(io: &SocketIo, ticket: u64) -> Option<SocketId> {
+///     for helper in io.to("helpers").fetch_sockets().await {
+///         match helper.emit_with_ack("take it?", &ticket).await {
+///             Ok(true) => return Some(helper.id().clone()),
+///             Ok(false) | Err(AckError::Timeout | AckError::Disconnected) => {}
+///             Err(error) => eprintln!("{}: {error}", helper.id()),
+///         }
+///     }
+///     None
+/// }
+/// ```
 #[must_use = "the answer is lost if nobody awaits it"]
 pub struct RemoteAck<R> {
     asked: Result<BroadcastAcks, Option<EmitError>>,

@@ -15,6 +15,22 @@ use crate::{engine::pipe::Pipe, packet::Outgoing, socket::Codec};
 /// One client's connection: an Engine.IO session on which it may join any number of namespaces.
 ///
 /// When the last handle of a connection and of its sockets is dropped, the connection breaks.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::TestServer};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let echo = Namespace::new("/").on_fallback(|socket: Socket, event: Event| async move {
+///     socket.emit(&event.name, &event.args)
+/// });
+/// let server = TestServer::start(SocketIo::builder().namespace(echo));
+/// let connection = server.open().await.unwrap();
+/// let ann = connection.join("/", ()).await.unwrap();
+/// connection.send_raw(r#"2["hello",1]"#);
+/// assert_eq!(ann.next_event().await.name, "hello");
+/// assert_eq!(connection.transcript().last().unwrap(), r#"2["hello",1]"#);
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct TestConnection(pub(super) Rc<Line>);
 

@@ -31,6 +31,17 @@ type At = &'static Location<'static>;
 
 /// A client was not let in: by a middleware, because there is no such namespace, or because its
 /// request was refused.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::TestSocket};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let vault = Namespace::new("/vault")
+///     .before_connect(|_: Socket| async { Err::<(), _>(ConnectError::new("closed on Sundays")) });
+/// let refused = TestSocket::connect(&actix::Actor::start(vault), ()).await.unwrap_err();
+/// assert_eq!(refused.message, "closed on Sundays");
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// What the client reads.
@@ -54,6 +65,20 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// How a socket ended, as its client sees it.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::{Parting, TestServer}};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let server = TestServer::start(SocketIo::builder());
+/// let (ann, bob) = (server.connect("/", ()).await.unwrap(), server.connect("/", ()).await.unwrap());
+/// ann.leave();
+/// server.settle().await;
+/// server.io().sockets().disconnect(false).await;
+/// assert_eq!(ann.disconnected().await, Parting::ByClient);
+/// assert_eq!(bob.disconnected().await, Parting::ByServer);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {
     /// The server put it out of the namespace: "io server disconnect".

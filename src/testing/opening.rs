@@ -23,6 +23,20 @@ use crate::{
 };
 
 /// The request that opens a connection, as middlewares see it in `socket.handshake()`.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::{TestRequest, TestServer}};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let vault = Namespace::new("/vault").before_connect(|socket: Socket| async move {
+///     let cookie = socket.handshake().request.headers.get("cookie");
+///     if cookie.as_deref() == Some("user=ann") { Ok(()) } else { Err(ConnectError::new("who?")) }
+/// });
+/// let server = TestServer::start(SocketIo::builder().namespace(vault));
+/// let request = TestRequest::new().header("cookie", "user=ann");
+/// assert!(server.connect_as(request, "/vault", ()).await.is_ok());
+/// # });
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct TestRequest {
@@ -83,6 +97,17 @@ impl TestRequest {
 
 /// What a test connects to: a running namespace (`&addr`), the main namespace of a server (`&io`,
 /// `&server`) or any other of its namespaces (`(&io, "/chat")`, `(&server, "/chat")`).
+///
+/// ```
+/// use greenroom::{prelude::*, testing::{TestServer, TestSocket}};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let server = TestServer::start(SocketIo::builder().namespace(Namespace::new("/chat")));
+/// let main = TestSocket::connect(&server, ()).await.unwrap();
+/// let chat = TestSocket::connect((&server, "/chat"), ()).await.unwrap();
+/// assert_eq!([main.namespace(), chat.namespace()], ["/", "/chat"]);
+/// # });
+/// ```
 pub trait TestTarget {
     #[doc(hidden)]
     fn reach(self) -> impl Future<Output = (SocketIo, String)>;

@@ -311,6 +311,21 @@ impl Seat {
 /// An event that came from the server.
 ///
 /// It equals a pair of its name and its arguments: `("said".into(), json!(["hi"]))`.
+///
+/// ```
+/// use greenroom::{prelude::*, testing::TestServer};
+/// use serde_json::json;
+///
+/// # actix_rt::System::new().block_on(async {
+/// let server = TestServer::start(SocketIo::builder());
+/// let client = server.connect("/", ()).await.unwrap();
+/// server.io().emit("price", &("tea", 3)).unwrap();
+/// let event = client.next_event().await;
+/// assert_eq!(event, ("price".into(), json!(["tea", 3])));
+/// let (what, price): (String, u32) = event.data();
+/// assert_eq!((what.as_str(), price), ("tea", 3));
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct TestEvent {
     /// Its name.

@@ -79,6 +79,17 @@ enum Form {
 }
 
 /// Why an emitter has not sent something, or may not have.
+///
+/// ```no_run
+/// # use greenroom::{RedisEmitError, RedisEmitter};
+/// # async fn tell(emitter: RedisEmitter) {
+/// match emitter.to("general").emit("news", "it rains").await {
+///     Ok(()) => {}
+///     Err(RedisEmitError::Unconfirmed(error)) => eprintln!("perhaps they know: {error}"),
+///     Err(error) => eprintln!("nobody knows: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum RedisEmitError {
     /// The event's name is reserved, or its data has no JSON form. Nothing was sent.

@@ -80,6 +80,13 @@ pub struct RedisAdapter {
 }
 
 /// An address of a Redis server that is none, or a certificate that is none.
+///
+/// ```
+/// use greenroom::RedisAdapter;
+///
+/// let error = RedisAdapter::new("localhost").unwrap_err();
+/// assert!(error.to_string().starts_with("not the address of a Redis server"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
 pub struct RedisError {
@@ -202,6 +209,15 @@ pub struct ShardedRedisAdapter {
 }
 
 /// Which rooms have a channel of their own; the same on all servers.
+///
+/// ```
+/// use greenroom::{ShardedRedisAdapter, SubscriptionMode};
+///
+/// # fn main() -> Result<(), greenroom::RedisError> {
+/// let adapter = ShardedRedisAdapter::new("redis://127.0.0.1:6379")?
+///     .subscription_mode(SubscriptionMode::DynamicPrivate);
+/// # let _ = adapter; Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubscriptionMode {
     /// None: every broadcast goes to every server. Two subscriptions for each namespace.

@@ -7,6 +7,16 @@ use serde_json::{Value, json};
 use crate::metrics::{Metrics, meters::Rare};
 
 /// Why a request is refused: the numeric codes of the protocol.
+///
+/// ```
+/// use greenroom::{ConnectionError, SocketIo, engine::RequestError};
+///
+/// SocketIo::builder().on_connection_error(|error: ConnectionError| {
+///     if Some(error.code) == RequestError::UnknownSession.code() {
+///         eprintln!("{}: is the load balancer sticky?", error.request.url);
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {

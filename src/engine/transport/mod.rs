@@ -10,6 +10,17 @@ pub(crate) mod websocket;
 pub(crate) use self::frame::Partial;
 
 /// What carries the bytes of a session now.
+///
+/// ```
+/// use greenroom::{SocketIo, Transport, prelude::*};
+///
+/// // Without long-polling no load balancer has to be sticky.
+/// SocketIo::builder().transports([Transport::WebSocket]).namespace(
+///     Namespace::new("/").on_connect(|socket: Socket| async move {
+///         println!("{} has come by {}", socket.id(), socket.transport());
+///     }),
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// HTTP long-polling: GET requests wait for packets, POST requests bring them.

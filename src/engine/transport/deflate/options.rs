@@ -9,6 +9,14 @@ const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
 
 /// What a server has to say about the size of a window: the distance, as a power of two, over which
 /// one direction may refer to what was sent before.
+///
+/// ```
+/// use greenroom::{PerMessageDeflate, SocketIo, WindowBits};
+///
+/// // 4 KiB for each client, instead of 32.
+/// let options = PerMessageDeflate::new().server_max_window_bits(WindowBits::Max(12));
+/// SocketIo::builder().per_message_deflate(options);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WindowBits {
