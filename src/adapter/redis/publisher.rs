@@ -179,14 +179,15 @@ impl Publisher {
     }
 
     /// Carries out a command; what each server says to it (one, or the masters of a cluster), or
-    /// `None` if Redis does not answer.
+    /// `None` if Redis does not answer. Without patience it does not wait for the other servers either.
     pub(super) fn ask(
         &self,
         command: Cmd,
         patience: Patience,
     ) -> impl Future<Output = Option<Vec<Value>>> + use<> {
         let (answer, answers) = oneshot::channel();
-        let asked = self.0.0.push(Command::Ask { command, answer }, patience).is_ok();
+        let now = patience == Patience::None;
+        let asked = self.0.0.push(Command::Ask { now, command, answer }, patience).is_ok();
         async move { if asked { answers.await.ok() } else { None } }
     }
 

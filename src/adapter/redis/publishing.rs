@@ -268,7 +268,7 @@ impl Task {
                     run.publications.push(publication);
                     run.given.push((since, patience, deadline));
                 }
-                Command::Ask { command, answer } => {
+                Command::Ask { command, answer, .. } => {
                     // Behind what was published before it.
                     self.publish(&mut run, connection).await?;
                     match connection.ask(command).await {

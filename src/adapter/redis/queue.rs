@@ -45,6 +45,8 @@ pub(super) enum Command {
     Publish(Publication, Since),
     /// Any command, and who waits for what each server answers.
     Ask {
+        /// Whether it asks for what is so now, and not when what was published before has arrived.
+        now: bool,
         command: Cmd,
         answer: oneshot::Sender<Vec<Value>>,
     },
@@ -75,7 +77,8 @@ impl Command {
         match self {
             Self::Publish(publication, _) => publication.kind != Kind::Message,
             Self::Inquire { .. } => true,
-            Self::Ask { .. } | Self::Flush(_) => false,
+            Self::Ask { now, .. } => *now,
+            Self::Flush(_) => false,
         }
     }
 }
@@ -185,7 +188,9 @@ impl Queue {
         now: impl FnOnce() -> Instant,
     ) -> Result<(), Unsent> {
         let mut waiting = Waiting { command, patience, deadline: None };
-        if !self.is_open() {
+        let at_once =
+            self.is_holding() && matches!(waiting.command, Command::Ask { now: true, .. });
+        if !self.is_open() && !at_once {
             if patience == Patience::None {
                 return Err(Unsent::Unawaited);
             }

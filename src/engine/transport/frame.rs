@@ -13,7 +13,7 @@ use super::deflate::InflateError;
 pub(crate) const MAX_HEADER: usize = 10;
 
 /// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
-pub(super) const MAX_CONTROL: usize = 125;
+const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;
 

@@ -16,14 +16,14 @@ use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::engine::transport::frame::{Decoder, MAX_CONTROL, Message};
+use crate::engine::transport::frame::{Decoder, Message};
 
 /// How long a client is waited for that does not answer the server's close frame.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read what is left, if nothing else is waited for: what the system has room
 /// for is written long before. Clients that have closed give a server a second to end the connection.
-pub(super) const REST_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const REST_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long all of it may take: either time starts anew when the client may have read something.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
@@ -99,12 +99,6 @@ impl Ending {
         Poll::Pending
     }
 
-    fn take_answer(&mut self) {
-        self.answered = true;
-        // The server's was read, unless the two have crossed.
-        self.certain |= self.timeout.is_some();
-    }
-
     /// Looks for the client's close frame; all else goes unheard. Ready at the end of the stream.
     fn poll_read(
         &mut self,
@@ -122,9 +116,6 @@ impl Ending {
             }
             self.heard = true;
             if self.answered || self.garbled {
-                if !self.answered && ends_with_close(unread) {
-                    self.take_answer();
-                }
                 *unread = Bytes::new();
                 continue;
             }
@@ -141,26 +132,13 @@ impl Ending {
                 }
                 Ok(_) => {
                     *unread = Bytes::new();
-                    if self.answered {
-                        self.take_answer();
-                    }
+                    // It was read, unless it crossed the server's.
+                    self.certain |= self.answered && self.timeout.is_some();
                 }
                 Err(_) => self.garbled = true,
             }
         }
     }
-}
-
-/// Whether these bytes end with what may be a close frame of a client. Where frames begin is not known any
-/// more; a client that sees why it was refused answers, and then nothing comes behind it. What only
-/// looks like it ends the connection a little earlier.
-fn ends_with_close(bytes: &[u8]) -> bool {
-    const EMPTY: usize = 6;
-    let is_close = |length: usize| {
-        let start = bytes.len().checked_sub(EMPTY + length)?;
-        Some(bytes[start] == 0x88 && usize::from(bytes[start + 1]) == 0x80 | length)
-    };
-    (0..=MAX_CONTROL).any(|length| is_close(length) == Some(true))
 }
 
 #[cfg(all(test, feature = "testing"))]
