@@ -242,7 +242,13 @@ impl Task {
         };
         if self.shared.queue.borrow().is_holding() {
             let is_back = counted.as_ref().is_some_and(|c| self.shared.audience.is_back(c));
-            let settled = is_back && self.state.is_up(Side::Subscriber);
+            let settled = is_back
+                && self.state.is_up(Side::Subscriber)
+                && match connection.is_well().await {
+                    Err(error) if is_broken(&error) => return Err(error),
+                    // As above.
+                    is_well => is_well.unwrap_or(false),
+                };
             if !settled && held.elapsed() < SETTLING {
                 return Ok(Reached::All);
             }

@@ -239,6 +239,19 @@ impl Connection {
         self.ask_those_reached(redis::cmd("PING")).await.map(|(_, missing)| missing)
     }
 
+    /// Whether what is published on one server reaches those who listen on the others: after a cluster
+    /// was away, its masters have to find each other first.
+    pub(super) async fn is_well(&mut self) -> RedisResult<bool> {
+        if let Self::Single(_) = self {
+            return Ok(true);
+        }
+        let info = redis::cmd("CLUSTER").arg("INFO").take();
+        let (infos, missing) = self.ask_those_reached(info).await?;
+        let mut texts = infos.into_iter().map(redis::from_redis_value::<String>);
+        let is_well = texts.all(|text| text.is_ok_and(|text| text.contains("cluster_state:ok")));
+        Ok(is_well && missing == 0)
+    }
+
     /// The answers, and how many masters have not been asked.
     async fn ask_those_reached(&mut self, command: Cmd) -> RedisResult<(Vec<Value>, usize)> {
         match self {
