@@ -1,10 +1,5 @@
 //! The JSON API.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use actix_web::{
     App,
     body::to_bytes,
@@ -20,8 +15,9 @@ use greenroom::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::Level;
 
-use crate::{HASH, chat, open};
+use crate::{HASH, chat, lines::Lines, open};
 
 /// A server with its interface; the API is below `/api`.
 struct Desk {
@@ -241,33 +237,16 @@ async fn emits_moves_and_disconnects_do_what_they_say() {
     assert!(ben.is_connected());
 }
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[actix_rt::test]
 async fn what_is_done_is_logged_with_whom_it_concerned() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let (log, _logging) = Lines::of_this_thread(Level::INFO);
     let desk = start(open());
     let body = json!({ "to": ["red", "blue"], "except": "vip", "event": "hi" });
     desk.post("emit", &body).await;
     desk.post("leave", &json!({ "to": "red", "rooms": "red" })).await;
     desk.post("disconnect", &json!({ "to": null, "except": ["vip"] })).await;
-    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = lines.lines().filter_map(|line| line.split_once(": admin: ")).collect();
+    let text = log.text();
+    let lines: Vec<_> = text.lines().filter_map(|line| line.split_once(": admin: ")).collect();
     let expected = [
         r#"emit namespace="/" whom=["red", "blue"] except=["vip"] event="hi""#,
         r#"leave namespace="/" whom=["red"] except=[] rooms=["red"]"#,

@@ -4,6 +4,8 @@
 mod api;
 mod cluster;
 mod crowd;
+#[path = "../support/lines.rs"]
+mod lines;
 
 use std::time::Duration;
 

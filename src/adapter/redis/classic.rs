@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Links, RedisAdapter, census,
+    named::Named,
     publisher::{Publish, Publisher},
     recent::Recent,
     roster::Roster,
@@ -40,7 +41,7 @@ type Places = Rc<RefCell<Index>>;
 #[derive(Default)]
 struct Index {
     seats: HashMap<SeatNumber, Rc<Place>>,
-    names: HashMap<Rc<str>, Vec<Rc<Place>>>,
+    names: Named<Rc<str>, Place>,
 }
 
 /// The channels of one namespace.
@@ -168,8 +169,7 @@ impl Place {
 impl Index {
     fn add(&mut self, place: Rc<Place>) {
         for subscription in place.subscriptions() {
-            let name = Rc::clone(subscription.name());
-            self.names.entry(name).or_default().push(Rc::clone(&place));
+            self.names.add(Rc::clone(subscription.name()), &place);
         }
         self.seats.insert(place.seat.number, place);
     }
@@ -177,16 +177,8 @@ impl Index {
     /// Returns what nobody wants any more.
     fn remove(&mut self, number: SeatNumber) -> Vec<Subscription> {
         let Some(place) = self.seats.remove(&number) else { return Vec::new() };
-        let mut unwanted = |subscription: &Subscription| {
-            let Some(places) = self.names.get_mut(subscription.name()) else { return false };
-            places.retain(|other| other.seat.number != number);
-            let unwanted = places.is_empty();
-            if unwanted {
-                self.names.remove(subscription.name());
-            }
-            unwanted
-        };
-        place.subscriptions().into_iter().filter(|s| unwanted(s)).collect()
+        let unwanted = |subscription: &Subscription| self.names.remove(subscription.name(), &place);
+        place.subscriptions().into_iter().filter(unwanted).collect()
     }
 }
 
@@ -199,8 +191,7 @@ async fn listen(
 ) {
     while let Some(heard) = messages.recv().await {
         let name = heard.pattern.as_ref().unwrap_or(&heard.channel);
-        // One, but for a namespace that has a successor already.
-        let places = places.borrow().names.get(&**name).cloned().unwrap_or_default();
+        let places = places.borrow().names.get(&**name);
         for place in places {
             if let Some(read) = place.read(&heard, inbox.max_bytes) {
                 inbox.receive(&place.seat, read).await;

@@ -10,6 +10,7 @@ mod census;
 mod classic;
 mod emitter;
 mod endpoint;
+mod named;
 mod publisher;
 mod publishing;
 mod queue;

@@ -4,11 +4,11 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
-use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use super::{
     Links, ShardedRedisAdapter, SubscriptionMode,
+    named::Named,
     publisher::{Publish, Publisher},
     recent::Recent,
     roster::Roster,
@@ -45,7 +45,7 @@ type Places = Rc<RefCell<Index>>;
 struct Index {
     seats: HashMap<SeatNumber, Rc<Place>>,
     /// One for each, but for a namespace that has a successor already.
-    names: HashMap<Rc<str>, SmallVec<[Rc<Place>; 1]>>,
+    names: Named<Rc<str>, Place>,
 }
 
 /// The channels of one namespace.
@@ -156,26 +156,13 @@ impl Place {
 impl Index {
     /// Whether nobody listened to it before.
     fn add(&mut self, place: &Rc<Place>, channel: &Rc<str>) -> bool {
-        if !place.channels.borrow_mut().insert(Rc::clone(channel)) {
-            return false;
-        }
-        let places = self.names.entry(Rc::clone(channel)).or_default();
-        places.push(Rc::clone(place));
-        places.len() == 1
+        place.channels.borrow_mut().insert(Rc::clone(channel))
+            && self.names.add(Rc::clone(channel), place)
     }
 
     /// Whether nobody listens to it any more.
-    fn remove(&mut self, place: &Place, channel: &Rc<str>) -> bool {
-        if !place.channels.borrow_mut().remove(channel) {
-            return false;
-        }
-        let Some(places) = self.names.get_mut(channel) else { return false };
-        places.retain(|other| other.seat.number != place.seat.number);
-        let nobody = places.is_empty();
-        if nobody {
-            self.names.remove(channel);
-        }
-        nobody
+    fn remove(&mut self, place: &Rc<Place>, channel: &Rc<str>) -> bool {
+        place.channels.borrow_mut().remove(channel) && self.names.remove(channel, place)
     }
 }
 
@@ -187,7 +174,7 @@ async fn listen(
     inbox: Inbox,
 ) {
     while let Some(heard) = messages.recv().await {
-        let places = places.borrow().names.get(&*heard.channel).cloned().unwrap_or_default();
+        let places = places.borrow().names.get(&*heard.channel);
         for place in places {
             inbox.receive(&place.seat, place.read(&heard, inbox.max_bytes)).await;
         }

@@ -282,7 +282,7 @@ fn heard_of(push: PushInfo) -> Option<Heard> {
     Some(Heard { channel, pattern, message: message.into(), size })
 }
 
-fn bytes_of(value: Value) -> Option<Vec<u8>> {
+pub(super) fn bytes_of(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) => Some(text.into_bytes()),

@@ -10,6 +10,7 @@ use redis::{Arg, Cmd, RedisResult, Value};
 use super::{
     queue::{Command, Kind, Waiting},
     server::Connection,
+    subscriber::bytes_of,
 };
 
 /// Where the fields begin in `XADD stream MAXLEN ~ n * ...`.
@@ -97,16 +98,11 @@ fn behind(id: &[u8]) -> Vec<u8> {
 
 /// The id of an entry, and its fields as they were given.
 fn parts(entry: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let bytes = |value| match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        _ => None,
-    };
     let Value::Array(pair) = entry else { return None };
     let mut pair = pair.into_iter();
-    let id = bytes(pair.next()?)?;
+    let id = bytes_of(pair.next()?)?;
     let Value::Array(fields) = pair.next()? else { return None };
-    Some((id, fields.into_iter().map(bytes).collect::<Option<_>>()?))
+    Some((id, fields.into_iter().map(bytes_of).collect::<Option<_>>()?))
 }
 
 fn is_of(command: &Cmd, fields: &[Vec<u8>]) -> bool {

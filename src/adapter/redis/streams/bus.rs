@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    hash::Hash,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -10,7 +9,6 @@ use std::{
 
 use hashbrown::HashMap;
 use redis::Cmd;
-use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -28,6 +26,7 @@ use crate::{
         recovery::{Change, Offset, Pid, Recall, Recalled},
         redis::{
             Links, PATIENCE,
+            named::Named,
             publisher::{Publish, Publisher},
             roster::Roster,
             server::Server,
@@ -65,23 +64,19 @@ struct Reading {
 
 type Places = Rc<RefCell<Index>>;
 
-/// The namespaces, by their numbers, and by their names and channels: of these each has one, but
-/// for a namespace that has a successor already.
+/// The namespaces, by their numbers, and by their names and channels.
 #[derive(Default)]
 struct Index {
     seats: HashMap<SeatNumber, Rc<Place>>,
-    names: HashMap<Arc<str>, Found>,
-    channels: HashMap<Rc<str>, Found>,
+    names: Named<Arc<str>, Place>,
+    channels: Named<Rc<str>, Place>,
 }
-
-type Found = SmallVec<[Rc<Place>; 1]>;
 
 impl Index {
     fn add(&mut self, place: Rc<Place>) {
-        let name = Arc::clone(&place.seat.namespace);
-        self.names.entry(name).or_default().push(Rc::clone(&place));
+        self.names.add(Arc::clone(&place.seat.namespace), &place);
         for channel in place.channels() {
-            self.channels.entry(Rc::clone(channel)).or_default().push(Rc::clone(&place));
+            self.channels.add(Rc::clone(channel), &place);
         }
         self.seats.insert(place.seat.number, place);
     }
@@ -89,29 +84,10 @@ impl Index {
     /// Takes out a namespace, and returns the channels that nobody listens to any more.
     fn remove(&mut self, number: SeatNumber) -> Vec<Rc<str>> {
         let Some(place) = self.seats.remove(&number) else { return Vec::new() };
-        without(&mut self.names, &place.seat.namespace, number);
+        self.names.remove(&place.seat.namespace, &place);
         let channels = place.channels().into_iter().cloned();
-        channels.filter(|channel| without(&mut self.channels, channel, number)).collect()
+        channels.filter(|channel| self.channels.remove(channel, &place)).collect()
     }
-
-    fn of_name(&self, namespace: &str) -> Found {
-        self.names.get(namespace).cloned().unwrap_or_default()
-    }
-
-    fn of_channel(&self, channel: &str) -> Found {
-        self.channels.get(channel).cloned().unwrap_or_default()
-    }
-}
-
-/// Takes a namespace out, and says whether nothing is left of its name.
-fn without<K: Hash + Eq>(index: &mut HashMap<K, Found>, name: &K, number: SeatNumber) -> bool {
-    let Some(places) = index.get_mut(name) else { return false };
-    places.retain(|other| other.seat.number != number);
-    let nothing = places.is_empty();
-    if nothing {
-        index.remove(name);
-    }
-    nothing
 }
 
 struct Place {
@@ -223,7 +199,7 @@ async fn hand_on(
 ) {
     while let Some(entry) = entries.recv().await {
         handed.set(Some(entry.id));
-        let found = places.borrow().of_name(&entry.namespace);
+        let found = places.borrow().names.get(&*entry.namespace);
         for place in found {
             if !entry.is_of(&place.seat.uid) {
                 let read = entry.read(inbox.max_bytes);
@@ -243,7 +219,7 @@ async fn listen(
     inbox: Inbox,
 ) {
     while let Some(heard) = messages.recv().await {
-        let found = places.borrow().of_channel(&heard.channel);
+        let found = places.borrow().channels.get(&*heard.channel);
         for place in found {
             let read = envelope::parse(&heard.message, inbox.max_bytes);
             place.roster.hear(&read);
@@ -392,6 +368,7 @@ impl Drop for Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::redis::named::Found;
 
     fn place(number: SeatNumber, namespace: &str) -> Rc<Place> {
         let seat = Seat { number, namespace: namespace.into(), uid: Uid::hex() };
@@ -412,15 +389,15 @@ mod tests {
         for place in [&first, &other, &successor] {
             index.add(Rc::clone(place));
         }
-        let numbers = |found: Found| found.iter().map(|p| p.seat.number).collect::<Vec<_>>();
-        assert_eq!(numbers(index.of_name("/a")), [1, 3]);
-        assert_eq!(numbers(index.of_channel("p#/a#")), [1, 3]);
-        assert_eq!(numbers(index.of_channel(&first.own)), [1]);
+        let numbers = |found: Found<Place>| found.iter().map(|p| p.seat.number).collect::<Vec<_>>();
+        assert_eq!(numbers(index.names.get("/a")), [1, 3]);
+        assert_eq!(numbers(index.channels.get("p#/a#")), [1, 3]);
+        assert_eq!(numbers(index.channels.get(&*first.own)), [1]);
         assert_eq!(index.remove(1), [Rc::clone(&first.own)], "its successor listens to the other");
-        assert_eq!(numbers(index.of_name("/a")), [3]);
+        assert_eq!(numbers(index.names.get("/a")), [3]);
         assert_eq!(index.remove(3).len(), 2);
-        assert!(index.of_name("/a").is_empty() && index.of_channel("p#/a#").is_empty());
-        assert_eq!(numbers(index.of_name("/b")), [2]);
+        assert!(index.names.get("/a").is_empty() && index.channels.get("p#/a#").is_empty());
+        assert_eq!(numbers(index.names.get("/b")), [2]);
         assert!(index.remove(3).is_empty());
     }
 }
