@@ -115,15 +115,15 @@ impl Report<'_> {
         }
         write!(
             f,
-            "\n| target | workers | at most | measured | reached |\n| --- | --- | --- | --- | --- |"
+            "\n| target | server | at most | measured | reached |\n| --- | --- | --- | --- | --- |"
         )?;
         for row in &self.options.rows {
             for target in row.targets {
-                let own = format!("greenroom {}", target.workers);
+                let own = target.server;
                 if !self.names().any(|name| name == own) {
                     continue;
                 }
-                let figure = self.median(row, &own);
+                let figure = self.median(row, own);
                 let (limit, measured) = match target.reference(|name| self.median(row, name)) {
                     Reference::Absolute => (format!("{} KiB", target.factor), figure),
                     Reference::Server(name, of) => {
@@ -139,7 +139,7 @@ impl Report<'_> {
                     None => ("-".into(), "nothing to compare with"),
                 };
                 let Row { title, .. } = row;
-                write!(f, "\n| {title} | {} | {limit} | {shown} | {reached} |", target.workers)?;
+                write!(f, "\n| {title} | {own} | {limit} | {shown} | {reached} |")?;
             }
         }
         writeln!(f)

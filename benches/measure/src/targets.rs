@@ -4,7 +4,7 @@
 /// A limit on what greenroom may cost in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    pub workers: usize,
+    pub server: &'static str,
     /// At most so much.
     pub factor: f64,
     pub of: Of,
@@ -17,41 +17,51 @@ pub enum Of {
     JoinedFloor,
     /// On so many threads.
     Socketioxide(usize),
-    /// The cheapest of socketioxide on as many threads and Node.js.
-    BetterPeer,
+    /// The cheapest of socketioxide on so many threads and Node.js.
+    BetterPeer(usize),
     Kibibytes,
 }
 
 use Of::{BetterPeer, Floor, JoinedFloor, Kibibytes, Socketioxide};
 
-const fn at_most(workers: usize, factor: f64, of: Of) -> Target {
-    Target { workers, factor, of }
+const ONE: &str = "greenroom 1";
+const TWO: &str = "greenroom 2";
+const LEAN: &str = "greenroom lean";
+
+const fn at_most(server: &'static str, factor: f64, of: Of) -> Target {
+    Target { server, factor, of }
 }
 
 pub const BROADCAST: &[Target] = &[
-    at_most(1, 1.2, Floor),
-    at_most(1, 0.85, Socketioxide(1)),
-    at_most(2, 1.2, Floor),
-    at_most(2, 0.85, Socketioxide(2)),
+    at_most(ONE, 1.2, Floor),
+    at_most(ONE, 0.85, Socketioxide(1)),
+    at_most(TWO, 1.2, Floor),
+    at_most(TWO, 0.85, Socketioxide(2)),
 ];
 pub const BROADCAST_16: &[Target] = &[
-    at_most(1, 0.8, Socketioxide(1)),
-    at_most(1, 1.3, JoinedFloor),
-    at_most(2, 1.0, Socketioxide(1)),
+    at_most(ONE, 0.8, Socketioxide(1)),
+    at_most(ONE, 1.3, JoinedFloor),
+    at_most(TWO, 1.0, Socketioxide(1)),
 ];
 pub const PACED: &[Target] =
-    &[at_most(1, 0.85, Socketioxide(1)), at_most(2, 0.85, Socketioxide(2))];
-pub const LARGE: &[Target] = &[at_most(1, 1.15, Floor), at_most(2, 1.15, Floor)];
-pub const ROOMS: &[Target] = &[at_most(1, 0.8, Socketioxide(1)), at_most(2, 1.1, Socketioxide(1))];
-pub const ECHO: &[Target] = &[at_most(1, 0.85, Socketioxide(1)), at_most(2, 0.85, Socketioxide(2))];
-pub const STORM: &[Target] = &[at_most(1, 0.95, Socketioxide(1)), at_most(2, 1.2, Socketioxide(1))];
+    &[at_most(ONE, 0.85, Socketioxide(1)), at_most(TWO, 0.85, Socketioxide(2))];
+pub const LARGE: &[Target] = &[at_most(ONE, 1.15, Floor), at_most(TWO, 1.15, Floor)];
+pub const ROOMS: &[Target] =
+    &[at_most(ONE, 0.8, Socketioxide(1)), at_most(TWO, 1.1, Socketioxide(1))];
+pub const ECHO: &[Target] =
+    &[at_most(ONE, 0.85, Socketioxide(1)), at_most(TWO, 0.85, Socketioxide(2))];
+pub const STORM: &[Target] =
+    &[at_most(ONE, 0.95, Socketioxide(1)), at_most(TWO, 1.2, Socketioxide(1))];
 pub const CONNECT: &[Target] =
-    &[at_most(1, 1.0, Socketioxide(1)), at_most(2, 1.0, Socketioxide(2))];
+    &[at_most(ONE, 1.0, Socketioxide(1)), at_most(TWO, 1.0, Socketioxide(2))];
 pub const UPGRADE: &[Target] =
-    &[at_most(1, 0.8, Socketioxide(1)), at_most(2, 0.8, Socketioxide(2))];
-pub const IDLE: &[Target] = &[at_most(1, 11.0, Kibibytes), at_most(2, 11.0, Kibibytes)];
-pub const IDLE_UPGRADED: &[Target] = &[at_most(1, 14.0, Kibibytes), at_most(2, 14.0, Kibibytes)];
-pub const VARIANT: &[Target] = &[at_most(1, 0.85, BetterPeer), at_most(2, 0.85, BetterPeer)];
+    &[at_most(ONE, 0.8, Socketioxide(1)), at_most(TWO, 0.8, Socketioxide(2))];
+pub const IDLE: &[Target] =
+    &[at_most(ONE, 11.0, Kibibytes), at_most(TWO, 11.0, Kibibytes), at_most(LEAN, 11.0, Kibibytes)];
+pub const IDLE_UPGRADED: &[Target] =
+    &[at_most(ONE, 14.0, Kibibytes), at_most(TWO, 14.0, Kibibytes), at_most(LEAN, 14.0, Kibibytes)];
+pub const VARIANT: &[Target] =
+    &[at_most(ONE, 0.85, BetterPeer(1)), at_most(TWO, 0.85, BetterPeer(2))];
 
 /// What a target is measured against, by name of a server and its figure.
 pub enum Reference {
@@ -78,9 +88,8 @@ impl Target {
                 Reference::None(_) => one("socketioxide 1".into()),
                 found => found,
             },
-            BetterPeer => {
-                let names =
-                    [format!("socketioxide {}", self.workers), "node".into(), "node tuned".into()];
+            BetterPeer(threads) => {
+                let names = [format!("socketioxide {threads}"), "node".into(), "node tuned".into()];
                 let with_figures =
                     names.into_iter().filter_map(|name| Some((figure(&name)?, name)));
                 with_figures
@@ -109,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_fails_on_two_threads_is_taken_on_one() {
-        let target = at_most(2, 0.85, Socketioxide(2));
+        let target = at_most(TWO, 0.85, Socketioxide(2));
         let one = ("socketioxide 1", 3.0);
         assert_eq!(found(&target, &[one, ("socketioxide 2", 4.0)]), "socketioxide 2: 4");
         assert_eq!(found(&target, &[one]), "socketioxide 1: 3");
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_better_peer_is_the_cheapest_there_is() {
-        let target = at_most(1, 0.85, BetterPeer);
+        let target = at_most(ONE, 0.85, BetterPeer(1));
         let figures = [("socketioxide 1", 3.0), ("node", 9.0), ("node tuned", 2.0)];
         assert_eq!(found(&target, &figures), "node tuned: 2");
         assert_eq!(found(&target, &figures[..2]), "socketioxide 1: 3");
