@@ -37,7 +37,7 @@ use super::{
     packet::Packet,
     pipe::{Farewell, Generation, Inbound, Look, Pipe},
     registry::Sessions,
-    session::{Action, CloseReason, Session, Timing},
+    session::{Action, CloseReason, FIRST_RELEASE, Session, Timing},
     transport::Transport,
 };
 use crate::metrics::{Metrics, meters::Rare};
@@ -96,6 +96,7 @@ impl<P: Protocol> Link<P> {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
             upgrade_timeout: config.upgrade_timeout,
+            first_release: FIRST_RELEASE,
         };
         let session = Session::new(timing, pipe.dialect().revision);
         Self {

@@ -105,6 +105,8 @@ pub(crate) struct Timing {
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
+    /// From the answer to a probe until a waiting poll is released.
+    pub(crate) first_release: Duration,
 }
 
 impl Timing {
@@ -118,7 +120,12 @@ impl Timing {
 /// is read in that time has had its pong lost among it.
 const MAX_POSTPONED: u8 = 2;
 
-/// How often a waiting poll is released while an upgrade is under way.
+/// When a waiting poll is released after the answer to a probe. A client that gets the answer first waits for
+/// its poll and moves; one whose poll returns first polls again, and moves an interval later. The
+/// reference has no first time of its own.
+pub(crate) const FIRST_RELEASE: Duration = Duration::from_millis(10);
+
+/// How often a waiting poll is released from then on, while the upgrade is under way.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -187,7 +194,7 @@ impl Session {
         match packet {
             Packet::Ping(data) if &*data == "probe" => {
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.release = Some(now + RELEASE_INTERVAL);
+                    upgrade.release = Some(now + self.timing.first_release);
                 }
                 Action::AnswerProbe
             }

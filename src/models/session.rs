@@ -100,6 +100,7 @@ impl Life {
             ping_interval: PING_INTERVAL * UNIT,
             ping_timeout: PING_TIMEOUT * UNIT,
             upgrade_timeout: UPGRADE_TIMEOUT * UNIT,
+            first_release: UNIT,
         };
         Self {
             owner,

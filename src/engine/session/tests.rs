@@ -9,8 +9,12 @@ fn session() -> Session {
 }
 
 fn of(revision: Revision) -> Session {
-    let timing =
-        Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, upgrade_timeout: UPGRADE };
+    let timing = Timing {
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        upgrade_timeout: UPGRADE,
+        first_release: FIRST_RELEASE,
+    };
     Session::new(timing, revision)
 }
 
@@ -74,8 +78,11 @@ fn an_upgrade_probes_then_switches() {
         session.packet(|| ms(2), 0, text("still polling")),
         Action::Deliver(Message::Text("still polling".into()))
     );
-    assert_eq!(session.tick(ms(101)), Action::ReleasePoll);
-    assert_eq!(session.packet(|| ms(102), 1, Packet::Upgrade), Action::Switch);
+    for (early, due) in [(10, 11), (110, 111), (210, 211)] {
+        assert_eq!(session.tick(ms(early)), Action::Nothing);
+        assert_eq!(session.tick(ms(due)), Action::ReleasePoll, "a waiting poll, soon and again");
+    }
+    assert_eq!(session.packet(|| ms(212), 1, Packet::Upgrade), Action::Switch);
     assert!(!session.is_upgrading());
 }
 
