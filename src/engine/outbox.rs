@@ -164,6 +164,11 @@ impl Outbox {
         self.noticed = fill >= Fill::Slow;
     }
 
+    /// Whether something waits for operations that are in flight.
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What is held against the bounds: bytes and packets.
     fn load(&self) -> (usize, usize) {
         // The packet that came last does not count, however large: a bound below the size of a

@@ -4,6 +4,8 @@
 //! together, and the mailbox with them. What is started here is started again after a panic: the
 //! message at which it panicked is lost, its mailbox and its address stay.
 
+mod gathering;
+
 use std::{
     any::{Any, type_name},
     future::Future,
@@ -23,6 +25,8 @@ use actix::{
 };
 use tokio::time::Instant;
 use tracing::error;
+
+use self::gathering::Gathering;
 
 /// Panics that an actor survives within [`WINDOW`]; at the next one it ends.
 const RESTARTS: u32 = 100;
@@ -78,8 +82,8 @@ where
     address
 }
 
-/// The same on another thread.
-pub(crate) fn start_in<A>(
+/// The same on another thread, for an actor that [gathers](gathering).
+pub(crate) fn start_gathering_in<A>(
     arbiter: &ArbiterHandle,
     make: impl FnOnce() -> A + Send + 'static,
 ) -> Addr<A>
@@ -87,7 +91,10 @@ where
     A: Supervised + Actor<Context = Context<A>>,
 {
     let (sender, receiver): (_, AddressReceiver<A>) = channel(MAILBOX);
-    arbiter.spawn_fn(move || run(Context::with_receiver(receiver), make()));
+    arbiter.spawn_fn(move || {
+        let context = Context::with_receiver(receiver);
+        actix::spawn(Gathering::new(Outliving::new(context, make())));
+    });
     Addr::new(sender)
 }
 
@@ -96,8 +103,7 @@ pub(crate) fn run<A>(context: Context<A>, actor: A)
 where
     A: Supervised + Actor<Context = Context<A>>,
 {
-    let future = Some(context.into_future(actor));
-    actix::spawn(Outliving { future, since: None, panics: 0 });
+    actix::spawn(Outliving::new(context, actor));
 }
 
 /// What a panic said, for the log.
@@ -117,6 +123,10 @@ struct Outliving<A: Supervised + Actor<Context = Context<A>>> {
 }
 
 impl<A: Supervised + Actor<Context = Context<A>>> Outliving<A> {
+    fn new(context: Context<A>, actor: A) -> Self {
+        Self { future: Some(context.into_future(actor)), since: None, panics: 0 }
+    }
+
     /// The actor has panicked; whether it goes on.
     fn recover(&mut self, payload: &(dyn Any + Send)) -> bool {
         let (actor, reason) = (type_name::<A>(), panic_text(payload));

@@ -13,7 +13,7 @@ use super::{
     rebuilding::Moment,
 };
 use crate::{
-    engine::supervision::start_in,
+    engine::supervision::start_gathering_in,
     packet::Outgoing,
     room::{
         Ended, Fate, Key, Room, Rooms,
@@ -84,7 +84,8 @@ impl Namespace {
         let generation = self.crew.get(worker).map_or(0, |post| post.generation + 1);
         let ended = ctx.address().recipient();
         let meters = Arc::clone(&self.description.meters);
-        let rooms = start_in(&arbiter, move || Rooms::new(worker, generation, ended, meters));
+        let rooms =
+            start_gathering_in(&arbiter, move || Rooms::new(worker, generation, ended, meters));
         self.crew.0[worker] = Some(Post { rooms, generation, arbiter });
     }
 

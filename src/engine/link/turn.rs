@@ -22,6 +22,9 @@ use super::{Link, Protocol};
 pub(crate) trait Turn: fmt::Debug {
     /// Handles it now, as much as fits into one turn. `false` if the session has to be woken instead.
     fn take(&self) -> bool;
+
+    /// Whether it has had its first turn.
+    fn has_begun(&self) -> bool;
 }
 
 /// The future of the actor.
@@ -73,6 +76,10 @@ impl<P: Protocol> Turn for Runner<P> {
             waker.wake_by_ref();
         }
         true
+    }
+
+    fn has_begun(&self) -> bool {
+        self.waker.get().is_some()
     }
 }
 

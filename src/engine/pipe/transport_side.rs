@@ -90,6 +90,13 @@ impl Pipe {
         Poll::Ready(taken)
     }
 
+    /// Whether what waits will be joined by more as soon as operations of the client's listeners have
+    /// arrived.
+    pub(crate) fn expects_more(&self, generation: Generation) -> bool {
+        let state = self.lock();
+        state.carrier.generation == generation && state.outbox.holds()
+    }
+
     /// What a WebSocket sends next: at least one frame, and more as long as they are no more than `max`
     /// bytes together. `into` is empty. The error is the end, with the code of the close frame.
     pub(crate) fn poll_frames(

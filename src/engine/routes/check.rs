@@ -1,6 +1,6 @@
 //! The checks of a request, in the reference's order, and its facts.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
 
 use actix_web::{
     HttpRequest,
@@ -36,10 +36,10 @@ impl<S: Service> Endpoint<S> {
     pub(super) async fn check(
         &self,
         req: &HttpRequest,
-        query: &[(String, String)],
+        query: &Query<'_>,
         upgrade: bool,
     ) -> Result<Checked, Refused> {
-        let find = |name: &str| query.iter().rev().find(|(n, _)| n == name).map(|(_, v)| &**v);
+        let find = |name: &str| query.find(name);
         let get = |name: &str| find(name).unwrap_or_default();
         let transport: Option<Transport> = get("transport").parse().ok();
         let enabled = |transport: &Transport| self.engine.config.transports.contains(transport);
@@ -139,27 +139,42 @@ fn bad_request(name: &str, mut context: serde_json::Value) -> Refused {
 /// What a parameter of the query takes besides its text.
 const PARAMETER: usize = 64;
 
+/// The query of a request, decoded.
+pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).collect())
+    }
+
+    /// The last parameter of this name.
+    fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// What is kept as long as the session.
+    fn to_owned(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+}
+
 /// A request, and its facts as soon as somebody wants them.
 pub(super) struct Asked<'a> {
     pub(super) req: &'a HttpRequest,
     pub(super) upgrade: bool,
+    pub(super) query: Query<'a>,
     config: &'a Config,
-    query: Vec<(String, String)>,
     facts: Option<Arc<Request>>,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn new(req: &'a HttpRequest, config: &'a Config, upgrade: bool) -> Self {
-        Self { req, upgrade, config, query: parse_query(req.query_string()), facts: None }
-    }
-
-    pub(super) fn query(&self) -> &[(String, String)] {
-        self.facts.as_ref().map_or(&self.query, |facts| &facts.query)
+        Self { req, upgrade, query: Query::parse(req.query_string()), config, facts: None }
     }
 
     /// Whether it opens a session, or would.
     pub(super) fn is_initial(&self) -> bool {
-        self.query().iter().rev().find(|(name, _)| name == "sid").is_none_or(|(_, v)| v.is_empty())
+        self.query.find("sid").is_none_or(str::is_empty)
     }
 
     /// Whether it may be kept as long as a session.
@@ -167,7 +182,7 @@ impl<'a> Asked<'a> {
         let url = self.req.uri().path_and_query().map_or(0, |url| url.as_str().len());
         let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
         let headers: usize = self.req.headers().iter().map(header).sum();
-        let size = url + headers + self.query().len() * PARAMETER;
+        let size = url + headers + self.query.0.len() * PARAMETER;
         if size > most {
             debug!(size, "request refused: headers and URL too large");
             return Err(RequestError::RequestTooLarge);
@@ -176,22 +191,14 @@ impl<'a> Asked<'a> {
     }
 
     pub(super) fn facts(&mut self) -> Arc<Request> {
-        let (req, config, query) = (self.req, self.config, &mut self.query);
+        let (req, config, query) = (self.req, self.config, &self.query);
         let facts = self.facts.get_or_insert_with(|| {
-            let asked = query.iter().rev().find(|(name, _)| name == "transport");
             let came = if self.upgrade { Transport::WebSocket } else { Transport::Polling };
-            let transport = asked.and_then(|(_, name)| name.parse().ok()).unwrap_or(came);
-            Arc::new(facts(req, config, std::mem::take(query), transport))
+            let asked = query.find("transport").and_then(|name| name.parse().ok());
+            Arc::new(facts(req, config, query.to_owned(), asked.unwrap_or(came)))
         });
         Arc::clone(facts)
     }
-}
-
-fn parse_query(query: &str) -> Vec<(String, String)> {
-    let mut query: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    // It is kept as long as the session.
-    query.shrink_to_fit();
-    query
 }
 
 fn facts(

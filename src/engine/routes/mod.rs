@@ -2,7 +2,7 @@
 //!
 //! The order of the checks and the answers are the reference's, see `docs/protocol.md`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -47,17 +47,21 @@ mod respond;
 pub(crate) fn register<S: Service>(engine: &Arc<Engine<S>>, app: &mut AppService) {
     let sessions = engine.join_worker();
     let endpoint = Rc::new(Endpoint { engine: Arc::clone(engine), sessions });
-    // Everything below the path is ours, as in the reference, which compares a prefix.
-    let resource = ResourceDef::new(format!("{}{{tail:.*}}", engine.config.mount_path()));
-    let service = fn_service(move |req: ServiceRequest| {
+    let path = engine.config.mount_path();
+    // Everything below the path is ours, as in the reference, which compares a prefix. Nearly all requests
+    // are for the path itself, which needs no regular expression.
+    for pattern in [path.clone(), format!("{path}{{tail:.*}}")] {
         let endpoint = Rc::clone(&endpoint);
-        async move {
-            let (req, payload) = req.into_parts();
-            let response = endpoint.handle(&req, payload).await;
-            Ok(ServiceResponse::new(req, response))
-        }
-    });
-    app.register_service(resource, None, service, None);
+        let service = fn_service(move |req: ServiceRequest| {
+            let endpoint = Rc::clone(&endpoint);
+            async move {
+                let (req, payload) = req.into_parts();
+                let response = endpoint.handle(&req, payload).await;
+                Ok(ServiceResponse::new(req, response))
+            }
+        });
+        app.register_service(ResourceDef::new(pattern), None, service, None);
+    }
 }
 
 struct Endpoint<S: Service> {
@@ -94,7 +98,7 @@ impl<S: Service> Endpoint<S> {
             self.engine.ask(self.engine.hooks.run_middlewares(&facts)).await?;
         }
         let (req, upgrade) = (asked.req, asked.upgrade);
-        match self.check(req, asked.query(), upgrade).await? {
+        match self.check(req, &asked.query, upgrade).await? {
             Checked::Open(transport) => {
                 asked.check_size(self.engine.config.max_request_bytes)?;
                 let seat = seat.map_or_else(|| self.admit(asked), Ok)?;
@@ -181,11 +185,28 @@ impl<S: Service> Endpoint<S> {
                 response
             }
             Transport::WebSocket => {
-                websocket::accept(req, payload, pipe, 0, Some(turn), &self.engine.websocket)
-                    .unwrap_or_else(|error| bad_websocket(&error))
+                let (session, setup) = (Some(Rc::clone(&turn)), &self.engine.websocket);
+                let response = websocket::accept(req, payload, pipe, 0, session, setup)
+                    .unwrap_or_else(|error| bad_websocket(&error));
+                // What it says to its client leaves together with the head of the response.
+                greeted(&*turn).await;
+                response
             }
         })
     }
+}
+
+/// Waits until a new session has had its first turn.
+async fn greeted(turn: &dyn Turn) {
+    // actix-http may poll twice in one turn of its own.
+    poll_fn(|cx| {
+        if turn.has_begun() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<S: Service> Engine<S> {

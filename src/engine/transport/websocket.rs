@@ -22,7 +22,7 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodySize, MessageBody},
     dev::Payload,
-    http::header,
+    http::{Method, header},
 };
 use actix_web_actors::ws::{self, HandshakeError};
 use bytes::Bytes;
@@ -53,6 +53,10 @@ const NO_CODE: u16 = 1005;
 /// time, no more than that much is out of the outbox and not on its way.
 const BURST: usize = 32 * 1024;
 
+/// Times that others have their turn before answers are written behind which more is expected: an operation
+/// of a listener passes its namespace and its room actor, who [gather](crate::engine::supervision) as well.
+const LINGERING: u8 = 4;
+
 /// Accepts the request as a WebSocket that carries the session's bytes. `session` is that session if
 /// it lives on this thread.
 pub(crate) fn accept(
@@ -64,17 +68,16 @@ pub(crate) fn accept(
     setup: &Setup,
 ) -> Result<HttpResponse, Rejected> {
     let (mut response, terms) = agree(req, setup)?;
-    let query = form_urlencoded::parse(req.query_string().as_bytes());
-    let base64 = query.filter(|(name, _)| name == "b64").last().map(|(_, value)| value);
     pipe.begin_body();
     Ok(response.body(Socket {
         wire: Wire::new(payload, setup, terms),
-        base64: asks_for_base64(base64.as_deref()),
+        base64: pipe.dialect().revision == Revision::Three && wants_base64(req),
         pipe,
         session,
         ready: Queue::default(),
         parked: Parked::Nothing,
         slicing: false,
+        lingered: 0,
         generation,
     }))
 }
@@ -92,7 +95,16 @@ pub(crate) fn accept_and_close(
 
 /// Whether the request can become a WebSocket at all.
 pub(crate) fn check(req: &HttpRequest, setup: &Setup) -> Result<(), Rejected> {
-    agree(req, setup).map(drop)
+    verify(req)?;
+    setup.negotiate(req)?;
+    Ok(())
+}
+
+/// In revision 3: the request asks for binary data as text.
+fn wants_base64(req: &HttpRequest) -> bool {
+    let query = form_urlencoded::parse(req.query_string().as_bytes());
+    let base64 = query.filter(|(name, _)| name == "b64").last().map(|(_, value)| value);
+    asks_for_base64(base64.as_deref())
 }
 
 /// Why a request cannot become a WebSocket: status 400.
@@ -132,19 +144,7 @@ fn agree(
 /// The answer to the handshake. Of the subprotocols that a client offers the first is chosen: the
 /// protocol above does not depend on it, and a browser fails if none is.
 fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError> {
-    // As in the reference. With a list of protocols actix-http takes the request for an ordinary one,
-    // and nothing that comes after it would be read.
-    let upgrade = req.headers().get(header::UPGRADE).map(|value| value.as_bytes().trim_ascii());
-    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
-        return Err(HandshakeError::NoWebsocketUpgrade);
-    }
-    if req.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "7") {
-        // A draft that nothing speaks any more.
-        return Err(HandshakeError::UnsupportedVersion);
-    }
-    if req.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(|key| !is_key(key.as_bytes())) {
-        return Err(HandshakeError::BadWebsocketKey);
-    }
+    verify(req)?;
     let offered = req.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = offered.split(',').next().unwrap_or_default().trim();
@@ -152,6 +152,31 @@ fn shake_hands(req: &HttpRequest) -> Result<HttpResponseBuilder, HandshakeError>
         req,
         if first.is_empty() { &[] } else { std::slice::from_ref(&first) },
     )
+}
+
+/// RFC 6455, 4.2.1, with the versions that speak the same frames.
+fn verify(req: &HttpRequest) -> Result<(), HandshakeError> {
+    // As in the reference. With a list of protocols actix-http takes the request for an ordinary one,
+    // and nothing that comes after it would be read.
+    let upgrade = req.headers().get(header::UPGRADE).map(|value| value.as_bytes().trim_ascii());
+    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+        return Err(HandshakeError::NoWebsocketUpgrade);
+    }
+    if *req.method() != Method::GET {
+        return Err(HandshakeError::GetMethodRequired);
+    }
+    if !req.head().upgrade() {
+        return Err(HandshakeError::NoConnectionUpgrade);
+    }
+    let version = req.headers().get(header::SEC_WEBSOCKET_VERSION);
+    // 7 is a draft that nothing speaks any more.
+    if !matches!(version.ok_or(HandshakeError::NoVersionHeader)?.as_bytes(), b"13" | b"8") {
+        return Err(HandshakeError::UnsupportedVersion);
+    }
+    if !req.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(|key| is_key(key.as_bytes())) {
+        return Err(HandshakeError::BadWebsocketKey);
+    }
+    Ok(())
 }
 
 /// 16 bytes in base64 (RFC 6455, 4.1); which ones, nobody looks.
@@ -172,6 +197,8 @@ struct Socket {
     parked: Parked,
     /// The pipe has the rest of the frame that was handed out last.
     slicing: bool,
+    /// Times it let others have their turn since it wrote.
+    lingered: u8,
     generation: Generation,
 }
 
@@ -243,6 +270,16 @@ impl Socket {
         }
     }
 
+    /// Whether it may put off writing, for what a listener has sent to be joined with what comes of its
+    /// operations.
+    fn may_linger(&self) -> bool {
+        self.lingered < LINGERING
+            && self.ready.is_empty()
+            && self.session.is_some()
+            && self.wire.is_open()
+            && !self.wire.owes_pongs()
+    }
+
     /// More of a large frame. Nothing if the rest was given up: the connection cannot go on.
     fn next_slice(&mut self) -> Option<Bytes> {
         let (bytes, more) = self.pipe.next_slice(self.generation)?;
@@ -271,6 +308,12 @@ impl MessageBody for Socket {
         if this.ready.is_empty() {
             this.read(cx);
         }
+        if this.may_linger() && this.pipe.expects_more(this.generation) {
+            this.lingered += 1;
+            after_others(cx);
+            return Poll::Pending;
+        }
+        this.lingered = 0;
         let Self { wire, pipe, base64, generation, ready, slicing, .. } = this;
         let revision = pipe.dialect().revision;
         let next = |cx: &mut Context<'_>| {

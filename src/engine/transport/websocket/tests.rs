@@ -1,7 +1,13 @@
-use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Waker};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    sync::{Arc, mpsc},
+    task::Waker,
+};
 
 use actix_web::error::PayloadError;
 use futures_util::{StreamExt, stream::poll_fn};
+use smallvec::smallvec;
 
 use super::*;
 use crate::engine::{
@@ -52,6 +58,7 @@ fn socket() -> (Pin<Box<Socket>>, Pipe, Input) {
         ready: Queue::default(),
         parked: Parked::Nothing,
         slicing: false,
+        lingered: 0,
         generation: 0,
     };
     (Box::pin(socket), pipe, input)
@@ -172,4 +179,56 @@ fn who_sends_nothing_but_pings_gives_others_their_turn() {
     }
     // One portion is answered before the next is read, and then it is the turn of others.
     assert_eq!(turns, [3000, 3000, 3000, 0]);
+}
+
+/// A session that has nothing to do.
+#[derive(Debug)]
+struct Idle;
+
+impl Turn for Idle {
+    fn take(&self) -> bool {
+        true
+    }
+
+    fn has_begun(&self) -> bool {
+        true
+    }
+}
+
+/// A WebSocket for which an answer waits, and another one behind an operation that is in flight.
+fn expecting() -> (Pin<Box<Socket>>, Pipe, u64) {
+    let (mut socket, pipe, _) = socket();
+    socket.session = Some(Rc::new(Idle));
+    pipe.send_own(smallvec![Frame::text_packet("4first")], false, 0);
+    let (begun, sequence) = mpsc::channel();
+    pipe.begin(7, move |sequence| begun.send(sequence).unwrap());
+    pipe.send_own(smallvec![Frame::text_packet("4second")], false, 0);
+    (socket, pipe, sequence.recv().unwrap())
+}
+
+fn texts(socket: &mut Pin<Box<Socket>>) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Poll::Ready(Some(frame)) = poll(socket) {
+        texts.push(String::from_utf8_lossy(&frame[2..]).into_owned());
+    }
+    texts
+}
+
+#[test]
+fn answers_leave_together_with_what_their_operations_let_go() {
+    let (mut socket, pipe, sequence) = expecting();
+    assert_eq!(poll(&mut socket), Poll::Pending);
+    pipe.confirm(sequence);
+    assert_eq!(texts(&mut socket), ["4first", "4second"]);
+}
+
+#[test]
+fn an_answer_does_not_wait_long_for_an_operation_that_takes_long() {
+    let (mut socket, pipe, sequence) = expecting();
+    for _ in 0..LINGERING {
+        assert_eq!(poll(&mut socket), Poll::Pending);
+    }
+    assert_eq!(texts(&mut socket), ["4first"]);
+    pipe.confirm(sequence);
+    assert_eq!(texts(&mut socket), ["4second"]);
 }
