@@ -10,7 +10,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::{Door, SocketIo, end_all};
@@ -221,6 +221,8 @@ async fn empty(engine: &Engine<Door>, drain: Drain, deadline: Instant) -> DrainR
     let before = metrics.snapshot();
     if let Some(announcement) = &drain.announcement {
         engine.service.catalog.broadcast(announcement);
+        // A session ends as soon as nothing waits for its client: first it has to wait there.
+        let _ = timeout_at(deadline, engine.service.catalog.flush()).await;
     }
     let sessions = engine.drain(Plan { deadline, rate: drain.rate }).await;
     let cut = engine.workers.sessions();

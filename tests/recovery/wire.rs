@@ -44,6 +44,8 @@ async fn without_the_option_nothing_of_it_is_on_the_wire() {
     let server = TestServer::start(SocketIo::builder().namespace(rooms("/")));
     let ann = server.connect("/", json!({ "pid": "x", "offset": "y" })).await.unwrap();
     server.io().emit("said", &1).unwrap();
+    // Nothing says that these two are for the same client: no order is promised between them.
+    server.settle().await;
     handle(&server, &ann).await.emit("said", &2).unwrap();
     server.settle().await;
     let packets = ann.connection().transcript();
