@@ -194,7 +194,8 @@ impl Session {
         match packet {
             Packet::Ping(data) if &*data == "probe" => {
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.release = Some(now + self.timing.first_release);
+                    // A client that asks again gets no more of them.
+                    upgrade.release.get_or_insert(now + self.timing.first_release);
                 }
                 Action::AnswerProbe
             }

@@ -215,6 +215,9 @@ impl SocketIo {
     }
 }
 
+/// Time that namespaces have for passing on an announcement before sessions are told to end.
+const ANNOUNCING: Duration = Duration::from_secs(1);
+
 /// Empties the server and ends its namespaces.
 async fn empty(engine: &Engine<Door>, drain: Drain, deadline: Instant) -> DrainReport {
     let metrics = &engine.service.metrics;
@@ -222,7 +225,10 @@ async fn empty(engine: &Engine<Door>, drain: Drain, deadline: Instant) -> DrainR
     if let Some(announcement) = &drain.announcement {
         engine.service.catalog.broadcast(announcement);
         // A session ends as soon as nothing waits for its client: first it has to wait there.
-        let _ = timeout_at(deadline, engine.service.catalog.flush()).await;
+        let until = deadline.min(Instant::now() + ANNOUNCING);
+        if timeout_at(until, engine.service.catalog.flush()).await.is_err() {
+            warn!("a namespace is too busy to pass on the announcement: some may not hear it");
+        }
     }
     let sessions = engine.drain(Plan { deadline, rate: drain.rate }).await;
     let cut = engine.workers.sessions();

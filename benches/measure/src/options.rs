@@ -53,18 +53,22 @@ impl Options {
                 "growth" => options.growth = true,
                 "growth-memory" => (options.growth, options.only_memory) = (true, true),
                 "--server" => options.servers.push(Command::parse(&value()?)?),
-                "--rounds" => options.rounds = value()?.parse()?,
-                "--seconds" => options.time = Duration::from_secs_f64(value()?.parse()?),
-                "--clients" => options.clients = value()?.parse()?,
+                "--rounds" => options.rounds = number(&argument, &value()?)?,
+                "--seconds" => {
+                    let seconds = number(&argument, &value()?)?;
+                    options.time = Duration::try_from_secs_f64(seconds)?;
+                }
+                "--clients" => options.clients = number(&argument, &value()?)?,
                 "--write" => options.write = Some(value()?.into()),
                 "--allocator" => options.allocator = value()?,
                 "--shown-as" => options.command = value()?,
                 key if key.starts_with('-') => return Err(format!("what is {key}?").into()),
                 // a key by itself is that row; with a star it is all that begin so
                 key => match key.strip_suffix('*') {
-                    Some(start) => options.ask_for(|row| row.key.starts_with(start))?,
-                    None => options.ask_for(|row| row.key == key)?,
-                },
+                    Some(start) => options.ask_for(|row| row.key.starts_with(start)),
+                    None => options.ask_for(|row| row.key == key),
+                }
+                .map_err(|error| format!("there is no workload {key}: {error}"))?,
             }
         }
         match options {
@@ -98,6 +102,10 @@ impl Options {
     }
 }
 
+fn number<T: FromStr>(option: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|_| format!("{option} takes a number, not {value}").into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +122,12 @@ mod tests {
         assert_eq!(keys("echo echo-4*").unwrap(), ["echo", "echo-4"]);
         assert!(keys("short").unwrap().len() < keys("all").unwrap().len());
         assert!(!keys("all").unwrap().contains(&"echo-joined"));
-        assert!(keys("nonsense").is_err());
+        let error = keys("nonsense").unwrap_err().to_string();
+        assert!(error.starts_with("there is no workload nonsense: workloads are all, "), "{error}");
+        assert_eq!(
+            keys("echo --rounds x").unwrap_err().to_string(),
+            "--rounds takes a number, not x"
+        );
         assert!(keys("").is_err());
     }
 }

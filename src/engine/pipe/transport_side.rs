@@ -90,11 +90,14 @@ impl Pipe {
         Poll::Ready(taken)
     }
 
-    /// Whether what waits will be joined by more as soon as operations of the client's listeners have
+    /// Whether what is ready will be joined by more as soon as operations of the client's listeners have
     /// arrived.
     pub(crate) fn expects_more(&self, generation: Generation) -> bool {
         let state = self.lock();
-        state.carrier.generation == generation && state.outbox.holds()
+        state.carrier.generation == generation
+            && state.phase == Phase::Open
+            && !state.outbox.is_empty()
+            && state.outbox.holds()
     }
 
     /// What a WebSocket sends next: at least one frame, and more as long as they are no more than `max`

@@ -186,21 +186,25 @@ impl<S: Service> Endpoint<S> {
             }
             Transport::WebSocket => {
                 let (session, setup) = (Some(Rc::clone(&turn)), &self.engine.websocket);
-                let response = websocket::accept(req, payload, pipe, 0, session, setup)
-                    .unwrap_or_else(|error| bad_websocket(&error));
-                // What it says to its client leaves together with the head of the response.
-                greeted(&*turn).await;
-                response
+                match websocket::accept(req, payload, pipe, 0, session, setup) {
+                    Ok(response) => {
+                        // What it says to its client leaves together with the head of the response.
+                        greeted(&*turn).await;
+                        response
+                    }
+                    Err(error) => bad_websocket(&error),
+                }
             }
         })
     }
 }
 
-/// Waits until a new session has had its first turn.
+/// Waits until a new session has had its first turn, but not longer than its thread is expected to take for it.
 async fn greeted(turn: &dyn Turn) {
     // actix-http may poll twice in one turn of its own.
+    let mut polls = 0..8;
     poll_fn(|cx| {
-        if turn.has_begun() {
+        if turn.has_begun() || polls.next().is_none() {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();

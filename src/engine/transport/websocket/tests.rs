@@ -229,6 +229,7 @@ fn an_answer_does_not_wait_long_for_an_operation_that_takes_long() {
         assert_eq!(poll(&mut socket), Poll::Pending);
     }
     assert_eq!(texts(&mut socket), ["4first"]);
+    assert_eq!(socket.lingered, 0, "with nothing to write it sleeps");
     pipe.confirm(sequence);
     assert_eq!(texts(&mut socket), ["4second"]);
 }
