@@ -38,6 +38,10 @@ const BURST_QUARTERS: usize = 12;
 const MOST_QUARTERS: usize = 24;
 
 /// How much may wait for a client.
+/// Packets behind which a volatile one may be joined, on their way to a transport that has been woken for
+/// them.
+const SHORT: usize = 16;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) bytes: usize,
@@ -164,6 +168,11 @@ impl Outbox {
         self.noticed = fill >= Fill::Slow;
     }
 
+    /// Whether what is ready is little enough for more to be joined to it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.queue.len() < SHORT
+    }
+
     /// Whether something waits for operations that are in flight.
     pub(crate) fn holds(&self) -> bool {
         !self.held.is_empty()
@@ -221,7 +230,7 @@ impl Outbox {
     }
 
     fn append(&mut self, frames: Frames, volatile: bool, writable: bool) -> Came {
-        if volatile && !(writable && self.queue.is_empty()) {
+        if volatile && !writable {
             return self.drop_volatile();
         }
         self.newest = size(&frames);

@@ -5,7 +5,7 @@ use crate::{
     server::Command,
     suite::{ROWS, Row, Set},
 };
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 pub struct Options {
     pub rows: Vec<&'static Row>,

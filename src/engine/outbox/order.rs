@@ -60,6 +60,7 @@ impl Outbox {
         writable: bool,
     ) -> Came {
         if self.in_flight.is_empty() && self.held.is_empty() {
+            let writable = writable && self.queue.is_empty();
             return self.push(frames, volatile, writable);
         }
         if let Some(refused) = self.refuses(frames.len()) {
@@ -125,6 +126,7 @@ impl Outbox {
                 Held::Frames { after, frames, volatile, .. } if !self.is_in_flight(after) => {
                     let newest = self.newest;
                     self.bytes -= size(&frames);
+                    let writable = writable && self.queue.is_empty();
                     self.append(frames, volatile, writable);
                     self.newest = newest;
                 }

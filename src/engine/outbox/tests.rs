@@ -67,7 +67,7 @@ fn confirmations_that_overtake_each_other_release_nothing_early() {
 fn a_volatile_packet_never_waits() {
     let mut outbox = outbox(1000, 10);
     outbox.push(frames("v0"), true, true);
-    outbox.push(frames("v1"), true, true);
+    outbox.push(frames("v1"), true, false);
     outbox.push(frames("end"), false, true);
     assert_eq!(sent(&mut outbox), ["v0", "end"]);
     outbox.push(frames("v2"), true, false);

@@ -102,6 +102,7 @@ impl Pipe {
             fill = self.make_room(&mut state, came, newest);
         }
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
+        state.carrier.woken |= carrier.is_some();
         let crowded = state.outbox.is_crowded();
         let changed = fill != state.fill || (state.crowded && !crowded);
         let session = if changed { state.call_session() } else { None };

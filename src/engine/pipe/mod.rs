@@ -110,6 +110,8 @@ struct Carrier {
     post_busy: bool,
     /// It lets the session work, and takes what that sends without being woken.
     at_work: bool,
+    /// It waited, and was woken for what waits now.
+    woken: bool,
 }
 
 #[derive(Debug)]
@@ -248,6 +250,7 @@ impl Pipe {
                 poll_waiting: false,
                 post_busy: false,
                 at_work: false,
+                woken: false,
             },
             probe: None,
             generations: 0,
@@ -337,9 +340,14 @@ impl State {
         self.session.take()
     }
 
-    /// "Writable now", as a volatile packet needs it: something waits to take the next frame.
+    /// "Writable now", as a volatile packet needs it: something waits to take the next frame, or has been
+    /// woken a moment ago for little, as when a room actor passes on several things in one turn.
     fn writable(&self) -> bool {
-        self.outbox.is_empty() && (self.carrier.waker.is_some() || self.carrier.at_work)
+        let Carrier { waker, at_work, woken, .. } = &self.carrier;
+        if self.outbox.is_empty() {
+            return waker.is_some() || *at_work;
+        }
+        *woken && self.outbox.is_short()
     }
 
     /// Tells the session that its orderly close is done.
