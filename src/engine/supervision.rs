@@ -4,7 +4,7 @@
 //! together, and the mailbox with them. What is started here is started again after a panic: the
 //! message at which it panicked is lost, its mailbox and its address stay.
 
-mod gathering;
+pub(crate) mod gathering;
 
 use std::{
     any::{Any, type_name},

@@ -2,6 +2,7 @@
 
 use super::{Pipe, State, wake};
 use crate::engine::outbox::{Came, Dropped, Fill, Frames, Outbox, Owner, Sequence, Way};
+use crate::engine::supervision::gathering;
 use crate::metrics::meters::Depth;
 
 impl Pipe {
@@ -102,7 +103,9 @@ impl Pipe {
             fill = self.make_room(&mut state, came, newest);
         }
         let carrier = if state.outbox.is_empty() { None } else { state.carrier.waker.take() };
-        state.carrier.woken |= carrier.is_some();
+        if carrier.is_some() {
+            state.carrier.woken = Some(gathering::turn());
+        }
         let crowded = state.outbox.is_crowded();
         let changed = fill != state.fill || (state.crowded && !crowded);
         let session = if changed { state.call_session() } else { None };

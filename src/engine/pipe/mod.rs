@@ -31,6 +31,7 @@ use super::{
     packet::{Packet, PacketError},
     queue::Queue,
     session::CloseReason,
+    supervision::gathering,
 };
 use crate::metrics::Metrics;
 #[cfg(feature = "metrics")]
@@ -110,8 +111,8 @@ struct Carrier {
     post_busy: bool,
     /// It lets the session work, and takes what that sends without being woken.
     at_work: bool,
-    /// It waited, and was woken for what waits now.
-    woken: bool,
+    /// The turn in which it was woken for what waits now.
+    woken: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -250,7 +251,7 @@ impl Pipe {
                 poll_waiting: false,
                 post_busy: false,
                 at_work: false,
-                woken: false,
+                woken: None,
             },
             probe: None,
             generations: 0,
@@ -341,13 +342,13 @@ impl State {
     }
 
     /// "Writable now", as a volatile packet needs it: something waits to take the next frame, or has been
-    /// woken a moment ago for little, as when a room actor passes on several things in one turn.
+    /// woken for little in this very turn of a room actor, which passes on several things at once.
     fn writable(&self) -> bool {
         let Carrier { waker, at_work, woken, .. } = &self.carrier;
         if self.outbox.is_empty() {
             return waker.is_some() || *at_work;
         }
-        *woken && self.outbox.is_short()
+        *woken == Some(gathering::turn()) && self.outbox.is_short()
     }
 
     /// Tells the session that its orderly close is done.

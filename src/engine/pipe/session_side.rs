@@ -133,7 +133,7 @@ impl Pipe {
             poll_waiting: false,
             post_busy: false,
             at_work: false,
-            woken: false,
+            woken: None,
         };
         drop(state);
         old.into_iter().for_each(wake);

@@ -123,7 +123,7 @@ impl Pipe {
         if state.carrier.generation != generation {
             return Poll::Ready(Err(1000));
         }
-        (state.carrier.at_work, state.carrier.woken) = (false, false);
+        (state.carrier.at_work, state.carrier.woken) = (false, None);
         if !state.outbox.is_empty() {
             let before = Depth::of(state.outbox.backlog());
             state.outbox.take(max, into);
@@ -210,7 +210,7 @@ impl Pipe {
             register(&mut state.carrier.waker, cx);
             return Poll::Pending;
         }
-        (state.carrier.poll_waiting, state.carrier.woken) = (false, false);
+        (state.carrier.poll_waiting, state.carrier.woken) = (false, None);
         state.fill = state.outbox.fill_after_pop(state.fill);
         let post = state.carrier.post_waker.take();
         let session = match farewell {

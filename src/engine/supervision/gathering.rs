@@ -17,6 +17,15 @@ use tokio::task::yield_now;
 /// How often the runtime looks for what has come for others.
 const LOOKS: u8 = 2;
 
+thread_local! {
+    static TURN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// The number of the present turn of such an actor on this thread; another one between turns.
+pub(crate) fn turn() -> u64 {
+    TURN.get()
+}
+
 /// Polls its future only when that has been woken and others have had their turn.
 pub(super) struct Gathering<F> {
     future: F,
@@ -40,7 +49,10 @@ impl<F: Future + Unpin> Future for Gathering<F> {
             return Poll::Pending;
         }
         self.looks = 0;
-        Pin::new(&mut self.future).poll(cx)
+        TURN.set(turn() + 1);
+        let polled = Pin::new(&mut self.future).poll(cx);
+        TURN.set(turn() + 1);
+        polled
     }
 }
 
